@@ -1,0 +1,3 @@
+//! See docs/plan.md.
+#![no_std]
+extern crate alloc;
