@@ -1,0 +1,274 @@
+//! Request lines to requests: the only place that knows the words of the server's half.
+//!
+//! Kestrel's commands keep Kestrel's rules: one space separates, empty tokens count, empty tokens
+//! at the end do not, only the command is lower-cased, options of `get` that nobody knows are
+//! ignored. The extended commands are strict: an unknown word is an error.
+//!
+//! Invariant: an error is [`Fatal`] exactly if the end of the request is not known, or if Kestrel
+//! closes the connection for it.
+//!
+//! Must not: look behind the line.
+
+use core::slice;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::number::{parse_kestrel, parse_u32, parse_u64};
+use crate::{
+    BODY_BYTES_MAX, Body, ClientError, Fatal, GetOptions, Limits, Name, RESERVE_QUEUES_MAX, Request,
+};
+
+/// What a line turned out to be.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// A whole request.
+    Request(Request),
+    /// The beginning of a request; the body and a CRLF follow.
+    Body { pending: Pending, bytes: u64 },
+}
+
+/// A request whose body has not arrived.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Set { key: Bytes, flags: u32, expiry: i64, noreply: bool },
+    Put { key: Name, ttl_seconds: u32, flags: u32 },
+    /// Will be refused, but the body has to be passed over first.
+    Refused { error: ClientError, noreply: bool },
+}
+
+impl Pending {
+    pub(super) fn keeps_body(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+
+    pub(super) fn with_body(self, body: Body) -> Request {
+        match self {
+            Self::Set { key, flags, expiry, noreply } => {
+                Request::Set { key, flags, expiry, body, noreply }
+            }
+            Self::Put { key, ttl_seconds, flags } => Request::Put { key, ttl_seconds, flags, body },
+            Self::Refused { error, noreply } => Request::Malformed { error, noreply },
+        }
+    }
+}
+
+/// The words of one line.
+struct Words<'a> {
+    line: &'a Bytes,
+    split: slice::Split<'a, u8, fn(&u8) -> bool>,
+}
+
+impl<'a> Words<'a> {
+    fn new(line: &'a Bytes) -> Self {
+        let end = line.iter().rposition(|&byte| byte != b' ').map_or(0, |at| at + 1);
+        Self { line, split: line[..end].split(is_space as fn(&u8) -> bool) }
+    }
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.split.next()
+    }
+
+    /// `word`, a part of the line, as a slice that shares its memory.
+    fn share(&self, word: &[u8]) -> Bytes {
+        self.line.slice_ref(word)
+    }
+
+    /// Whether the last of the remaining words is `noreply`.
+    fn ends_with_noreply(mut self) -> bool {
+        self.split.next_back().is_some_and(|word| word == b"noreply")
+    }
+}
+
+fn is_space(byte: &u8) -> bool {
+    *byte == b' '
+}
+
+/// Longer than every command.
+const COMMAND_BYTES_MAX: usize = 16;
+
+/// Parses one line, its line end removed.
+pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal> {
+    let mut words = Words::new(line);
+    let command = words.next().unwrap_or_default();
+    let mut lower = [0u8; COMMAND_BYTES_MAX];
+    let lower = &mut lower[..command.len().min(COMMAND_BYTES_MAX)];
+    for (to, from) in lower.iter_mut().zip(command) {
+        *to = from.to_ascii_lowercase();
+    }
+    match &*lower {
+        b"set" => set(words),
+        b"get" => get(words, false),
+        b"gets" => get(words, true),
+        b"put" => put(words),
+        b"reserve" => Ok(settle(reserve(words, limits))),
+        b"ack" => Ok(settle(key_and_id(words).map(|(key, id)| Request::Ack { key, id }))),
+        b"release" => Ok(settle(key_and_id(words).map(|(key, id)| Request::Release { key, id }))),
+        b"delete" => Ok(settle(delete(words))),
+        b"flush" => Ok(settle(flush(words))),
+        b"flush_all" => Ok(done(Request::FlushAll { noreply: words.ends_with_noreply() })),
+        b"stats" => Ok(done(Request::Stats)),
+        b"version" => Ok(done(Request::Version)),
+        b"quit" => Ok(done(Request::Quit)),
+        b"capabilities" => Ok(done(Request::Capabilities)),
+        _ => Err(ClientError::UnknownCommand(words.share(command)).into()),
+    }
+}
+
+fn done(request: Request) -> Parsed {
+    Parsed::Request(request)
+}
+
+/// An error of a command without a body leaves the connection in step.
+fn settle(result: Result<Request, ClientError>) -> Parsed {
+    done(result.unwrap_or_else(|error| Request::Malformed { error, noreply: false }))
+}
+
+/// `<key> <flags> <expiry> <bytes> [noreply]`
+fn set(mut words: Words<'_>) -> Result<Parsed, Fatal> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    let key = words.share(key);
+    let flags = words.next().ok_or(ClientError::Missing("flags"))?;
+    let expiry = words.next().ok_or(ClientError::Missing("expiry"))?;
+    let bytes = words.next().ok_or(ClientError::Missing("byte count"))?;
+    let Some(bytes) = parse_kestrel(bytes).and_then(|bytes| u64::try_from(bytes).ok()) else {
+        return Err(ClientError::BadNumber("byte count", words.share(bytes)).into());
+    };
+    let Some(expiry) = parse_kestrel(expiry) else {
+        return Err(ClientError::BadNumber("expiry", words.share(expiry)).into());
+    };
+    let word = words.share(flags);
+    let noreply = words.ends_with_noreply();
+    let pending = match parse_flags(flags) {
+        Some(flags) => Pending::Set { key, flags, expiry: i64::from(expiry), noreply },
+        None => Pending::Refused { error: ClientError::BadNumber("flags", word), noreply },
+    };
+    Ok(Parsed::Body { pending, bytes })
+}
+
+/// Memcached's flags are unsigned, Kestrel's signed: both are taken, and come back unsigned.
+fn parse_flags(word: &[u8]) -> Option<u32> {
+    parse_u32(word).or_else(|| parse_kestrel(word).map(i32::cast_unsigned))
+}
+
+/// `<key>[/option...]`; further keys are ignored.
+fn get(mut words: Words<'_>, with_cas: bool) -> Result<Parsed, Fatal> {
+    let Some(target) = words.next() else {
+        return Ok(settle(Err(ClientError::Missing("queue name"))));
+    };
+    let mut parts = target.split(|&byte| byte == b'/');
+    let key = parts.next().unwrap_or_default();
+    if key.is_empty() {
+        // Kestrel finds no name at all in "///" and stays, but an empty name in "" and "/open".
+        if !target.is_empty() && target.iter().all(|&byte| byte == b'/') {
+            return Ok(settle(Err(ClientError::EmptyKey)));
+        }
+        return Err(ClientError::EmptyKey.into());
+    }
+    let mut options = GetOptions::default();
+    for option in parts {
+        match option {
+            b"open" => options.open = true,
+            b"close" => options.close = true,
+            b"abort" => options.abort = true,
+            b"peek" => options.peek = true,
+            [b't', b'=', wait @ ..] => {
+                let Some(wait) = parse_kestrel(wait) else {
+                    return Err(ClientError::BadNumber("t=", words.share(wait)).into());
+                };
+                options.wait_ms = u32::try_from(wait).unwrap_or(0);
+            }
+            _ => {}
+        }
+    }
+    options.check().map_err(|_| ClientError::BadOptions)?;
+    Ok(done(Request::Get { key: words.share(key), options, with_cas }))
+}
+
+/// `<key> [noreply]`
+fn delete(mut words: Words<'_>) -> Result<Request, ClientError> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    let key = words.share(key);
+    Ok(Request::Delete { key, noreply: words.ends_with_noreply() })
+}
+
+/// `<key>`
+fn flush(mut words: Words<'_>) -> Result<Request, ClientError> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    Ok(Request::Flush { key: words.share(key) })
+}
+
+/// `<key> <bytes> [ttl=<seconds>] [flags=<n>]`
+fn put(mut words: Words<'_>) -> Result<Parsed, Fatal> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    let bytes = words.next().ok_or(ClientError::Missing("byte count"))?;
+    let Some(bytes) = parse_u64(bytes).filter(|&bytes| bytes <= BODY_BYTES_MAX) else {
+        return Err(ClientError::BadNumber("byte count", words.share(bytes)).into());
+    };
+    // From here on the end of the request is known, so no error closes the connection.
+    let pending = put_options(words, key)
+        .unwrap_or_else(|error| Pending::Refused { error, noreply: false });
+    Ok(Parsed::Body { pending, bytes })
+}
+
+/// The options of `put`; of several with one name the last wins.
+fn put_options(mut words: Words<'_>, key: &[u8]) -> Result<Pending, ClientError> {
+    let key = name(&words, key)?;
+    let (mut ttl_seconds, mut flags) = (0, 0);
+    while let Some(option) = words.next() {
+        let (value, word, what) = match option {
+            [b't', b't', b'l', b'=', word @ ..] => (&mut ttl_seconds, word, "ttl"),
+            [b'f', b'l', b'a', b'g', b's', b'=', word @ ..] => (&mut flags, word, "flags"),
+            _ => return Err(ClientError::UnknownWord(words.share(option))),
+        };
+        *value = number(&words, word, what)?;
+    }
+    Ok(Pending::Put { key, ttl_seconds, flags })
+}
+
+/// `<max> <wait_ms> <lease_ms> <key>...`
+fn reserve(mut words: Words<'_>, limits: &Limits) -> Result<Request, ClientError> {
+    let mut next_number = |what| {
+        let word = words.next().ok_or(ClientError::Missing(what))?;
+        let value = number(&words, word, what)?;
+        Ok::<_, ClientError>((value, word))
+    };
+    let (max, max_word) = next_number("item count")?;
+    let (wait_ms, _) = next_number("wait")?;
+    let (lease_ms, _) = next_number("lease")?;
+    if max == 0 || max > limits.reserve_max {
+        return Err(ClientError::BadNumber("item count", words.share(max_word)));
+    }
+    let mut keys = SmallVec::new();
+    while let Some(word) = words.next() {
+        if keys.len() == RESERVE_QUEUES_MAX {
+            return Err(ClientError::TooManyQueues);
+        }
+        keys.push(name(&words, word)?);
+    }
+    if keys.is_empty() {
+        return Err(ClientError::Missing("queue name"));
+    }
+    Ok(Request::Reserve { max, wait_ms, lease_ms, keys })
+}
+
+/// `<key> <id>` and nothing else
+fn key_and_id(mut words: Words<'_>) -> Result<(Name, u64), ClientError> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    let key = name(&words, key)?;
+    let id = words.next().ok_or(ClientError::Missing("id"))?;
+    let id = parse_u64(id).ok_or_else(|| ClientError::BadNumber("id", words.share(id)))?;
+    match words.next() {
+        None => Ok((key, id)),
+        Some(word) => Err(ClientError::UnknownWord(words.share(word))),
+    }
+}
+
+fn name(words: &Words<'_>, word: &[u8]) -> Result<Name, ClientError> {
+    let word = words.share(word);
+    Name::parse(&word).map_err(|error| ClientError::BadName(error, word))
+}
+
+fn number(words: &Words<'_>, word: &[u8], what: &'static str) -> Result<u32, ClientError> {
+    parse_u32(word).ok_or_else(|| ClientError::BadNumber(what, words.share(word)))
+}
