@@ -1,0 +1,243 @@
+//! Engine, journal and gates composed: the one object that a shell drives.
+//!
+//! Contract for the shell
+//! - Call [`Broker::execute`] for a session that [`Session::wants_broker`], and for one that [`Broker::poll_event`] named after
+//!   [`Session::set_ready`].
+//! - After any call: take jobs with [`Broker::poll_job`] until there is none, run each to its end, in order, and report it with
+//!   [`Broker::handle_done`]; drain [`Broker::poll_event`]; call [`Broker::handle_timeout`] no later than [`Broker::poll_timeout`] says, and
+//!   [`Broker::poll_job`] no later than [`Broker::poll_journal_timeout`] says.
+//! - `now` never goes back on its monotonic side.
+//!
+//! Invariants: a reply that promises something is behind the gate of the record that makes it true; a session is named whenever its gate opened
+//! or its wait ended; nothing is handed to a session that is gone.
+//! Must not: perform I/O, read a clock, know sockets or files.
+
+use alloc::collections::{BTreeMap, VecDeque};
+
+use kqueue_engine::{ConfigTable, Delivery, Engine, Now, SessionId, SyncPolicy};
+use kqueue_journal::{DiskFault, Job, JobId, Progress};
+
+use crate::gate::Gates;
+use crate::log::Log;
+use crate::session::{Session, State};
+
+/// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
+const LAZY_SYNC_MS: u64 = 1000;
+
+/// What the broker is built from, besides what recovery found.
+#[derive(Debug)]
+pub struct BrokerConfig {
+    /// Every queue's configuration.
+    pub table: ConfigTable,
+    /// Open reads per connection and queue.
+    pub max_open_transactions: u32,
+    /// Largest item accepted, in bytes.
+    pub max_item_size: usize,
+    /// How often expired items are swept, in milliseconds; 0: only when they are met.
+    pub sweep_every_ms: u64,
+    /// Version shown to clients.
+    pub version: &'static str,
+}
+
+/// What clients asked for, since start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) cmd_get: u64,
+    pub(crate) cmd_set: u64,
+    pub(crate) cmd_peek: u64,
+    pub(crate) get_hits: u64,
+    pub(crate) get_misses: u64,
+    pub(crate) connections: u64,
+    pub(crate) connections_total: u64,
+}
+
+/// What recovery had to report, for `stats`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Damage {
+    /// How many torn tails were cut.
+    pub torn_tails: u64,
+    /// Bytes in them.
+    pub torn_tail_bytes: u64,
+    /// Damaged places in acknowledged data.
+    pub damaged: u64,
+    /// Bytes in them.
+    pub damaged_bytes: u64,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) engine: Engine,
+    pub(crate) log: Log,
+    pub(crate) counters: Counters,
+    pub(crate) damage: Damage,
+    pub(crate) version: &'static str,
+    pub(crate) default_sync: SyncPolicy,
+    pub(crate) item_bytes_max: usize,
+    pub(crate) draining: bool,
+    pub(crate) started: Now,
+    gates: Gates,
+    /// What sessions waited for and have not picked up yet.
+    delivered: BTreeMap<SessionId, Delivery>,
+    ready: VecDeque<SessionId>,
+    sweep_every_ms: u64,
+    sweep_due_ms: u64,
+}
+
+impl Broker {
+    pub(crate) fn new(now: Now, config: BrokerConfig, engine: Engine, log: Log, damage: Damage) -> Self {
+        Self {
+            engine,
+            log,
+            counters: Counters::default(),
+            damage,
+            version: config.version,
+            default_sync: config.table.defaults.sync,
+            item_bytes_max: config.max_item_size,
+            draining: false,
+            started: now,
+            gates: Gates::default(),
+            delivered: BTreeMap::new(),
+            ready: VecDeque::new(),
+            sweep_every_ms: config.sweep_every_ms,
+            sweep_due_ms: now.mono_ms.saturating_add(config.sweep_every_ms),
+        }
+    }
+
+    /// A connection was opened. `session` must differ from every session that is connected.
+    pub fn handle_connect(&mut self, _session: SessionId) {
+        self.counters.connections += 1;
+        self.counters.connections_total += 1;
+    }
+
+    /// A connection ended: it waits no more, and what it held returns to its place.
+    pub fn handle_disconnect(&mut self, now: Now, session: SessionId) {
+        self.counters.connections -= 1;
+        self.drop_session(now, session);
+    }
+
+    fn drop_session(&mut self, now: Now, session: SessionId) {
+        self.delivered.remove(&session);
+        self.engine.handle_disconnect(now, session, &mut self.log);
+        self.collect_deliveries();
+    }
+
+    /// Gives the session what it waited for and runs its requests, until one has to wait, there is none, or its replies pile up.
+    pub fn execute(&mut self, now: Now, session: &mut Session) {
+        session.take_ready();
+        self.finish_waiting(now, session);
+        while let Some(decoded) = session.next_request() {
+            self.dispatch(now, session, decoded);
+            self.collect_deliveries();
+            // A request may have been served while it was still being asked: by an item that its own confirmation made room for.
+            self.finish_waiting(now, session);
+        }
+        if session.must_close() {
+            session.state = State::Closing;
+        }
+        let (written, synced) = session.last_gates();
+        let progress = self.log.writer.progress();
+        for gate in [written, synced] {
+            if !gate.is_open(&progress) {
+                self.gates.wait(session.id, gate);
+            }
+        }
+    }
+
+    fn finish_waiting(&mut self, now: Now, session: &mut Session) {
+        let State::Waiting(shape) = session.state else { return };
+        if session.must_stop_waiting() {
+            // The peer is gone, or the server drains: what was handed over goes back before anybody could have seen it.
+            self.drop_session(now, session.id);
+            session.stop_waiting();
+            return;
+        }
+        if let Some(delivery) = self.delivered.remove(&session.id) {
+            session.state = State::Open;
+            self.finish_wait(now, session, &delivery.items, shape);
+        }
+    }
+
+    fn collect_deliveries(&mut self) {
+        while let Some(delivery) = self.engine.poll_delivery() {
+            self.ready.push_back(delivery.session);
+            self.delivered.insert(delivery.session, delivery);
+        }
+    }
+
+    /// What was removed for good is synced soon, not now: losing it means a redelivery, never a loss.
+    pub(crate) fn sync_lazily(&mut self, now: Now) {
+        if self.default_sync != SyncPolicy::Never {
+            self.log.writer.require_sync(now.mono_ms, LAZY_SYNC_MS);
+        }
+    }
+
+    /// The next session that has something to do: its wait ended or a reply of it may leave. Unknown ids are of sessions that are gone.
+    pub fn poll_event(&mut self) -> Option<SessionId> {
+        let progress = self.log.writer.progress();
+        self.gates.pop_open(&progress).or_else(|| self.ready.pop_front())
+    }
+
+    /// Ends waits and leases whose time has come, and sweeps expired items.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.engine.handle_timeout(now, &mut self.log);
+        if self.sweep_every_ms > 0 && now.mono_ms >= self.sweep_due_ms {
+            self.engine.sweep_expired(now, &mut self.log);
+            self.sweep_due_ms = now.mono_ms.saturating_add(self.sweep_every_ms);
+        }
+        self.collect_deliveries();
+    }
+
+    /// When [`Broker::handle_timeout`] is due, on the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let sweep = (self.sweep_every_ms > 0).then_some(self.sweep_due_ms);
+        match (self.engine.poll_timeout(), sweep) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The next disk job, if one is due and none is in flight.
+    pub fn poll_job(&mut self, now: Now) -> Option<Job> {
+        self.log.writer.poll_job(now.mono_ms)
+    }
+
+    /// Reports how a job ended. Sessions whose gates this opens are named by [`Broker::poll_event`].
+    pub fn handle_done(&mut self, now: Now, job: JobId, result: Result<(), DiskFault>) {
+        self.log.writer.handle_done(now.mono_ms, job, result);
+    }
+
+    /// When a job may become due by itself, on the monotonic clock.
+    pub fn poll_journal_timeout(&self) -> Option<u64> {
+        self.log.writer.poll_timeout()
+    }
+
+    /// How far the journal is.
+    pub fn progress(&self) -> Progress {
+        self.log.writer.progress()
+    }
+
+    /// The server drains: puts are refused, nobody waits any more. Connections are closed by the shell.
+    pub fn begin_shutdown(&mut self) {
+        self.draining = true;
+    }
+
+    /// Asks for a sync of everything appended so far.
+    pub fn sync_everything(&mut self, now: Now) {
+        self.log.writer.require_sync(now.mono_ms, 0);
+    }
+
+    /// Whether everything appended is on the disk (or never will be).
+    pub fn is_settled(&self) -> bool {
+        let progress = self.log.writer.progress();
+        progress.poisoned || progress.synced >= self.log.writer.last_seq()
+    }
+
+    /// Checks what must always be true of the queues; for tests and the simulator.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    pub fn check_invariants(&self) {
+        self.engine.check_invariants();
+    }
+}

@@ -1,0 +1,77 @@
+//! Bytes on their way to a peer.
+//!
+//! Owns encoded replies as a list of chunks: small replies are gathered in one chunk, large bodies are passed on without a copy. Must not: know
+//! gates or sessions.
+
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+use kqueue_proto::Response;
+
+/// Bodies from this size on are a chunk of their own; below, copying is cheaper than another slice in `writev`.
+const SHARED_BODY_MIN: usize = 4096;
+
+/// A queue of bytes to send.
+#[derive(Debug, Default)]
+pub struct Output {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    bytes: usize,
+}
+
+impl Output {
+    /// Appends a reply.
+    pub fn push(&mut self, response: &Response) {
+        let before = self.tail.len();
+        match response.body() {
+            Some(body) if body.len() >= SHARED_BODY_MIN => {
+                response.head(&mut self.tail);
+                self.bytes += self.tail.len() - before + body.len();
+                self.chunks.push_back(self.tail.split().freeze());
+                self.chunks.push_back(body.clone());
+                self.tail.extend_from_slice(response.tail());
+                self.bytes += self.tail.len();
+            }
+            _ => {
+                response.encode(&mut self.tail);
+                self.bytes += self.tail.len() - before;
+            }
+        }
+    }
+
+    /// Bytes not yet sent.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether everything has been sent.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The bytes to send, in order, none of the chunks empty.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        self.chunks.iter().map(|chunk| &chunk[..]).chain(tail)
+    }
+
+    /// Forgets the first `count` bytes: they were sent.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn advance(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while count > 0 {
+            let Some(front) = self.chunks.front_mut() else {
+                self.tail.advance(count);
+                return;
+            };
+            let step = count.min(front.len());
+            front.advance(step);
+            count -= step;
+            if front.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+    }
+}

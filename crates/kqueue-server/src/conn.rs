@@ -1,0 +1,256 @@
+//! One connection: bytes in, through the session and the broker, bytes out.
+//!
+//! Invariants
+//! - Input is read only while the session can use it and the peer takes its replies: a client that never reads, or that pipelines without end, is
+//!   stopped by TCP, and costs at most [`INPUT_MAX`] plus [`OUTPUT_HIGH`] plus one item.
+//! - A peer that hangs up while it waits is noticed at once, and what it was about to be handed goes back.
+//! - However this function ends (return, error, panic, task dropped), the broker is told that the session is gone.
+//!
+//! Must not: decide anything about queues or replies.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use kqueue_broker::{Limits, Output, Session, SessionId};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tracing::trace;
+
+use crate::shared::Shared;
+
+/// How much is read at a time at first; an idle connection keeps no larger buffer than this.
+const READ_MIN: usize = 2 * 1024;
+/// How much is read at a time from a connection that fills what it is given.
+const READ_MAX: usize = 64 * 1024;
+/// Bytes of pipelined input that are kept while the session is busy with an earlier request.
+const INPUT_MAX: usize = 64 * 1024;
+/// Bytes of replies that are kept for a peer that does not read; no further request is run meanwhile.
+const OUTPUT_HIGH: usize = 256 * 1024;
+/// How long a request may take from its first byte to its last. A 1 MiB body on a slow line fits; a client that sends a byte a second does not.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Chunks per `writev`.
+const SLICES_MAX: usize = 16;
+
+/// What a connection needs to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnConfig {
+    pub(crate) limits: Limits,
+    /// Closes a connection that has not sent a complete request for so long; `None`: never.
+    pub(crate) client_timeout: Option<Duration>,
+}
+
+/// A stream socket that can be read and written independently.
+pub(crate) trait Socket: Send {
+    type Read<'a>: AsyncRead + Unpin + Send
+    where
+        Self: 'a;
+    type Write<'a>: WriteHalf
+    where
+        Self: 'a;
+    fn halves(&mut self) -> (Self::Read<'_>, Self::Write<'_>);
+}
+
+/// The writing half of a socket.
+pub(crate) trait WriteHalf: Send + Sync {
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+macro_rules! socket {
+    ($stream:ty, $module:ident) => {
+        impl Socket for $stream {
+            type Read<'a> = $module::ReadHalf<'a>;
+            type Write<'a> = $module::WriteHalf<'a>;
+            fn halves(&mut self) -> (Self::Read<'_>, Self::Write<'_>) {
+                self.split()
+            }
+        }
+        impl WriteHalf for $module::WriteHalf<'_> {
+            fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                Self::try_write_vectored(self, slices)
+            }
+            fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
+                Self::writable(self)
+            }
+        }
+    };
+}
+socket!(TcpStream, tcp);
+socket!(UnixStream, unix);
+
+/// Tells the broker that the session is gone, however its task ends.
+struct Registration<'a> {
+    shared: &'a Shared,
+    session: SessionId,
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.shared.disconnect(self.session);
+    }
+}
+
+/// Serves one connection until the peer hangs up, breaks the protocol or is idle for too long, or until `shutdown` says that the server drains.
+pub(crate) async fn serve<S: Socket>(
+    mut socket: S,
+    shared: Arc<Shared>,
+    config: ConnConfig,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let notify = Arc::new(Notify::new());
+    let session = shared.connect(Arc::clone(&notify));
+    let registration = Registration { shared: &shared, session };
+    let (read, write) = socket.halves();
+    let conn = Connection {
+        shared: &shared,
+        config,
+        read,
+        write,
+        notify: &notify,
+        session: Session::new(session, config.limits),
+        input: BytesMut::new(),
+        read_bytes: READ_MIN,
+        output: Output::default(),
+        peer_open: true,
+        request_began: None,
+        last_request: Instant::now(),
+    };
+    if let Err(error) = conn.run(&mut shutdown).await {
+        trace!("connection {}: {error}", session.0);
+    }
+    drop(registration);
+}
+
+struct Connection<'a, R, W> {
+    shared: &'a Shared,
+    config: ConnConfig,
+    read: R,
+    write: W,
+    notify: &'a Notify,
+    session: Session,
+    input: BytesMut,
+    read_bytes: usize,
+    output: Output,
+    /// False once the peer has closed its sending side: what it sent is still answered, but nothing waits any more.
+    peer_open: bool,
+    request_began: Option<Instant>,
+    last_request: Instant,
+}
+
+impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
+    async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<()> {
+        loop {
+            while self.work() {}
+            self.flush()?;
+            if self.output.is_empty() && (self.session.is_finished() || self.nothing_to_come()) {
+                return Ok(());
+            }
+            let may_read = self.peer_open && self.may_read();
+            let must_write = !self.output.is_empty();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                got = self.read.read_buf(&mut self.input), if may_read => self.note_read(got?),
+                () = self.notify.notified() => self.session.set_ready(),
+                ready = self.write.writable(), if must_write => ready?,
+                () = sleep_until(deadline), if deadline.is_some() => return self.time_out(),
+                _ = shutdown.wait_for(|draining| *draining), if !self.session.is_closing() => {
+                    self.session.begin_close();
+                }
+            }
+        }
+    }
+
+    /// Decodes and runs what can be run; true if there may be more to do at once.
+    fn work(&mut self) -> bool {
+        if self.output.len() >= OUTPUT_HIGH {
+            return false;
+        }
+        let decoded = self.session.feed(&mut self.input);
+        if decoded {
+            self.last_request = Instant::now();
+        }
+        self.request_began = match self.session.is_mid_request(&self.input) {
+            true => self.request_began.filter(|_| !decoded).or_else(|| Some(Instant::now())),
+            false => None,
+        };
+        if !self.session.wants_broker() {
+            return false;
+        }
+        let progress = self.shared.run_session(&mut self.session);
+        self.session.encode(&progress, &mut self.output);
+        decoded
+    }
+
+    fn note_read(&mut self, bytes: usize) {
+        if bytes == 0 {
+            self.peer_open = false;
+            self.session.peer_closed();
+        } else if bytes >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_MAX);
+        } else if bytes < self.read_bytes / 8 {
+            self.read_bytes = (self.read_bytes / 2).max(READ_MIN);
+        }
+    }
+
+    /// Input is taken while there is room for it; room is made when it has run low.
+    fn may_read(&mut self) -> bool {
+        if self.input.len() >= self.session.input_wanted().max(INPUT_MAX) || self.output.len() >= OUTPUT_HIGH {
+            return false;
+        }
+        if self.input.is_empty() && self.input.capacity() > self.read_bytes {
+            self.input = BytesMut::new();
+        }
+        self.input.reserve(self.read_bytes);
+        true
+    }
+
+    /// The peer has said all it will say and has been told all it will be told.
+    fn nothing_to_come(&self) -> bool {
+        !self.peer_open && self.session.is_idle()
+    }
+
+    /// Writes as much as the peer takes now.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            for (slot, chunk) in slices.iter_mut().zip(self.output.chunks()) {
+                *slot = IoSlice::new(chunk);
+                count += 1;
+            }
+            match self.write.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.output.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let request = self.request_began.map(|began| began + REQUEST_TIMEOUT);
+        let idle = self.config.client_timeout.map(|timeout| self.last_request + timeout);
+        match (request, idle) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn time_out(&self) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "no complete request in time"))
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}

@@ -1,0 +1,237 @@
+//! Listening sockets and the accept loops.
+//!
+//! Invariants: a connection over `max_connections` is told so and closed, never left hanging; running out of descriptors pauses accepting and
+//! touches nothing else; a unix socket file that a dead server left behind is replaced, one that is in use is not.
+//! Must not: know what is spoken on a connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::config::ListenAddress;
+use crate::conn::{self, ConnConfig};
+use crate::shared::Shared;
+
+/// Connections that the kernel keeps for us between two accepts; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+/// Pause after a failed accept, so that a machine out of descriptors is not kept busy by failing.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A peer that does not acknowledge what was sent for so long is gone (its open reads return).
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where the server can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The TCP address, with the port that the kernel chose where the configuration said 0.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A socket that listens.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, UnixPath),
+}
+
+/// Removes the socket file when the listener goes.
+pub(crate) struct UnixPath(PathBuf);
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // A file that somebody removed already is what we want.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Binds `address`.
+    pub(crate) async fn bind(address: &ListenAddress) -> io::Result<(Self, Bound)> {
+        match address {
+            ListenAddress::Tcp(host) => {
+                let listener = bind_tcp(host).await?;
+                let bound = Bound::Tcp(listener.local_addr()?);
+                Ok((Self::Tcp(listener), bound))
+            }
+            ListenAddress::Unix(path) => {
+                let listener = bind_unix(path).await?;
+                Ok((Self::Unix(listener, UnixPath(path.clone())), Bound::Unix(path.clone())))
+            }
+        }
+    }
+}
+
+async fn bind_tcp(host: &str) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host(host).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if UnixStream::connect(path).await.is_ok() {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers on this socket"));
+            }
+            // Nobody answers: the file was left by a server that was killed.
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        other => other,
+    }
+}
+
+/// Counts the connections; the last one to go lets [`Gauge::wait_for_none`] return.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    max: usize,
+    now: AtomicUsize,
+    changed: watch::Sender<()>,
+}
+
+impl Gauge {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, now: AtomicUsize::new(0), changed: watch::Sender::new(()) })
+    }
+
+    fn enter(self: &Arc<Self>) -> Option<Entered> {
+        let before = self.now.fetch_add(1, Ordering::AcqRel);
+        let entered = Entered(Arc::clone(self));
+        (before < self.max).then_some(entered)
+    }
+
+    /// Returns once no connection is left.
+    pub(crate) async fn wait_for_none(&self) {
+        let mut changed = self.changed.subscribe();
+        while self.now.load(Ordering::Acquire) > 0 {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+struct Entered(Arc<Gauge>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if self.0.now.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.changed.send_replace(());
+        }
+    }
+}
+
+/// What every accept loop needs.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: ConnConfig,
+    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    /// Accepts until the server drains; then the listener is closed.
+    pub(crate) async fn run(mut self, listener: Listener) {
+        loop {
+            let mut draining = self.draining.clone();
+            let accepted = tokio::select! {
+                _ = draining.wait_for(|draining| *draining) => return,
+                accepted = accept(&listener) => accepted,
+            };
+            match accepted {
+                Ok(stream) => self.spawn(stream),
+                Err(error) if is_peers_fault(&error) => {}
+                Err(error) => {
+                    warn!("cannot accept connections for the moment: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&mut self, stream: Stream) {
+        let Some(entered) = self.gauge.enter() else {
+            info!("connection refused: max_connections = {} are open", self.gauge.max);
+            tokio::spawn(refuse(stream));
+            return;
+        };
+        let Self { shared, config, draining, .. } = self.clone();
+        tokio::spawn(async move {
+            match stream {
+                Stream::Tcp(stream) => conn::serve(stream, shared, config, draining).await,
+                Stream::Unix(stream) => conn::serve(stream, shared, config, draining).await,
+            }
+            drop(entered);
+        });
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn accept(listener: &Listener) -> io::Result<Stream> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            tune(&stream);
+            Ok(Stream::Tcp(stream))
+        }
+        Listener::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+    }
+}
+
+/// Replies are small and must leave at once; a host that vanished must be noticed. A socket that refuses an option works all the same.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+}
+
+/// The peer hung up before it was accepted: nothing is wrong here.
+fn is_peers_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+async fn refuse(stream: Stream) {
+    const REPLY: &[u8] = b"SERVER_ERROR too many connections\r\n";
+    // The peer may be gone already: it was to be closed anyway.
+    let _ = match stream {
+        Stream::Tcp(mut stream) => stream.write_all(REPLY).await,
+        Stream::Unix(mut stream) => stream.write_all(REPLY).await,
+    };
+}

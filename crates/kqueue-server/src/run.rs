@@ -1,0 +1,151 @@
+//! The server from start to end: data directory, recovery, sockets, threads, drain.
+//!
+//! Invariant: no socket listens before recovery is complete, and the process does not report success unless everything acknowledged is on the disk.
+//! Must not: parse configuration or arguments.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::boot::{self, BootError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::conn::ConnConfig;
+use crate::disk::Disk;
+use crate::listen::{Acceptor, Bound, Gauge, Listener};
+use crate::shared::Shared;
+
+/// How long connections get to finish what they have begun when the server drains.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the server stopped without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data directory could not be opened or recovered; nothing was changed in it.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// An address of `listen.memcache` could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address as configured.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// Writing or syncing the journal failed. What was acknowledged before is on the disk as promised.
+    #[error(
+        "the journal in {data_dir} failed; no put was acknowledged after that. Look at the messages above, repair the disk, and start again"
+    )]
+    JournalFailed {
+        /// The directory concerned.
+        data_dir: PathBuf,
+    },
+}
+
+/// Runs a server until `shutdown` resolves, then drains it. `on_ready` is called once connections are accepted, with the addresses.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    on_ready: impl FnOnce(&[Bound]),
+) -> Result<(), RunError> {
+    let clock = Clock::start();
+    let booted = boot::boot(&config, clock)?;
+    let shared = Shared::new(booted.broker, booted.disk, clock);
+    let (listeners, bound) = bind_all(&config).await?;
+    let threads = start_threads(&shared)?;
+
+    let (drain, draining) = watch::channel(false);
+    let gauge = Gauge::new(config.max_connections);
+    let conn = ConnConfig { limits: config.limits(), client_timeout: config.client_timeout };
+    let mut acceptors = JoinSet::new();
+    for listener in listeners {
+        let acceptor = Acceptor {
+            shared: Arc::clone(&shared),
+            config: conn,
+            gauge: Arc::clone(&gauge),
+            draining: draining.clone(),
+        };
+        acceptors.spawn(acceptor.run(listener));
+    }
+    let timer = tokio::spawn(Arc::clone(&shared).run_timer());
+    on_ready(&bound);
+
+    let failed = tokio::select! {
+        () = shutdown => false,
+        () = shared.journal_failed.notified() => true,
+    };
+    info!("draining: no new connections, finishing what was begun");
+    drain.send_replace(true);
+    while acceptors.join_next().await.is_some() {}
+    if tokio::time::timeout(DRAIN, gauge.wait_for_none()).await.is_err() {
+        warn!("some connections did not finish in {DRAIN:?}; what they hold returns to the queues");
+    }
+    timer.abort();
+    shared.stop();
+    // Joining blocks, but nothing else is left to run.
+    for thread in threads {
+        if thread.join().is_err() {
+            return Err(RunError::JournalFailed { data_dir: config.data_dir });
+        }
+    }
+    if failed || shared.progress().poisoned {
+        return Err(RunError::JournalFailed { data_dir: config.data_dir });
+    }
+    info!("stopped; everything acknowledged is on the disk");
+    Ok(())
+}
+
+async fn bind_all(config: &Config) -> Result<(Vec<Listener>, Vec<Bound>), RunError> {
+    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
+    for address in &config.listen_memcache {
+        let (listener, at) = Listener::bind(address)
+            .await
+            .map_err(|source| RunError::Listen { address: address.to_string(), source })?;
+        listeners.push(listener);
+        bound.push(at);
+    }
+    Ok((listeners, bound))
+}
+
+fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHandle<()>>, RunError> {
+    let disk = {
+        let shared = Arc::clone(shared);
+        thread::Builder::new().name("disk".into()).spawn(move || {
+            let _fatal = AbortOnPanic;
+            shared.run_disk_thread();
+        })
+    };
+    let housekeeping = {
+        let shared = Arc::clone(shared);
+        thread::Builder::new().name("housekeeping".into()).spawn(move || {
+            let _fatal = AbortOnPanic;
+            shared.run_housekeeping_thread();
+        })
+    };
+    Ok(vec![disk.map_err(RunError::Thread)?, housekeeping.map_err(RunError::Thread)?])
+}
+
+/// A panic in a thread that owns part of the journal's state leaves that state unknown: the process must end and recover from the disk.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a journal thread panicked; ending the process so that the next start recovers from the disk");
+            std::process::abort();
+        }
+    }
+}
