@@ -1,0 +1,140 @@
+//! What the process keeps between calls: the connection pools and the reserved items.
+//!
+//! One instance per thread, which is per process on a PHP without threads; made at first use, so
+//! after an FPM worker has been forked. The client notices a later fork itself: a child neither uses
+//! nor speaks on connections of its parent.
+//!
+//! Reserved items are owned here and not by the PHP objects, because those may never be destroyed
+//! (`exit`, a fatal error, `memory_limit`): [`end_request`] returns whatever is left, in every case.
+//!
+//! Invariant: no borrow is held while the client does I/O. An item is taken out of the registry first,
+//! so that anything that asks meanwhile finds it gone.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+
+use kqueue_client::{Error, Held, Pools};
+
+/// What a message object knows of its reservation: never reused, meaningless once it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// Why an item could not be settled.
+pub(crate) enum NotSettled {
+    /// It is not ours any more: settled, returned or lost before.
+    NotHeld,
+    /// The server said no, or did not answer.
+    Failed(Error),
+}
+
+struct Reservation {
+    held: Held,
+    /// The `KQueue` object it came from.
+    owner: u64,
+}
+
+#[derive(Default)]
+struct State {
+    pools: OnceCell<Pools>,
+    /// In the order of arrival.
+    reservations: RefCell<BTreeMap<Ticket, Reservation>>,
+    /// The last number given to a ticket or an owner.
+    last_number: Cell<u64>,
+}
+
+thread_local! {
+    static STATE: State = State::default();
+}
+
+/// The pools of this process.
+pub(crate) fn pools() -> Pools {
+    STATE.with(|state| {
+        // Different in every process: it spreads the choice of servers.
+        let seed = || RandomState::new().hash_one(std::process::id());
+        state.pools.get_or_init(|| Pools::new(seed())).clone()
+    })
+}
+
+/// A number that no ticket and no other owner has.
+pub(crate) fn next_number() -> u64 {
+    STATE.with(|state| {
+        state.last_number.set(state.last_number.get() + 1);
+        state.last_number.get()
+    })
+}
+
+/// Takes charge of a reserved item.
+pub(crate) fn hold(held: Held, owner: u64) -> Ticket {
+    let ticket = Ticket(next_number());
+    STATE.with(|state| {
+        state.reservations.borrow_mut().insert(ticket, Reservation { held, owner });
+    });
+    ticket
+}
+
+/// Whether the item is still reserved by this process, as far as it knows.
+pub(crate) fn is_held(ticket: Ticket) -> bool {
+    STATE.with(|state| state.reservations.borrow().contains_key(&ticket))
+}
+
+/// How many items are reserved.
+pub(crate) fn held_count() -> usize {
+    STATE.with(|state| state.reservations.borrow().len())
+}
+
+/// Removes the item from its queue for good.
+pub(crate) fn ack(ticket: Ticket) -> Result<(), NotSettled> {
+    settle(ticket, Held::ack)
+}
+
+/// Puts the item back to its place.
+pub(crate) fn release(ticket: Ticket) -> Result<(), NotSettled> {
+    settle(ticket, Held::release)
+}
+
+fn settle(
+    ticket: Ticket,
+    how: impl FnOnce(&mut Held) -> Result<(), Error>,
+) -> Result<(), NotSettled> {
+    let mut held = take(ticket).ok_or(NotSettled::NotHeld)?;
+    how(&mut held).map_err(NotSettled::Failed)
+}
+
+/// Puts the item back if it is still held, without complaint if that fails (then the connection is
+/// closed, and the server puts it back).
+pub(crate) fn give_back(ticket: Ticket) {
+    drop(take(ticket));
+}
+
+fn take(ticket: Ticket) -> Option<Held> {
+    // An object may be freed when the thread, and with it the state, is already gone.
+    let taken = STATE.try_with(|state| state.reservations.borrow_mut().remove(&ticket));
+    taken.ok().flatten().map(|reservation| reservation.held)
+}
+
+/// Puts back everything reserved through `owner`.
+pub(crate) fn give_back_all(owner: u64) {
+    let tickets: Vec<Ticket> = STATE.with(|state| {
+        let reservations = state.reservations.borrow();
+        reservations.iter().filter(|(_, item)| item.owner == owner).map(|(&key, _)| key).collect()
+    });
+    tickets.into_iter().for_each(give_back);
+}
+
+/// Puts back everything reserved in this request. The connections stay.
+pub(crate) fn end_request() {
+    let left = STATE.with(|state| std::mem::take(&mut *state.reservations.borrow_mut()));
+    drop(left);
+}
+
+/// Puts back everything and closes every idle connection of this process.
+pub(crate) fn close_all() {
+    let _ = STATE.try_with(|state| {
+        let left = std::mem::take(&mut *state.reservations.borrow_mut());
+        drop(left);
+        if let Some(pools) = state.pools.get() {
+            pools.close_all();
+        }
+    });
+}
