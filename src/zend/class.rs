@@ -122,10 +122,16 @@ pub(crate) fn register_exception(
     for method in methods {
         builder = builder.method(method, MethodFlags::Public);
     }
-    // The engine points into the tables for the life of the module: they are given up.
-    builder.registration(|_, arg_info: ArgInfoTables| std::mem::forget(arg_info)).register()?;
-    let ce = ClassEntry::try_find(name).ok_or(Error::InvalidPointer)?;
-    slot.set(std::ptr::from_ref(ce).cast_mut());
+    // The builder's hook cannot capture, and startup is single-threaded: the class comes this way.
+    static REGISTERED: ClassSlot = ClassSlot::new();
+    builder
+        .registration(|ce, arg_info: ArgInfoTables| {
+            REGISTERED.set(ce);
+            // The engine points into the tables for the life of the module: they are given up.
+            std::mem::forget(arg_info);
+        })
+        .register()?;
+    slot.set(std::ptr::from_ref(REGISTERED.get()).cast_mut());
     Ok(())
 }
 
