@@ -200,12 +200,9 @@ mod tests {
     #[test]
     fn only_a_name_of_plus_signs_leaves_the_connection_open() {
         assert!(!NameError::OnlyPlus.closes());
-        for error in [
-            NameError::Empty,
-            NameError::TooLong,
-            NameError::BadByte(b'.'),
-            NameError::NoMaster,
-        ] {
+        for error in
+            [NameError::Empty, NameError::TooLong, NameError::BadByte(b'.'), NameError::NoMaster]
+        {
             assert!(error.closes(), "{error}");
         }
     }

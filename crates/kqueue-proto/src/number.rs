@@ -76,7 +76,9 @@ mod tests {
         assert_eq!(parse_kestrel(b"-2147483649"), None);
         assert_eq!(parse_kestrel(b"+5"), Some(5));
         assert_eq!(parse_kestrel(b"-0"), Some(0));
-        for bad in ["", "-", "+", "--1", "+-1", "1-", "x", "18446744073709551615", "-9223372036854775808"] {
+        for bad in
+            ["", "-", "+", "--1", "+-1", "1-", "x", "18446744073709551615", "-9223372036854775808"]
+        {
             assert_eq!(parse_kestrel(bad.as_bytes()), None, "{bad:?}");
         }
     }
@@ -86,7 +88,8 @@ mod tests {
         fn what_is_written_is_read_back(number: u64) {
             let mut out = Vec::new();
             put_u64(&mut out, number);
-            prop_assert_eq!(&out, number.to_string().as_bytes());
+            let expected = number.to_string().into_bytes();
+            prop_assert_eq!(&out, &expected);
             prop_assert_eq!(parse_u64(&out), Some(number));
         }
     }

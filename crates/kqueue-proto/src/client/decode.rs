@@ -128,11 +128,7 @@ impl ReplyDecoder {
         Ok(Some(line.freeze()))
     }
 
-    fn take_body(
-        &mut self,
-        buf: &mut BytesMut,
-        bytes: usize,
-    ) -> Result<Option<Reply>, ReplyError> {
+    fn take_body(&mut self, buf: &mut BytesMut, bytes: usize) -> Result<Option<Reply>, ReplyError> {
         // The first wrong byte behind the body is enough: the rest may never come.
         let end = &buf[bytes.min(buf.len())..];
         let end = &end[..end.len().min(2)];

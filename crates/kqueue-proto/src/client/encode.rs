@@ -62,11 +62,7 @@ pub fn set(
 ///
 /// # Errors
 /// The options exclude each other.
-pub fn get(
-    out: &mut Vec<u8>,
-    key: NameRef<'_>,
-    options: &GetOptions,
-) -> Result<(), EncodeError> {
+pub fn get(out: &mut Vec<u8>, key: NameRef<'_>, options: &GetOptions) -> Result<(), EncodeError> {
     options.check()?;
     word_key(out, b"get ", key);
     if options.wait_ms > 0 {

@@ -31,10 +31,22 @@ pub(super) enum Parsed {
 /// A request whose body has not arrived.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Set { key: Bytes, flags: u32, expiry: i64, noreply: bool },
-    Put { key: Name, ttl_seconds: u32, flags: u32 },
+    Set {
+        key: Bytes,
+        flags: u32,
+        expiry: i64,
+        noreply: bool,
+    },
+    Put {
+        key: Name,
+        ttl_seconds: u32,
+        flags: u32,
+    },
     /// Will be refused, but the body has to be passed over first.
-    Refused { error: ClientError, noreply: bool },
+    Refused {
+        error: ClientError,
+        noreply: bool,
+    },
 }
 
 impl Pending {
@@ -206,8 +218,8 @@ fn put(mut words: Words<'_>) -> Result<Parsed, Fatal> {
         return Err(ClientError::BadNumber("byte count", words.share(bytes)).into());
     };
     // From here on the end of the request is known, so no error closes the connection.
-    let pending = put_options(words, key)
-        .unwrap_or_else(|error| Pending::Refused { error, noreply: false });
+    let pending =
+        put_options(words, key).unwrap_or_else(|error| Pending::Refused { error, noreply: false });
     Ok(Parsed::Body { pending, bytes })
 }
 

@@ -85,7 +85,8 @@ impl Decoder {
                 Ok(self.finish(Body::Bytes(body)))
             }
             State::Swallow { bytes, left, .. } => {
-                let (bytes, now) = (*bytes, buf.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+                let (bytes, now) =
+                    (*bytes, buf.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
                 buf.advance(now);
                 *left -= now as u64;
                 if *left > 0 || !take_body_end(buf)? {
