@@ -1,0 +1,233 @@
+//! A `kqueue-server` process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::Wire;
+
+/// Longer than anything takes; only a defect waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The root of the checkout.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the repository")
+        .to_path_buf()
+}
+
+/// The daemon under test: `$KQUEUE_SERVER`, or the one that cargo built beside this test.
+///
+/// # Panics
+/// If there is none: it has to be built first (`make test` does, or `cargo build -p kqueue-server`).
+pub fn daemon_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("KQUEUE_SERVER") {
+        return path.into();
+    }
+    let mut directory = std::env::current_exe().expect("a test has a path");
+    while directory.pop() {
+        let candidate = directory.join("kqueue-server");
+        if candidate.is_file() {
+            return candidate;
+        }
+    }
+    panic!(
+        "kqueue-server is not built: run `cargo build -p kqueue-server` first, or set KQUEUE_SERVER"
+    );
+}
+
+/// How a daemon ended.
+#[derive(Debug)]
+pub struct Exit {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// All it wrote to standard error.
+    pub stderr: String,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    data: DataDir,
+    extra: String,
+    stderr: Option<JoinHandle<String>>,
+}
+
+enum DataDir {
+    Own(TempDir),
+    Given(PathBuf),
+}
+
+impl DataDir {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(directory) => directory.path(),
+            Self::Given(path) => path,
+        }
+    }
+}
+
+impl Daemon {
+    /// A daemon with a fresh data directory. `extra` is TOML that follows `[server]`, `[listen]` and `[journal]` with small segments.
+    pub fn start(extra: &str) -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        Self::start_with(DataDir::Own(data), extra).expect("the daemon starts")
+    }
+
+    /// A daemon on an existing data directory.
+    ///
+    /// # Errors
+    /// How it ended, if it did not start.
+    pub fn start_in(directory: &Path, extra: &str) -> Result<Self, Exit> {
+        Self::start_with(DataDir::Given(directory.to_path_buf()), extra)
+    }
+
+    fn start_with(data: DataDir, extra: &str) -> Result<Self, Exit> {
+        let config = data.path().join("server.toml");
+        fs::write(&config, config_text(&data.path().join("data"), extra))
+            .expect("the configuration can be written");
+        let mut child = Command::new(daemon_binary())
+            .arg("--config")
+            .arg(&config)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon can be run");
+        let (ready, is_ready) = mpsc::channel();
+        let stderr = child.stderr.take().expect("standard error is piped");
+        let reader = std::thread::spawn(move || read_log(stderr, &ready));
+        match is_ready.recv_timeout(PATIENCE) {
+            Ok(address) => {
+                Ok(Self { child, address, data, extra: extra.to_owned(), stderr: Some(reader) })
+            }
+            Err(_) => Err(collect(&mut child, reader)),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// A new connection to it.
+    pub fn connect(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the daemon can be signalled");
+    }
+
+    /// Ends it with `SIGKILL` and starts it again on the same data, on another port.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.signal(Signal::KILL);
+        self.wait();
+        self.restart()
+    }
+
+    /// Ends it with `SIGTERM`, expects a clean exit, and starts it again on the same data.
+    pub fn stop_and_restart(mut self) -> Self {
+        self.signal(Signal::TERM);
+        let exit = self.wait();
+        assert_eq!(exit.code, Some(0), "a clean exit, not: {exit:?}");
+        self.restart()
+    }
+
+    fn restart(mut self) -> Self {
+        let data = std::mem::replace(&mut self.data, DataDir::Given(PathBuf::new()));
+        let extra = std::mem::take(&mut self.extra);
+        drop(self);
+        Self::start_with(data, &extra).expect("the daemon starts again")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Exit {
+        let reader = self.stderr.take().expect("waited for once");
+        collect(&mut self.child, reader)
+    }
+
+    /// The value of a statistic.
+    pub fn stat(&self, name: &str) -> Option<String> {
+        let mut wire = self.connect();
+        wire.send(b"stats\r\n");
+        let prefix = format!("STAT {name} ");
+        let mut found = None;
+        loop {
+            let line = wire.line();
+            if line == "END" {
+                return found;
+            }
+            if let Some(value) = line.strip_prefix(&prefix) {
+                found = Some(value.to_owned());
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A daemon that has ended already is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Small segments keep the tests quick and make the log turn over; a table in `extra` may come first only if it is another table.
+fn config_text(data_dir: &Path, extra: &str) -> String {
+    let data_dir = data_dir.display();
+    let (server, rest) = extra.split_once("----").unwrap_or(("", extra));
+    format!(
+        "[server]\ndata_dir = \"{data_dir}\"\n{server}\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n{rest}\n"
+    )
+}
+
+/// Reads the log to its end; announces the address in the line that says `ready`.
+fn read_log(stderr: ChildStderr, ready: &mpsc::Sender<SocketAddr>) -> String {
+    let mut reader = BufReader::new(stderr);
+    let mut log = String::new();
+    let mut line = Vec::new();
+    while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line).into_owned();
+        if text.contains("ready")
+            && let Some(address) =
+                text.split_whitespace().find_map(|word| word.trim_end_matches(',').parse().ok())
+        {
+            // Nobody listens any more once the daemon is up; that is fine.
+            let _ = ready.send(address);
+        }
+        log.push_str(&text);
+        line.clear();
+    }
+    let mut rest = Vec::new();
+    let _ = reader.read_to_end(&mut rest);
+    log
+}
+
+fn collect(child: &mut Child, reader: JoinHandle<String>) -> Exit {
+    let status = child.wait().expect("the daemon can be waited for");
+    Exit { code: status.code(), stderr: reader.join().expect("the log reader does not panic") }
+}

@@ -1,0 +1,10 @@
+//! Support for the cross-process tests: starts real daemons, talks to them in raw bytes, ends them by their pid.
+//!
+//! Invariants: every daemon listens on a loopback port that the kernel chose and keeps its data in a directory of its own; nothing outlives the test
+//! that started it; waiting is for an event, never for a time.
+
+pub mod daemon;
+pub mod wire;
+
+pub use daemon::{Daemon, Exit, daemon_binary, repository};
+pub use wire::Wire;
