@@ -1,0 +1,32 @@
+--TEST--
+A message in a reference cycle
+--FILE--
+<?php
+require __DIR__ . '/../utils/server.inc';
+require __DIR__ . '/../utils/web.inc';
+$server = Server::start();
+$web = new Web($server->address(), [
+    'take' => <<<'PHP'
+        $q->push('q', 'item of the request');
+        $GLOBALS['message'] = $q->reserve('q');
+        echo getmypid(), ' ';
+        $a = new stdClass(); $a->self = $a; $a->message = $GLOBALS['message']; unset($GLOBALS['message'], $a);
+        PHP,
+    'look' => <<<'PHP'
+        $again = $q->reserve('q');
+        $opened = current($q->stats())['client']['opened'];
+        echo getmypid(), " $opened ", $again->getBody(), ' attempt ', $again->getAttempts();
+        $again->ack();
+        PHP,
+]);
+$first = $web->get('take');
+var_dump($server->stat('queue_q_open_transactions'), $server->stat('queue_q_items'));
+[$pid, $opened, $rest] = explode(' ', $web->get('look'), 3);
+var_dump(strtok($first, ' ') === $pid, $opened, $rest);
+?>
+--EXPECT--
+string(1) "0"
+string(1) "1"
+bool(true)
+string(1) "1"
+string(29) "item of the request attempt 2"
