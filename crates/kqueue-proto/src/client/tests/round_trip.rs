@@ -16,12 +16,14 @@ fn text_of(encode: impl FnOnce(&mut Vec<u8>)) -> String {
 fn golden_bytes_of_every_request() {
     let q = key(b"q");
     let open = GetOptions { open: true, close: true, wait_ms: 250, ..GetOptions::default() };
+    let forever = GetOptions { wait_ms: u32::MAX, ..GetOptions::default() };
     let all = PutOptions { ttl_seconds: 60, flags: 7 };
     for (written, expected) in [
         (text_of(|out| set(out, q, 1, 0, 5).unwrap()), "<set q 1 0 5\r\n"),
         (text_of(|out| set(out, q, 0, i32::MIN, 0).unwrap()), "<set q 0 -2147483648 0\r\n"),
         (text_of(|out| get(out, q, &GetOptions::default()).unwrap()), "<get q\r\n"),
         (text_of(|out| get(out, q, &open).unwrap()), "<get q/t=250/close/open\r\n"),
+        (text_of(|out| get(out, q, &forever).unwrap()), "<get q/t=2147483647\r\n"),
         (text_of(|out| delete(out, q)), "<delete q\r\n"),
         (text_of(|out| flush(out, q)), "<flush q\r\n"),
         (text_of(flush_all), "<flush_all\r\n"),

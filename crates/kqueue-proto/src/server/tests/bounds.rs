@@ -56,8 +56,14 @@ fn no_byte_of_a_line_is_looked_at_twice() {
     buf[3] = b'\n';
     buf.extend_from_slice(b"r");
     assert_eq!(decoder.decode(&mut buf), Ok(None));
+    // Nor when it waits for the LF that belongs to a CR.
+    buf.extend_from_slice(b"s\r");
+    assert_eq!(decoder.decode(&mut buf), Ok(None));
+    buf[6] = b'\n';
+    assert_eq!(decoder.decode(&mut buf), Ok(None));
     buf[3] = b' ';
-    buf.extend_from_slice(b"\r\n");
+    buf[6] = b's';
+    buf.extend_from_slice(b"\n");
     assert!(matches!(decoder.decode(&mut buf), Ok(Some(Request::Get { .. }))));
 }
 
@@ -132,6 +138,43 @@ fn bodies_around_the_size_that_changes_how_they_are_kept() {
             assert_eq!(feed(limits, [a, b]), whole, "{bytes} bytes cut at {cut}");
         }
         assert_eq!(feed(limits, input.chunks(1)), whole);
+    }
+}
+
+#[test]
+fn only_a_small_body_waits_in_the_input_buffer() {
+    let limits = Limits { item_bytes: 100_000, ..Limits::default() };
+    for (bytes, waiting) in [(SMALL_BODY_BYTES, 1000), (SMALL_BODY_BYTES + 1, 0)] {
+        let mut decoder = Decoder::new(limits);
+        let input = set_of(bytes);
+        let line = input.len() - bytes - 2;
+        let mut buf = BytesMut::from(&input[..line + 1000]);
+        assert_eq!(decoder.decode(&mut buf), Ok(None));
+        assert_eq!(buf.len(), waiting, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn a_large_body_that_came_in_pieces_ends_where_it_ends() {
+    let limits = Limits { item_bytes: 100_000, ..Limits::default() };
+    let input = set_of(20_000);
+    // Behind the first piece comes more than a whole body: it must not be taken for this one.
+    let mut two = input.clone();
+    two.extend_from_slice(&input);
+    let whole = feed(limits, [&two[..]]);
+    assert_eq!(whole.len(), 2);
+    let (a, b) = two.split_at(100);
+    assert_eq!(feed(limits, [a, b]), whole);
+    // And its end is looked at like any other.
+    for end in [&b"xx"[..], b"\rx", b"\nx"] {
+        let mut bad = input.clone();
+        let at = bad.len() - 2;
+        bad[at..].copy_from_slice(end);
+        bad.extend_from_slice(b"version\r\n");
+        for cut in [100, at, at + 1] {
+            let (a, b) = bad.split_at(cut);
+            assert_eq!(feed(limits, [a, b]), [Event::Fatal(ClientError::BadDataChunk)]);
+        }
     }
 }
 
