@@ -5,6 +5,7 @@ use std::time::Duration;
 use ext_php_rs::types::ZendHashTable;
 use kqueue_client::Cluster;
 
+use crate::zend::array;
 use crate::zend::call::{Call, Element, Strings};
 use crate::zend::error::{self, Thrown};
 
@@ -42,7 +43,7 @@ fn queue_list(table: &ZendHashTable, number: u32) -> Result<Vec<Vec<u8>>, Thrown
         ));
     }
     let mut names = Vec::with_capacity(table.len());
-    for value in table.values() {
+    for (_, value) in array::pairs(table) {
         let mut element = Element::new(value, number);
         let Some(name) = element.string()?.map(|name| name.as_bytes().to_vec()) else {
             return Err(error::type_error_because(

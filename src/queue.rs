@@ -2,6 +2,8 @@
 //!
 //! Every method reads and checks its arguments, then takes the client out of the object, then talks.
 //! In this order, because reading arguments may run PHP code, and that may call the constructor again.
+//! It lets go of the client before it makes PHP values or throws: both can end the request by a jump
+//! over our frames (memory limit), and what they own is then never released.
 
 use std::rc::Rc;
 
@@ -63,7 +65,8 @@ fn push(call: &Call<'_>) -> Return {
     let queue = arguments::queue(call, 1)?;
     let body = call.string(2)?.as_bytes();
     let ttl = arguments::ttl(call, 3)?;
-    match cluster(call)?.put(queue, body, ttl) {
+    let outcome = cluster(call)?.put(queue, body, ttl);
+    match outcome {
         Ok(id) => Ok(array::string(id.as_bytes())),
         Err(failure) => Err(exceptions::throw(&failure)),
     }
@@ -80,7 +83,8 @@ fn push_many(call: &Call<'_>) -> Return {
     }
     let bodies = pairs.iter().enumerate().map(|(index, pair)| (index, pair.body()));
     let key_of = |index: usize| pairs[index].key.clone();
-    match cluster(call)?.put_many(queue, ttl, bodies) {
+    let outcome = cluster(call)?.put_many(queue, ttl, bodies);
+    match outcome {
         Ok(stored) => {
             let mut ids = ArrayBuilder::new();
             for (index, id) in stored {
@@ -106,7 +110,8 @@ fn pop(call: &Call<'_>) -> Return {
     call.expect_arguments(1, 2)?;
     let queue = arguments::queue(call, 1)?;
     let timeout = arguments::seconds(call, 2)?;
-    match cluster(call)?.pop(queue, timeout, &signal::is_pending) {
+    let outcome = cluster(call)?.pop(queue, timeout, &signal::is_pending);
+    match outcome {
         Ok(Some(body)) => Ok(array::string(&body)),
         Ok(None) => nothing_came(),
         Err(failure) => Err(exceptions::throw(&failure)),
@@ -118,13 +123,15 @@ fn reserve(call: &Call<'_>) -> Return {
     let queues = arguments::queues(call, 1)?;
     let timeout = arguments::seconds(call, 2)?;
     let lease = arguments::seconds(call, 3)?;
-    let queues: Vec<&[u8]> = queues.iter().map(Vec::as_slice).collect();
     let owner = call.this::<Queue>()?.number;
-    match cluster(call)?.reserve(&queues, 1, timeout, lease, &signal::is_pending) {
-        Ok(mut items) => match items.pop() {
-            Some(held) => Ok(message::deliver(held, owner)),
-            None => nothing_came(),
-        },
+    let outcome = {
+        let queues: Vec<&[u8]> = queues.iter().map(Vec::as_slice).collect();
+        cluster(call)?.reserve(&queues, 1, timeout, lease, &signal::is_pending)
+    };
+    drop(queues);
+    match outcome.map(|mut items| items.pop()) {
+        Ok(Some(held)) => Ok(message::deliver(held, owner)),
+        Ok(None) => nothing_came(),
         Err(failure) => Err(exceptions::throw(&failure)),
     }
 }
@@ -138,7 +145,8 @@ fn nothing_came() -> Return {
 fn peek(call: &Call<'_>) -> Return {
     call.expect_arguments(1, 1)?;
     let queue = arguments::queue(call, 1)?;
-    match cluster(call)?.peek(queue) {
+    let outcome = cluster(call)?.peek(queue);
+    match outcome {
         Ok(body) => Ok(body.map_or_else(array::null, |body| array::string(&body))),
         Err(failure) => Err(exceptions::throw(&failure)),
     }
@@ -147,7 +155,8 @@ fn peek(call: &Call<'_>) -> Return {
 fn size(call: &Call<'_>) -> Return {
     call.expect_arguments(1, 1)?;
     let queue = arguments::queue(call, 1)?;
-    match cluster(call)?.size(queue) {
+    let outcome = cluster(call)?.size(queue);
+    match outcome {
         Ok(items) => Ok(array::int(items)),
         Err(failure) => Err(exceptions::throw(&failure)),
     }
@@ -167,7 +176,8 @@ fn on_all_servers(
 ) -> Return {
     call.expect_arguments(1, 1)?;
     let queue = arguments::queue(call, 1)?;
-    match what(&*cluster(call)?, queue) {
+    let outcome = what(&*cluster(call)?, queue);
+    match outcome {
         Ok(()) => Ok(array::null()),
         Err(failure) => Err(exceptions::throw(&failure)),
     }

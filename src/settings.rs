@@ -11,6 +11,7 @@ use ext_php_rs::types::{ZendHashTable, Zval};
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 use kqueue_client::{Address, Failover, Options, RetryMode};
 
+use crate::zend::array::{self, Key};
 use crate::zend::call::{Call, Element, Strings};
 use crate::zend::error::{self, Thrown};
 use crate::zend::ini::{self, Check, define};
@@ -85,7 +86,7 @@ pub(crate) fn servers(call: &Call<'_>, number: u32) -> Result<Vec<Address>, Thro
 /// The elements of a list of addresses, each of which may itself be a list.
 fn joined(table: &ZendHashTable, number: u32) -> Result<String, Thrown> {
     let mut list = String::new();
-    for value in table.values() {
+    for (_, value) in array::pairs(table) {
         let mut element = Element::new(value, number);
         let Some(text) = element.string()? else {
             let given = element.type_name();
@@ -121,8 +122,12 @@ pub(crate) fn defaults() -> Options {
 pub(crate) fn options(table: Option<&ZendHashTable>, number: u32) -> Result<Options, Thrown> {
     let mut options = defaults();
     let Some(table) = table else { return Ok(options) };
-    for (key, value) in table {
-        set_option(&mut options, &key.to_string(), value, number)?;
+    for (key, value) in array::pairs(table) {
+        let name = match key {
+            Key::Int(index) => index.to_string(),
+            Key::Text(text) => text.escape_ascii().to_string(),
+        };
+        set_option(&mut options, &name, value, number)?;
     }
     match options.validate() {
         Ok(()) => Ok(options),

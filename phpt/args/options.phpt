@@ -6,6 +6,7 @@ require __DIR__ . '/../utils/server.inc';
 $try = fn (array $options) => outcome(function () use ($options) { new KQueue('h', $options); });
 $try(['time_out' => 1]);
 $try([1]);
+$try(["\xff\"" => 1]);
 $try(['timeout' => 'hunter2']);
 $try(['timeout' => null]);
 $try(['timeout' => 0]);
@@ -31,6 +32,7 @@ $try([
 --EXPECT--
 ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "time_out"
 ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "0"
+ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "\xff\""
 TypeError: KQueue::__construct(): Argument #2 ($options) option "timeout" must be of type float, string given
 TypeError: KQueue::__construct(): Argument #2 ($options) option "timeout" must be of type float, null given
 ValueError: KQueue::__construct(): Argument #2 ($options) option "timeout" must be at least 0.001 seconds

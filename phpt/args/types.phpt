@@ -10,6 +10,7 @@ outcome(fn () => $q->push('q', 'b', 'soon'));
 outcome(fn () => $q->pop('q', []));
 outcome(fn () => $q->reserve(new stdClass()));
 outcome(fn () => $q->reserve(['q', []]));
+outcome(fn () => $q->reserve(["\xff" => 'q', "\xfe" => 5, "\xfd" => null]));
 outcome(fn () => $q->pushMany('q', 'b'));
 outcome(fn () => $q->pushMany('q', ['b', null]));
 outcome(fn () => $q->pushMany('q', (function () { yield 1.5 => 'b'; })()));
@@ -24,6 +25,7 @@ TypeError: KQueue::push(): Argument #3 ($ttl) must be of type int, string given
 TypeError: KQueue::pop(): Argument #2 ($timeout) must be of type float, array given
 TypeError: KQueue::reserve(): Argument #1 ($queues) must be of type array|string, stdClass given
 TypeError: KQueue::reserve(): Argument #1 ($queues) must contain only values of type string, array given
+TypeError: KQueue::reserve(): Argument #1 ($queues) must contain only values of type string, null given
 TypeError: KQueue::pushMany(): Argument #2 ($bodies) must be of type Traversable|array, string given
 TypeError: KQueue::pushMany(): Argument #2 ($bodies) must contain only values of type string, null given
 TypeError: KQueue::pushMany(): Argument #2 ($bodies) must have keys of type int|string, float given

@@ -24,6 +24,15 @@ impl Key {
             .map_or_else(|| Self::Text(text.into()), Self::Int)
     }
 
+    /// The key that a value makes; `None` unless it is an int or a string.
+    pub(crate) fn from_value(value: &Zval) -> Option<Self> {
+        match (value.long(), value.zend_str()) {
+            (Some(index), _) => Some(Self::Int(index)),
+            (None, Some(text)) => Some(Self::from_text(text.as_bytes())),
+            (None, None) => None,
+        }
+    }
+
     /// The key as a value.
     pub(crate) fn into_value(self) -> Zval {
         match self {
@@ -106,6 +115,15 @@ impl ArrayBuilder {
         value.set_hashtable(self.0);
         value
     }
+}
+
+/// The pairs of a table. (The iterator of ext-php-rs panics on keys that are not UTF-8.)
+pub(crate) fn pairs(table: &ZendHashTable) -> impl Iterator<Item = (Key, &Zval)> {
+    let mut iterator = table.iter();
+    std::iter::from_fn(move || {
+        let (key, value) = iterator.next_zval()?;
+        Some((Key::from_value(&key).unwrap_or(Key::Int(0)), value))
+    })
 }
 
 /// `null`.

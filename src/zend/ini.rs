@@ -21,7 +21,7 @@ const FAILURE: c_int = -1;
 /// `ZEND_INI_STAGE_STARTUP`: values from configuration files and the command line.
 const STAGE_STARTUP: c_int = 1;
 
-/// The definition of one setting; `CHECKS[index]` must be its check.
+/// The definition of one setting.
 pub(crate) const fn define(
     name: &'static CStr,
     default: &'static CStr,

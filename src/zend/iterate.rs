@@ -10,7 +10,7 @@ use ext_php_rs::zend::BailoutGuard;
 use super::array::Key;
 use super::call::{Call, Element};
 use super::error::{self, Thrown};
-use super::sys;
+use super::{compat, sys};
 
 /// One pair of an `iterable` of strings.
 pub(crate) struct Pair {
@@ -75,16 +75,12 @@ impl Drop for Source<'_> {
 
 fn pair(key: &Zval, value: &Zval, number: u32) -> Result<Pair, Thrown> {
     Thrown::check()?;
-    let key = match (key.long(), key.zend_str()) {
-        (Some(index), _) => Key::Int(index),
-        (None, Some(text)) => Key::from_text(text.as_bytes()),
-        (None, None) => {
-            let given = super::compat::type_name(key).to_string_lossy();
-            return Err(error::type_error_because(
-                number,
-                &format!("must have keys of type int|string, {given} given"),
-            ));
-        }
+    let Some(key) = Key::from_value(key) else {
+        let given = compat::type_name(key).to_string_lossy();
+        return Err(error::type_error_because(
+            number,
+            &format!("must have keys of type int|string, {given} given"),
+        ));
     };
     let mut element = Element::new(value, number);
     if element.string()?.is_none() {
