@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 
@@ -19,8 +19,8 @@ const UNIX_PATH_BYTES: usize = 103;
 /// One server, shown as it was given; cheap to clone. Two spellings of one server are two addresses: results are keyed by spelling.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
-    given: Rc<str>,
-    endpoint: Rc<Endpoint>,
+    given: Arc<str>,
+    endpoint: Arc<Endpoint>,
 }
 
 /// Where to connect.
@@ -43,7 +43,7 @@ impl Address {
                 format!("invalid server address {given:?}: {problem}"),
             )
         })?;
-        Ok(Self { given: given.into(), endpoint: Rc::new(endpoint) })
+        Ok(Self { given: given.into(), endpoint: Arc::new(endpoint) })
     }
 
     /// Reads a comma-separated list; empty parts (a trailing comma) are ignored, repeated addresses are kept once.

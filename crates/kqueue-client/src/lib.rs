@@ -11,12 +11,18 @@
 //! Must not: parse or print wire syntax (`kqueue-proto` does), spawn threads, read the environment, log.
 
 mod address;
+mod choice;
 mod cluster;
 mod error;
 mod held;
 mod interrupt;
+mod link;
 mod options;
 mod pools;
+mod rng;
+mod server;
+mod session;
+mod stream;
 
 pub use address::{Address, DEFAULT_PORT};
 pub use cluster::{Cluster, ServerStats};
