@@ -197,9 +197,9 @@ fn stats(call: &Call<'_>) -> Return {
 fn server_stats(server: ServerStats) -> Zval {
     let health = &server.health;
     let mut client = ArrayBuilder::new();
-    client.set_text("state", array::string(if health.up { b"up" } else { b"down" }));
+    client.set_text("state", array::string(if health.is_up { b"up" } else { b"down" }));
     client.set_text("refuses_pushes", array::bool(health.refuses_pushes));
-    client.set_text("extended", health.extended.map_or_else(array::null, array::bool));
+    client.set_text("extended", health.is_extended.map_or_else(array::null, array::bool));
     client.set_text("idle_connections", array::int(health.idle_connections as u64));
     client.set_text("opened", array::int(health.opened));
     client.set_text("errors", array::int(health.failures));
@@ -214,7 +214,7 @@ fn server_stats(server: ServerStats) -> Zval {
         Ok(lines) => {
             let mut said = ArrayBuilder::new();
             for (name, value) in lines {
-                said.set_text(&name, number_or_text(&value));
+                said.set(&Key::from_text(&name), number_or_text(&value));
             }
             said.finish()
         }
@@ -226,11 +226,8 @@ fn server_stats(server: ServerStats) -> Zval {
 }
 
 /// Counters are ints in PHP; versions and whatever else a server says stay text.
-fn number_or_text(value: &str) -> Zval {
-    match Key::from_text(value.as_bytes()) {
-        Key::Int(number) => Key::Int(number).into_value(),
-        Key::Text(text) => array::string(&text),
-    }
+fn number_or_text(value: &[u8]) -> Zval {
+    Key::from_text(value).into_value()
 }
 
 fn ping(call: &Call<'_>) -> Return {
