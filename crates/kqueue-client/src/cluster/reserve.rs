@@ -53,7 +53,8 @@ impl Want<'_> {
 
 /// What one server said when it was asked for items.
 enum Asked {
-    Items(Vec<Item>, Link),
+    /// The connection that holds them; boxed, because it is large.
+    Items(Vec<Item>, Box<Link>),
     Nothing,
 }
 
@@ -129,7 +130,7 @@ impl Cluster {
         }
         match self.wait_all(&want, end, interrupt)? {
             Waited::Items { at, link, items } => {
-                let mut held = self.hold(at, link, items);
+                let mut held = self.hold(at, *link, items);
                 self.top_up(&want, at, &mut held);
                 Ok(held)
             }
@@ -157,7 +158,7 @@ impl Cluster {
                 match self.ask(at, limit, want, &mut tally) {
                     Some(Asked::Items(items, link)) => {
                         has_answer = true;
-                        held.extend(self.hold(at, link, items));
+                        held.extend(self.hold(at, *link, items));
                         self.top_up(want, at, &mut held);
                     }
                     Some(Asked::Nothing) => has_answer = true,
@@ -179,7 +180,7 @@ impl Cluster {
         let (answer, link) =
             self.attempt(at, limit, Resend::Yes, tally, |link, limit| ask_on(link, want, limit))?;
         match answer {
-            Answer::Items(items) if !items.is_empty() => Some(Asked::Items(items, link)),
+            Answer::Items(items) if !items.is_empty() => Some(Asked::Items(items, Box::new(link))),
             Answer::Refused { text, .. } => {
                 tally.note_refused(at, &text);
                 None
@@ -198,7 +199,7 @@ impl Cluster {
         let mut tally = Tally::default();
         while is_kestrel && held.len() < most {
             match self.ask(at, self.deadline(), want, &mut tally) {
-                Some(Asked::Items(items, link)) => held.extend(self.hold(at, link, items)),
+                Some(Asked::Items(items, link)) => held.extend(self.hold(at, *link, items)),
                 // What is in hand already is worth more than an error.
                 Some(Asked::Nothing) | None => return,
             }
@@ -234,6 +235,6 @@ fn ask_on(link: &mut Link, want: &Want<'_>, limit: Instant) -> Result<Answer, Fa
 
 /// Milliseconds as both grammars accept them, rounded up: a short wait must not become none.
 pub(super) fn to_wire_ms(duration: Duration) -> u32 {
-    let ms = millis(duration) + u64::from(duration.subsec_nanos() % 1_000_000 > 0);
+    let ms = millis(duration) + u64::from(!duration.subsec_nanos().is_multiple_of(1_000_000));
     u32::try_from(ms.min(i32::MAX as u64)).unwrap_or(u32::MAX)
 }

@@ -27,7 +27,7 @@ const EARLY_END_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a wait ended.
 pub(super) enum Waited {
-    Items { at: usize, link: Link, items: Vec<Item> },
+    Items { at: usize, link: Box<Link>, items: Vec<Item> },
     Nothing,
     Interrupted,
 }
@@ -189,7 +189,11 @@ impl<'a> Group<'a> {
                 Ok(None) => self.waiters.push(waiter),
                 Ok(Some(Answer::Items(items))) if !items.is_empty() => {
                     self.waiters.extend(waiting);
-                    return Some(Waited::Items { at: waiter.at, link: waiter.link, items });
+                    return Some(Waited::Items {
+                        at: waiter.at,
+                        link: Box::new(waiter.link),
+                        items,
+                    });
                 }
                 Ok(Some(Answer::Refused { text, .. })) => tally.note_refused(waiter.at, &text),
                 Ok(Some(_)) => self.next_turn(waiter, tally),
