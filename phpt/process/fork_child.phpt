@@ -10,7 +10,8 @@ $q = new KQueue($server->address());
 $q->pushMany('q', ['for the parent', 'for the child']);
 $message = $q->reserve('q');
 [$mine, $its] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
-if (pcntl_fork() === 0) {
+$child = pcntl_fork();
+if ($child === 0) {
     $lost = 'settled';
     try {
         $message->ack();
@@ -19,12 +20,15 @@ if (pcntl_fork() === 0) {
     }
     $own = $q->reserve('q');
     $own->ack();
-    $opened = current($q->stats())['client']['opened'];
+    ob_start();
+    phpinfo(INFO_MODULES);
+    preg_match('/^Connections opened => (\d+)/m', ob_get_clean(), $match);
+    $opened = $match[1];
     fwrite($its, "$lost, {$own->getBody()}, opened $opened\n");
     exit(0);
 }
 echo fgets($mine);
-pcntl_wait($status);
+pcntl_waitpid($child, $status);
 var_dump($message->isSettled(), $server->stat('queue_q_open_transactions'));
 $message->ack();
 var_dump($server->stat('queue_q_items'), $server->stat('queue_q_open_transactions'), current($q->stats())['client']['opened']);

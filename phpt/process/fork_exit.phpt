@@ -10,11 +10,12 @@ $q = new KQueue($server->address());
 $q->push('q', 'b');
 $message = $q->reserve('q');
 for ($i = 0; $i < 3; $i++) {
-    if (pcntl_fork() === 0) {
+    $child = pcntl_fork();
+    if ($child === 0) {
         exit(0);
     }
+    pcntl_waitpid($child, $status);
 }
-while (pcntl_wait($status) > 0);
 var_dump($server->stat('queue_q_open_transactions'), $message->isSettled());
 $message->ack();
 $q->push('q', 'still usable');

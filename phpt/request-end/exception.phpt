@@ -14,9 +14,9 @@ $web = new Web($server->address(), [
         PHP,
     'look' => <<<'PHP'
         $again = $q->reserve('q');
+        $again->ack();
         $opened = current($q->stats())['client']['opened'];
         echo getmypid(), " $opened ", $again->getBody(), ' attempt ', $again->getAttempts();
-        $again->ack();
         PHP,
 ]);
 $first = $web->get('take');
