@@ -1,0 +1,621 @@
+//! The writing half: sequence numbers, batches, segments, syncs.
+//!
+//! Owns what was appended until it is written, the order of disk jobs, and what is known about the disk ([`Progress`]). One log job (write, sync, create)
+//! is in flight at a time; what is appended meanwhile gathers for the next one: that is the group commit. One background job (prepare, remove)
+//! may be in flight beside it.
+//! Invariants
+//! - `synced <= written`, both only rise. A batch lies in one segment. Batches leave in the order of their sequence numbers.
+//! - A segment is synced before the next one is created.
+//! - The last part of a segment (`reserve_bytes`) is used only while no further segment can be created: removals fit in it, puts are refused before
+//!   ([`Writer::has_room`]). Nothing that was appended is ever dropped for want of space.
+//! - After any other fault no job is handed out any more.
+//!
+//! Must not: perform I/O, retry a write or a sync, know what a record means.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::Seq;
+use crate::batch::{Batch, NewRecord};
+use crate::config::{ConfigError, OVERHEAD_BYTES, WriterConfig};
+use crate::format::{
+    HEAD_BYTES, HEADER_BYTES, HeadCrc, KIND_MARKER, META_BYTES_MAX, SegmentHeader,
+};
+use crate::job::{DiskFault, DiskOp, FaultKind, Job, JobId};
+use crate::live::Live;
+use crate::recovery::Report;
+use crate::retire::Retiring;
+
+/// How long to wait before space is asked for again.
+const NO_SPACE_RETRY_MS: u64 = 1000;
+/// A batch is closed at this length (unless one record alone is longer): bounds what is left unused at the end of a segment.
+const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+/// Allowance for the `meta` of a put when only the length of its body is known.
+const META_ALLOWANCE_BYTES: u64 = 512;
+
+/// How far the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Every record up to here has been handed to the operating system: a killed process does not lose it.
+    pub written: Seq,
+    /// Every record up to here is on the disk.
+    pub synced: Seq,
+    /// The disk failed: nothing more will be written.
+    pub poisoned: bool,
+}
+
+/// A segment of the log, for people and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub segment: u64,
+    /// The first sequence number in it.
+    pub first_seq: Seq,
+    /// Length of its file.
+    pub file_bytes: u64,
+    /// References to records in it.
+    pub live_refs: u64,
+    /// Bytes (`meta` and body) of the records that are referred to.
+    pub live_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) first_seq: u64,
+    pub(crate) file_bytes: u64,
+    /// Bytes from the file's beginning that hold anything.
+    pub(crate) used_bytes: u64,
+    pub(crate) live: Live,
+    /// Written to since it was synced last (or not known).
+    is_unsynced: bool,
+    /// Somebody tried to retire it and could not: it stays until its last reference is gone.
+    pub(crate) is_kept: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Active {
+    crc: HeadCrc,
+}
+
+/// What is known about space for a further segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// Nobody asked yet.
+    Unknown,
+    /// A spare file is ready.
+    Ready,
+    /// There was none; to be asked again.
+    Refused { retry_ms: u64 },
+}
+
+#[derive(Debug)]
+enum LogAction {
+    Write { through: u64, syncs: bool },
+    Sync { through: u64 },
+    Create { number: u64, first_seq: u64, salt: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackgroundAction {
+    Prepare,
+    Remove,
+}
+
+/// See the module's description.
+///
+/// Order of calls: [`Writer::new`]; for a log that exists [`Writer::recover_segment`] per segment and [`Writer::recover_end`]; then `append`,
+/// `require_sync`, and after any of them [`Writer::poll_job`] until there is none. Every job is reported with [`Writer::handle_done`].
+#[derive(Debug)]
+pub struct Writer {
+    pub(crate) config: WriterConfig,
+    salt_seed: u64,
+    next_seq: u64,
+    next_segment: u64,
+    next_job: u64,
+    /// Sequence number of the last record appended (markers do not count).
+    pub(crate) last_seq: u64,
+    written: u64,
+    pub(crate) synced: u64,
+    /// What recovery could prove to be synced, for the header of the first segment after it.
+    recovered_synced: u64,
+    pub(crate) poisoned: bool,
+    /// Front is the oldest; back is the active one if there is an active one.
+    pub(crate) segments: VecDeque<Segment>,
+    pub(crate) active: Option<Active>,
+    sealed: VecDeque<Batch>,
+    open: Batch,
+    buffer: BytesMut,
+    /// References to records that are in no segment yet: those from `unplaced_from` on.
+    unplaced: Live,
+    unplaced_from: u64,
+    /// When a sync is due, and up to which record at least.
+    sync_due: Option<(u64, u64)>,
+    pub(crate) space: Space,
+    pub(crate) retiring: Option<Retiring>,
+    pub(crate) remove_retry_ms: u64,
+    log_job: Option<(JobId, LogAction)>,
+    background_job: Option<(JobId, BackgroundAction)>,
+}
+
+impl Writer {
+    /// An empty log. `salt_seed` must be random and new for every start.
+    ///
+    /// # Errors
+    /// See [`WriterConfig::check`].
+    pub fn new(config: WriterConfig, salt_seed: u64) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            config,
+            salt_seed,
+            next_seq: 1,
+            next_segment: 1,
+            next_job: 1,
+            last_seq: 0,
+            written: 0,
+            synced: 0,
+            recovered_synced: 0,
+            poisoned: false,
+            segments: VecDeque::new(),
+            active: None,
+            sealed: VecDeque::new(),
+            open: Batch::new(),
+            buffer: BytesMut::new(),
+            unplaced: Live::new(1),
+            unplaced_from: 1,
+            sync_due: None,
+            space: Space::Unknown,
+            retiring: None,
+            remove_retry_ms: 0,
+            log_job: None,
+            background_job: None,
+        })
+    }
+
+    /// Takes over a segment that recovery is about to read; in the order of their numbers, before the first append. References to its records can be
+    /// added from now on. `file_bytes` is the length of its file.
+    pub fn recover_segment(&mut self, number: u64, first_seq: Seq, file_bytes: u64) {
+        self.next_segment = self.next_segment.max(number.saturating_add(1));
+        self.next_seq = self.next_seq.max(first_seq.0);
+        // Where the last segment ends is known at the end of recovery.
+        self.unplaced_from = u64::MAX;
+        self.segments.push_back(Segment {
+            number,
+            first_seq: first_seq.0,
+            file_bytes,
+            used_bytes: file_bytes,
+            live: Live::new(first_seq.0),
+            // Its end may never have been synced: it must be before anything is written behind it.
+            is_unsynced: true,
+            is_kept: false,
+        });
+    }
+
+    /// Recovery is over: the log goes on behind what was found, in a new segment.
+    pub fn recover_end(&mut self, report: &Report) {
+        self.next_seq = self.next_seq.max(report.next_seq.0);
+        self.last_seq = self.next_seq - 1;
+        self.written = self.last_seq;
+        self.synced = self.last_seq;
+        self.recovered_synced = report.synced_through.0;
+        self.unplaced = Live::new(self.next_seq);
+        self.unplaced_from = self.next_seq;
+    }
+
+    /// Appends a record to the batch. `meta` and body are opaque; `body_crc` is the CRC-32 of the body (0 without one).
+    ///
+    /// # Panics
+    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than `max_record_bytes`, or `kind` is [`KIND_MARKER`]: such a record could
+    /// never be written or read again, and going on would lose it silently.
+    pub fn append(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
+        assert!(kind != KIND_MARKER, "record kind {kind} is the commit marker's");
+        assert!(meta.len() <= META_BYTES_MAX, "meta of {} bytes is too long", meta.len());
+        let payload_bytes = (meta.len() + body.map_or(0, Bytes::len)) as u64;
+        let max = self.config.max_record_bytes;
+        assert!(
+            payload_bytes <= max,
+            "record of {payload_bytes} bytes, at most {max} were announced"
+        );
+
+        let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes());
+        if !self.open.is_empty() && self.open.bytes + payload_bytes + HEAD_BYTES as u64 > limit {
+            self.seal_open();
+        }
+        let record = NewRecord { seq: self.take_seq(), kind, meta, body, body_crc };
+        self.last_seq = record.seq;
+        // A poisoned log writes nothing any more: keeping records would only fill the memory.
+        if !self.poisoned {
+            self.open.push(&mut self.buffer, record);
+        }
+        Seq(record.seq)
+    }
+
+    fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    fn seal_open(&mut self) {
+        let marker_seq = self.take_seq();
+        let mut batch = core::mem::replace(&mut self.open, Batch::new());
+        batch.seal(&mut self.buffer, marker_seq);
+        self.sealed.push_back(batch);
+    }
+
+    /// Everything appended so far must be on the disk within `within_ms`; 0: with the next job. Several demands make one: the earliest time, all records.
+    pub fn require_sync(&mut self, now_mono_ms: u64, within_ms: u64) {
+        let covered = match self.log_job {
+            Some((_, LogAction::Write { through, syncs: true } | LogAction::Sync { through })) => {
+                through
+            }
+            _ => self.synced,
+        };
+        if self.last_seq <= covered {
+            return;
+        }
+        let due_ms = now_mono_ms.saturating_add(within_ms);
+        let earlier_ms = self.sync_due.map_or(due_ms, |(earlier_ms, _)| earlier_ms.min(due_ms));
+        self.sync_due = Some((earlier_ms, self.last_seq));
+    }
+
+    /// The next thing to do on the disk, if there is any and its lane is free.
+    pub fn poll_job(&mut self, now_mono_ms: u64) -> Option<Job> {
+        if self.poisoned {
+            return None;
+        }
+        if self.log_job.is_none()
+            && let Some(job) = self.poll_log_job(now_mono_ms)
+        {
+            return Some(job);
+        }
+        if self.background_job.is_some() {
+            return None;
+        }
+        if let Some(job) = self.poll_remove(now_mono_ms) {
+            return Some(job);
+        }
+        self.wants_prepare(now_mono_ms)
+            .then(|| self.background_job(BackgroundAction::Prepare, DiskOp::Prepare))
+    }
+
+    fn poll_log_job(&mut self, now_mono_ms: u64) -> Option<Job> {
+        let is_due = self.sync_due.is_some_and(|(due_ms, _)| due_ms <= now_mono_ms);
+        match self.front_batch() {
+            Some((bytes, _)) if self.fits(bytes) => Some(self.write_job(is_due)),
+            Some((_, first_seq)) if self.may_create(now_mono_ms) => Some(self.roll_job(first_seq)),
+            _ if is_due && self.written > self.synced => self.sync_job(),
+            _ => None,
+        }
+    }
+
+    /// Length and first sequence number of the batch that has to leave next.
+    fn front_batch(&self) -> Option<(u64, u64)> {
+        let front = self.sealed.front().unwrap_or(&self.open);
+        (!front.is_empty()).then_some((front.bytes, front.first_seq))
+    }
+
+    fn fits(&self, bytes: u64) -> bool {
+        let reserve_bytes = match self.space {
+            Space::Refused { .. } => 0,
+            Space::Unknown | Space::Ready => self.config.reserve_bytes(),
+        };
+        self.room_bytes() >= bytes.saturating_add(reserve_bytes)
+    }
+
+    /// What is left in the active segment, reserve included.
+    fn room_bytes(&self) -> u64 {
+        match (&self.active, self.segments.back()) {
+            (Some(_), Some(back)) => back.file_bytes.saturating_sub(back.used_bytes),
+            _ => 0,
+        }
+    }
+
+    fn may_create(&self, now_mono_ms: u64) -> bool {
+        // A spare that is being made will be there for the taking.
+        let is_preparing = matches!(self.background_job, Some((_, BackgroundAction::Prepare)));
+        let is_refused =
+            matches!(self.space, Space::Refused { retry_ms } if retry_ms > now_mono_ms);
+        !is_preparing && !is_refused
+    }
+
+    /// A spare is asked for when half of the segment is used, so that a full disk is known before an accepted put has no place to go.
+    fn wants_prepare(&self, now_mono_ms: u64) -> bool {
+        let is_creating = matches!(self.log_job, Some((_, LogAction::Create { .. })));
+        let due = match self.space {
+            Space::Unknown => self.room_bytes() < self.config.segment_bytes / 2,
+            Space::Ready => false,
+            Space::Refused { retry_ms } => retry_ms <= now_mono_ms,
+        };
+        due && self.active.is_some() && !is_creating
+    }
+
+    /// Writes as many batches as fit; syncs if it is time, or if the rest needs another segment.
+    fn write_job(&mut self, is_due: bool) -> Job {
+        let mut chunks = Vec::new();
+        let mut through = self.written;
+        let offset = self.segments.back().map_or(0, |back| back.used_bytes);
+        while let Some((bytes, _)) = self.front_batch()
+            && self.fits(bytes)
+        {
+            if self.sealed.is_empty() {
+                self.seal_open();
+            }
+            let (Some(batch), Some(active), Some(back)) =
+                (self.sealed.pop_front(), &self.active, self.segments.back_mut())
+            else {
+                break;
+            };
+            through = batch.marker_seq;
+            back.used_bytes += batch.bytes;
+            back.is_unsynced = true;
+            self.unplaced.move_through(through, &mut back.live);
+            self.unplaced_from = through + 1;
+            batch.finish(&active.crc, self.synced, &mut chunks);
+        }
+        let segment = self.segments.back().map_or(0, |back| back.number);
+        let syncs = is_due || self.front_batch().is_some();
+        let mut ops = Vec::with_capacity(2);
+        ops.push(DiskOp::Write { segment, offset, chunks });
+        if syncs {
+            ops.push(DiskOp::Sync { segment });
+            self.clear_sync_due(through);
+        }
+        self.log_job(LogAction::Write { through, syncs }, ops)
+    }
+
+    /// Towards a new segment: the old one is synced first.
+    fn roll_job(&mut self, first_seq: u64) -> Job {
+        if self.segments.back().is_some_and(|back| back.is_unsynced)
+            && let Some(job) = self.sync_job()
+        {
+            return job;
+        }
+        let number = self.next_segment;
+        let salt = salt_of(self.salt_seed, number);
+        let synced_through =
+            if self.active.is_some() { self.synced } else { self.recovered_synced };
+        let header = SegmentHeader {
+            segment: number,
+            first_seq,
+            salt,
+            segment_bytes: self.config.segment_bytes,
+            synced_through,
+            is_damaged: false,
+        };
+        let ops = [DiskOp::Create { segment: number, header: header.encode() }].into();
+        self.log_job(LogAction::Create { number, first_seq, salt }, ops)
+    }
+
+    fn sync_job(&mut self) -> Option<Job> {
+        let segment = self.segments.back()?.number;
+        let through = self.written;
+        self.clear_sync_due(through);
+        Some(self.log_job(LogAction::Sync { through }, [DiskOp::Sync { segment }].into()))
+    }
+
+    fn clear_sync_due(&mut self, through: u64) {
+        if self.sync_due.is_some_and(|(_, needed)| needed <= through) {
+            self.sync_due = None;
+        }
+    }
+
+    pub(crate) fn new_job_id(&mut self) -> JobId {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        id
+    }
+
+    fn log_job(&mut self, action: LogAction, ops: Vec<DiskOp>) -> Job {
+        let id = self.new_job_id();
+        let is_write_only = matches!(action, LogAction::Write { syncs: false, .. });
+        self.log_job = Some((id, action));
+        Job { id, ops, is_write_only, is_background: false }
+    }
+
+    pub(crate) fn background_job(&mut self, action: BackgroundAction, op: DiskOp) -> Job {
+        let id = self.new_job_id();
+        self.background_job = Some((id, action));
+        Job { id, ops: [op].into(), is_write_only: false, is_background: true }
+    }
+
+    /// A job has ended. Unknown ids are ignored.
+    pub fn handle_done(&mut self, now_mono_ms: u64, id: JobId, result: Result<(), DiskFault>) {
+        if let Some((_, action)) = self.log_job.take_if(|(log, _)| *log == id) {
+            self.handle_log_done(now_mono_ms, action, result);
+        } else if let Some((_, action)) =
+            self.background_job.take_if(|(background, _)| *background == id)
+        {
+            self.handle_background_done(now_mono_ms, action, result);
+        }
+    }
+
+    fn handle_log_done(
+        &mut self,
+        now_mono_ms: u64,
+        action: LogAction,
+        result: Result<(), DiskFault>,
+    ) {
+        match (action, result) {
+            (LogAction::Write { through, syncs }, Ok(())) => {
+                self.written = through;
+                if syncs {
+                    self.mark_synced(through);
+                }
+            }
+            (LogAction::Sync { through }, Ok(())) => self.mark_synced(through),
+            (LogAction::Create { number, first_seq, salt }, Ok(())) => {
+                self.begin_segment(number, first_seq, salt);
+            }
+            (LogAction::Create { .. }, Err(fault)) if fault.kind == FaultKind::NoSpace => {
+                self.refuse_space(now_mono_ms);
+            }
+            (_, Err(_)) => self.poison(),
+        }
+    }
+
+    fn handle_background_done(
+        &mut self,
+        now_mono_ms: u64,
+        action: BackgroundAction,
+        result: Result<(), DiskFault>,
+    ) {
+        let retry_ms = now_mono_ms.saturating_add(NO_SPACE_RETRY_MS);
+        match (action, result) {
+            (BackgroundAction::Prepare, Ok(())) => self.space = Space::Ready,
+            (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
+            (action, Err(fault)) if fault.kind == FaultKind::NoSpace => match action {
+                BackgroundAction::Prepare => self.refuse_space(now_mono_ms),
+                // Some file systems need space even to free some.
+                BackgroundAction::Remove => self.remove_retry_ms = retry_ms,
+            },
+            (_, Err(_)) => self.poison(),
+        }
+    }
+
+    fn mark_synced(&mut self, through: u64) {
+        self.synced = through;
+        if let Some(back) = self.segments.back_mut() {
+            back.is_unsynced = false;
+        }
+    }
+
+    fn begin_segment(&mut self, number: u64, first_seq: u64, salt: u64) {
+        self.segments.push_back(Segment {
+            number,
+            first_seq,
+            file_bytes: self.config.segment_bytes,
+            used_bytes: HEADER_BYTES as u64,
+            live: Live::new(first_seq),
+            is_unsynced: false,
+            is_kept: false,
+        });
+        self.next_segment = number + 1;
+        self.active = Some(Active { crc: HeadCrc::new(salt) });
+        self.space = Space::Unknown;
+    }
+
+    fn refuse_space(&mut self, now_mono_ms: u64) {
+        self.space = Space::Refused { retry_ms: now_mono_ms.saturating_add(NO_SPACE_RETRY_MS) };
+    }
+
+    fn poison(&mut self) {
+        self.poisoned = true;
+        self.sealed = VecDeque::new();
+        self.open = Batch::new();
+        self.buffer = BytesMut::new();
+        self.sync_due = None;
+    }
+
+    /// How far the log is.
+    pub fn progress(&self) -> Progress {
+        Progress { written: Seq(self.written), synced: Seq(self.synced), poisoned: self.poisoned }
+    }
+
+    /// When [`Writer::poll_job`] has something to do by itself, on the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        if self.poisoned {
+            return None;
+        }
+        let mut due = None;
+        let mut at = |time_ms: u64| due = Some(due.map_or(time_ms, |due: u64| due.min(time_ms)));
+        if self.log_job.is_none() {
+            let is_stuck = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
+            match (self.sync_due, self.space) {
+                (Some((due_ms, _)), _) if self.written > self.synced || !is_stuck => at(due_ms),
+                _ => {}
+            }
+            match self.space {
+                Space::Refused { retry_ms } if is_stuck => at(retry_ms),
+                _ => {}
+            }
+        }
+        if self.background_job.is_none() {
+            match self.space {
+                Space::Refused { retry_ms } if self.active.is_some() => at(retry_ms),
+                _ => {}
+            }
+            if matches!(self.retiring, Some(Retiring::Removing { .. })) {
+                at(self.remove_retry_ms);
+            }
+        }
+        due
+    }
+
+    /// Whether a put of a body of that many bytes may be appended. False: the disk is full, or the log failed. Removals go on, in reserved room.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        if self.poisoned {
+            return false;
+        }
+        if !matches!(self.space, Space::Refused { .. }) {
+            return true;
+        }
+        let open_bytes = if self.open.is_empty() { 0 } else { self.open.bytes };
+        let pending_bytes: u64 = self.sealed.iter().map(|batch| batch.bytes).sum();
+        let needed_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
+        let needed_bytes = needed_bytes.saturating_add(pending_bytes + open_bytes);
+        self.room_bytes() >= needed_bytes.saturating_add(self.config.reserve_bytes())
+    }
+
+    /// Sequence number of the last record appended; commit markers do not count.
+    pub fn last_seq(&self) -> Seq {
+        Seq(self.last_seq)
+    }
+
+    /// The record `seq` is referred to `refs` times more; `bytes` (`meta` and body) count once, with the first of them.
+    pub fn add_ref(&mut self, seq: Seq, refs: u32, bytes: u64) {
+        if let Some(live) = self.live_of(seq.0) {
+            live.add(seq.0, refs, bytes);
+        }
+    }
+
+    /// One reference to the record `seq` is gone. Without any left this does nothing.
+    pub fn unref(&mut self, seq: Seq) {
+        if let Some(live) = self.live_of(seq.0) {
+            live.remove(seq.0);
+        }
+    }
+
+    fn live_of(&mut self, seq: u64) -> Option<&mut Live> {
+        if seq >= self.unplaced_from {
+            return Some(&mut self.unplaced);
+        }
+        let behind = self.segments.partition_point(|segment| segment.first_seq <= seq);
+        self.segments.get_mut(behind.checked_sub(1)?).map(|segment| &mut segment.live)
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentInfo> + '_ {
+        self.segments.iter().map(|segment| SegmentInfo {
+            segment: segment.number,
+            first_seq: Seq(segment.first_seq),
+            file_bytes: segment.file_bytes,
+            live_refs: segment.live.refs(),
+            live_bytes: segment.live.bytes(),
+        })
+    }
+
+    /// Total length of the segments' files.
+    pub fn log_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.file_bytes).sum()
+    }
+
+    /// Bytes (`meta` and body) of all records that are referred to.
+    pub fn live_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.live.bytes()).sum::<u64>()
+            + self.unplaced.bytes()
+    }
+}
+
+/// A salt of its own for every segment (splitmix64's finalizer over seed and number).
+fn salt_of(seed: u64, segment: u64) -> u64 {
+    let mut z = seed.wrapping_add(segment.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests;
