@@ -81,11 +81,16 @@ pub(crate) fn method(name: &'static str, handler: Handler) -> FunctionBuilder<'s
 }
 
 /// Where a class lives once it is registered. Filled anew at every module startup.
-pub(crate) struct ClassSlot(AtomicPtr<ClassEntry>);
+pub(crate) struct ClassSlot {
+    class: AtomicPtr<ClassEntry>,
+    /// What the engine points into for the life of the module: parked here and never read.
+    arg_info: AtomicPtr<ArgInfoTables>,
+}
 
 impl ClassSlot {
     pub(crate) const fn new() -> Self {
-        Self(AtomicPtr::new(std::ptr::null_mut()))
+        let (class, arg_info) = (std::ptr::null_mut(), std::ptr::null_mut());
+        Self { class: AtomicPtr::new(class), arg_info: AtomicPtr::new(arg_info) }
     }
 
     /// The class.
@@ -94,12 +99,8 @@ impl ClassSlot {
     /// Before the module's startup has registered it.
     pub(crate) fn get(&self) -> &'static ClassEntry {
         // SAFETY: null, or a class that lives until the module is shut down.
-        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+        unsafe { self.class.load(Ordering::Acquire).as_ref() }
             .expect("classes are registered at module startup")
-    }
-
-    fn set(&self, ce: *mut ClassEntry) {
-        self.0.store(ce, Ordering::Release);
     }
 }
 
@@ -125,13 +126,13 @@ pub(crate) fn register_exception(
     // The builder's hook cannot capture, and startup is single-threaded: the class comes this way.
     static REGISTERED: ClassSlot = ClassSlot::new();
     builder
-        .registration(|ce, arg_info: ArgInfoTables| {
-            REGISTERED.set(ce);
-            // The engine points into the tables for the life of the module: they are given up.
-            std::mem::forget(arg_info);
+        .registration(|ce, arg_info| {
+            REGISTERED.class.store(ce, Ordering::Release);
+            REGISTERED.arg_info.store(Box::into_raw(Box::new(arg_info)), Ordering::Release);
         })
         .register()?;
-    slot.set(std::ptr::from_ref(REGISTERED.get()).cast_mut());
+    slot.class.store(REGISTERED.class.load(Ordering::Acquire), Ordering::Release);
+    slot.arg_info.store(REGISTERED.arg_info.load(Ordering::Acquire), Ordering::Release);
     Ok(())
 }
 
