@@ -3,11 +3,11 @@
 //! This crate is glue. It turns PHP values into the arguments of `kqueue-client` and its results
 //! into PHP values; sockets, pools, retry and failover are the client's. Layout:
 //!
-//! - [`zend`]: everything that touches the engine through C, and all `unsafe` code;
-//! - [`queue`], [`message`], [`exceptions`]: the classes;
-//! - [`arguments`], [`settings`]: checked arguments, constructor options and ini settings;
-//! - [`state`]: what the process keeps between calls and requests: the pools, the reserved items;
-//! - [`phpinfo`]: the module's section there.
+//! - `zend`: everything that touches the engine through C, and all `unsafe` code;
+//! - `queue`, `message`, `exceptions`: the classes;
+//! - `arguments`, `settings`: checked arguments, constructor options and ini settings;
+//! - `state`: what the process keeps between calls and requests: the pools, the reserved items;
+//! - `phpinfo`: the module's section there.
 //!
 //! Rules of the whole crate: no thread and no async runtime; while PHP code can run (generators,
 //! destructors, signal handlers, `__toString`) no `RefCell` is borrowed and no connection is taken.
