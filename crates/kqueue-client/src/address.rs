@@ -1,6 +1,7 @@
 //! Server addresses as people write them.
 //!
-//! Owns the syntax `host[:port]`, `[v6][:port]`, `unix:///path`, `unix:/path` and comma-separated lists of these. An [`Address`] cannot
+//! Owns the syntax `host[:port]`, `[v6][:port]`, `unix:///path`, `unix:/path` and comma-separated
+//! lists of these. An [`Address`] cannot
 //! hold a malformed one. It does not resolve names: that happens at connect time.
 
 use std::fmt;
@@ -13,10 +14,12 @@ use crate::error::{Error, ErrorKind};
 /// The port of Kestrel's memcache protocol, used where an address names none.
 pub const DEFAULT_PORT: u16 = 22133;
 
-/// The longest path that fits a socket address on every system we build for, with its terminating NUL.
+/// The longest path that fits a socket address on every system we build for, with its terminating
+/// NUL.
 const UNIX_PATH_BYTES: usize = 103;
 
-/// One server, shown as it was given; cheap to clone. Two spellings of one server are two addresses: results are keyed by spelling.
+/// One server, shown as it was given; cheap to clone. Two spellings of one server are two
+/// addresses: results are keyed by spelling.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     given: Arc<str>,
@@ -34,7 +37,8 @@ impl Address {
     /// Reads one address. Spaces around it are ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] with a message that quotes the address and says what is wrong with it.
+    /// [`ErrorKind::InvalidArgument`] with a message that quotes the address and says what is wrong
+    /// with it.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let given = text.trim();
         let endpoint = parse_endpoint(given).map_err(|problem| {
@@ -46,7 +50,8 @@ impl Address {
         Ok(Self { given: given.into(), endpoint: Arc::new(endpoint) })
     }
 
-    /// Reads a comma-separated list; empty parts (a trailing comma) are ignored, repeated addresses are kept once.
+    /// Reads a comma-separated list; empty parts (a trailing comma) are ignored, repeated addresses
+    /// are kept once.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for the first malformed address, or when the list names none.
@@ -129,7 +134,8 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
     Ok(Endpoint::Tcp { host: host.into(), port })
 }
 
-/// `rest` is what follows `unix:`: `///path`, `/path` (and the odd but harmless `//path` is refused: it would name a host).
+/// `rest` is what follows `unix:`: `///path`, `/path` (and the odd but harmless `//path` is
+/// refused: it would name a host).
 fn parse_unix(rest: &str) -> Result<Endpoint, &'static str> {
     let path = if rest.starts_with("///") { &rest[2..] } else { rest };
     if !path.starts_with('/') || path.starts_with("//") || path == "/" {

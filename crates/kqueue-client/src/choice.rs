@@ -1,6 +1,8 @@
-//! Which servers to try, in which order: breaker and order as pure functions of time and random numbers.
+//! Which servers to try, in which order: breaker and order as pure functions of time and random
+//! numbers.
 //!
-//! A breaker opens at the first failure (a dead server must not cost every call), stays open for the eject time, then lets one attempt
+//! A breaker opens at the first failure (a dead server must not cost every call), stays open for
+//! the eject time, then lets one attempt
 //! through; that attempt's outcome closes it or opens it again.
 
 use crate::options::Failover;
@@ -75,7 +77,8 @@ impl Order {
     }
 }
 
-/// The pause before round `round` (1 is the first retry), milliseconds: exponential, capped, shortened by up to half at random.
+/// The pause before round `round` (1 is the first retry), milliseconds: exponential, capped,
+/// shortened by up to half at random.
 pub(crate) fn backoff_ms(round: u32, base_ms: u64, cap_ms: u64, rng: &mut Rng) -> u64 {
     let factor = 1_u64.checked_shl(round.saturating_sub(1)).unwrap_or(u64::MAX);
     let full = base_ms.saturating_mul(factor).min(cap_ms);

@@ -1,7 +1,9 @@
 //! The one family of errors of this crate, by what the caller does next.
 //!
-//! A message always says which operation on which queue failed, at which server and in which phase, and where there is something to do about it,
-//! what. Nothing here decides anything: retry and failover read the private [`crate::link::Fault`] instead.
+//! A message always says which operation on which queue failed, at which server and in which phase,
+//! and where there is something to do about it,
+//! what. Nothing here decides anything: retry and failover read the private [`crate::link::Fault`]
+//! instead.
 
 use std::fmt;
 
@@ -60,7 +62,8 @@ impl Error {
         &self.message
     }
 
-    /// True if the request was sent and never answered: for a push, the item may be stored; for an ack, it may be gone.
+    /// True if the request was sent and never answered: for a push, the item may be stored; for an
+    /// ack, it may be gone.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         self.outcome_unknown
@@ -80,7 +83,8 @@ impl std::error::Error for Error {}
 pub struct PushError<K> {
     /// The caller's keys with the ids of what is stored.
     pub stored: Vec<(K, String)>,
-    /// The caller's keys of what is not known to be stored, in the caller's order. If `source.outcome_unknown()`, some of them may be.
+    /// The caller's keys of what is not known to be stored, in the caller's order. If
+    /// `source.outcome_unknown()`, some of them may be.
     pub failed: Vec<K>,
     /// Why.
     pub source: Error,

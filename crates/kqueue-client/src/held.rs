@@ -1,9 +1,11 @@
 //! Reserved items, and the connections that hold them.
 //!
 //! Invariants:
-//! - ack and release travel over the very connection that reserved the item; when it is gone, the server has taken the item back;
+//! - ack and release travel over the very connection that reserved the item; when it is gone, the
+//!   server has taken the item back;
 //! - a connection returns to its pool only when nothing is held on it any more;
-//! - an item is settled at most once, whatever the outcome; an unsettled one is released when its [`Held`] is dropped;
+//! - an item is settled at most once, whatever the outcome; an unsettled one is released when its
+//!   [`Held`] is dropped;
 //! - in another process than the one that reserved it (after `fork`), nothing is sent.
 
 use std::cell::RefCell;
@@ -20,7 +22,8 @@ use crate::options::Options;
 use crate::pools::{Node, Pools};
 use crate::session::{Answer, Expect, Item, shown};
 
-/// After so long, the connection is looked at before an ack: a closed one is then known to have carried nothing.
+/// After so long, the connection is looked at before an ack: a closed one is then known to have
+/// carried nothing.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// What is to become of an item.
@@ -47,7 +50,8 @@ pub(crate) struct Pin {
     pid: u32,
 }
 
-/// One reserved item. Dropped unsettled, it is released: one exchange within the timeout, or else the connection is closed and the server takes it back.
+/// One reserved item. Dropped unsettled, it is released: one exchange within the timeout, or else
+/// the connection is closed and the server takes it back.
 pub struct Held {
     pin: Rc<Pin>,
     ticket: Ticket,
@@ -164,7 +168,8 @@ impl Held {
         &self.body
     }
 
-    /// The server's id in decimal, the same as [`crate::Cluster::put`] returned; a local one over Kestrel's commands. Never empty.
+    /// The server's id in decimal, the same as [`crate::Cluster::put`] returned; a local one over
+    /// Kestrel's commands. Never empty.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -176,7 +181,8 @@ impl Held {
         self.attempts
     }
 
-    /// Milliseconds since it was put, as of now; since it was received on a server that does not say.
+    /// Milliseconds since it was put, as of now; since it was received on a server that does not
+    /// say.
     #[must_use]
     pub fn age_ms(&self) -> u64 {
         let held_ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -192,7 +198,8 @@ impl Held {
     /// Removes the item for good.
     ///
     /// # Errors
-    /// [`ErrorKind::Lost`]: settled before, lease ended, connection gone or another process reserved it. With [`Error::outcome_unknown`] the
+    /// [`ErrorKind::Lost`]: settled before, lease ended, connection gone or another process
+    /// reserved it. With [`Error::outcome_unknown`] the
     /// server may have removed it all the same.
     pub fn ack(&mut self) -> Result<(), Error> {
         self.settle(Verb::Ack)
@@ -201,7 +208,8 @@ impl Held {
     /// Gives the item back to its place in the queue.
     ///
     /// # Errors
-    /// As [`Self::ack`]; the item is then back, or will be when the server notices that the connection is gone.
+    /// As [`Self::ack`]; the item is then back, or will be when the server notices that the
+    /// connection is gone.
     pub fn release(&mut self) -> Result<(), Error> {
         self.settle(Verb::Release)
     }

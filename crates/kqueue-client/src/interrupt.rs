@@ -1,6 +1,7 @@
 //! How the host tells a waiting call that a signal wants attention.
 
-/// Asked while a call *waits for an item*, when the system call under it was interrupted and at least four times a second.
+/// Asked while a call *waits for an item*, when the system call under it was interrupted and at
+/// least four times a second.
 pub trait Interrupt {
     /// True: give up waiting. The call returns as if nothing had come; no item is lost.
     /// Must be quick, must not run user code and must not call back into this crate.

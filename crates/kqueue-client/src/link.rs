@@ -1,6 +1,7 @@
 //! One connection: a socket and its session, and the exchange of a request for its answer.
 //!
-//! Invariant: [`Link::is_clean`] is true only between whole exchanges. Whoever owns a link that is not clean drops it, which closes the socket
+//! Invariant: [`Link::is_clean`] is true only between whole exchanges. Whoever owns a link that is
+//! not clean drops it, which closes the socket
 //! without sending anything.
 
 use std::io::{self, IoSlice};
@@ -130,7 +131,8 @@ impl Link {
         self.answer(deadline)
     }
 
-    /// Sends a request. If the server answers before it took all of it, the rest is not sent and [`Self::answer`] brings that answer.
+    /// Sends a request. If the server answers before it took all of it, the rest is not sent and
+    /// [`Self::answer`] brings that answer.
     pub(crate) fn request(
         &mut self,
         expect: Expect,
@@ -144,7 +146,8 @@ impl Link {
             match self.send_from(parts, at) {
                 Ok(0) => match self.wait(Interest::Both, deadline)? {
                     Woken::TimedOut => return Err(self.silent("sending the request")),
-                    // An answer to half a request is a refusal or nonsense; either way, no more is sent.
+                    // An answer to half a request is a refusal or nonsense; either way, no more is
+                    // sent.
                     Woken::Ready if self.receive_now()? > 0 => {
                         self.is_cut = true;
                         return Ok(());

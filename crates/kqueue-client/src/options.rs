@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
-/// What to do with a push whose outcome is unknown: sent, and never answered. `docs/decisions/0003-retry-modes.md` has the reasons.
+/// What to do with a push whose outcome is unknown: sent, and never answered.
+/// `docs/decisions/0003-retry-modes.md` has the reasons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RetryMode {
-    /// The push reaches a living server if there is one (at least once): sent again to *other* servers, and to the same one only after its
+    /// The push reaches a living server if there is one (at least once): sent again to *other*
+    /// servers, and to the same one only after its
     /// connection broke, never after it kept silent (it may be slow, and store both).
     #[default]
     Safe,
@@ -32,13 +34,15 @@ pub enum Failover {
 pub struct Options {
     /// Limit for one connect.
     pub connect_timeout: Duration,
-    /// Limit for one call, connects and retries included; pop and reserve add the time they were asked to wait.
+    /// Limit for one call, connects and retries included; pop and reserve add the time they were
+    /// asked to wait.
     pub timeout: Duration,
     /// Further rounds over the servers after a round in which none answered.
     pub retries: u32,
     /// What to do when a push was sent and not answered.
     pub retry_mode: RetryMode,
-    /// The pause before the second round; doubles each round, and is shortened by up to half at random.
+    /// The pause before the second round; doubles each round, and is shortened by up to half at
+    /// random.
     pub backoff_base: Duration,
     /// The longest pause between two rounds.
     pub backoff_cap: Duration,
@@ -46,7 +50,8 @@ pub struct Options {
     pub failover: Failover,
     /// How long a dead server is left alone; then one call probes it.
     pub eject_time: Duration,
-    /// True: idle connections outlive the [`crate::Cluster`] and are shared by all of this process with the same servers and `persistent_id`.
+    /// True: idle connections outlive the [`crate::Cluster`] and are shared by all of this process
+    /// with the same servers and `persistent_id`.
     pub persistent: bool,
     /// Separates pools: connections are shared only between equal ones.
     pub persistent_id: String,
@@ -78,7 +83,8 @@ impl Default for Options {
     }
 }
 
-/// The longest accepted duration: far beyond any use, and far below where clock arithmetic overflows.
+/// The longest accepted duration: far beyond any use, and far below where clock arithmetic
+/// overflows.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 impl Options {

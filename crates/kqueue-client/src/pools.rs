@@ -1,10 +1,12 @@
-//! Everything this process keeps between calls: idle connections, what is known of the servers, counters, the random numbers.
+//! Everything this process keeps between calls: idle connections, what is known of the servers,
+//! counters, the random numbers.
 //!
 //! Invariants:
 //! - idle connections are clean, bounded in number and age, and used last in, first out;
 //! - one idle for more than a second is looked at before use: readable or closed means dropped;
 //! - a connection is taken out for use, and only [`Pools::check_in`] of a clean one brings it back;
-//! - after `fork`, the child drops what it inherited without sending a byte and starts its counters at zero;
+//! - after `fork`, the child drops what it inherited without sending a byte and starts its counters
+//!   at zero;
 //! - cells are borrowed for single statements: never during I/O or foreign code.
 //!
 //! Must not: decide which server to ask (`cluster` does) or retry anything.
@@ -104,13 +106,15 @@ pub struct Health {
 }
 
 impl Pools {
-    /// `seed` feeds the choice of servers, backoff jitter and local ids: different for every process.
+    /// `seed` feeds the choice of servers, backoff jitter and local ids: different for every
+    /// process.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::with_pid_source(seed, std::process::id)
     }
 
-    /// As [`Self::new`], with another way to learn the process id (asked at each use): for tests of what happens after `fork`.
+    /// As [`Self::new`], with another way to learn the process id (asked at each use): for tests of
+    /// what happens after `fork`.
     #[must_use]
     pub fn with_pid_source(seed: u64, pid_source: impl Fn() -> u32 + 'static) -> Self {
         let now = Instant::now();
@@ -131,7 +135,8 @@ impl Pools {
         }))
     }
 
-    /// Drops what was inherited over a `fork`, unsent, and resets the counters; returns the process id. Every call does this by itself.
+    /// Drops what was inherited over a `fork`, unsent, and resets the counters; returns the process
+    /// id. Every call does this by itself.
     pub fn check_pid(&self) -> u32 {
         let pid = (self.0.pid_source)();
         if pid != self.0.pid.replace(pid) {
@@ -167,7 +172,8 @@ impl Pools {
         draw(&mut self.0.rng.borrow_mut())
     }
 
-    /// An id for an item whose server gives none: unique over processes by its random half, in this process by its count.
+    /// An id for an item whose server gives none: unique over processes by its random half, in this
+    /// process by its count.
     pub(crate) fn local_id(&self) -> String {
         let count = self.0.ids.get() + 1;
         self.0.ids.set(count);

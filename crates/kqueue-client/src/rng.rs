@@ -1,4 +1,5 @@
-//! A small seeded generator (SplitMix64) for the order of servers, jitter and local ids. Not for secrets.
+//! A small seeded generator (SplitMix64) for the order of servers, jitter and local ids. Not for
+//! secrets.
 
 /// Same seed, same numbers.
 #[derive(Clone, Debug)]
@@ -17,7 +18,8 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Uniform enough below `bound` (bias under 2^-32 for the bounds used here); 0 for a bound of 0.
+    /// Uniform enough below `bound` (bias under 2^-32 for the bounds used here); 0 for a bound of
+    /// 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
@@ -28,7 +30,8 @@ impl Rng {
         }
     }
 
-    /// Makes the sequence differ from that of every process that uses another `salt` (a forked child).
+    /// Makes the sequence differ from that of every process that uses another `salt` (a forked
+    /// child).
     pub(crate) fn mix(&mut self, salt: u64) {
         self.0 ^= Self(salt).next_u64();
     }
@@ -41,7 +44,8 @@ mod tests {
     #[test]
     fn known_sequence_and_bounds() {
         let mut rng = Rng::new(1_234_567);
-        assert_eq!(rng.next_u64(), 6_457_827_717_110_365_317); // the published test vector of SplitMix64
+        // The published test vector of SplitMix64.
+        assert_eq!(rng.next_u64(), 6_457_827_717_110_365_317);
         assert_eq!(rng.next_u64(), 3_203_168_211_198_807_973);
         assert_eq!(rng.below(0), 0);
         assert!((0..1000).all(|_| rng.below(3) < 3));

@@ -1,4 +1,5 @@
-//! What this process knows of one server: breakers, dialect, resolved addresses, counts. Shared by all pools that use its address.
+//! What this process knows of one server: breakers, dialect, resolved addresses, counts. Shared by
+//! all pools that use its address.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,7 +19,8 @@ const RESOLVED_FOR: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     address: Address,
     breaker: Cell<Breaker>,
-    /// Open while pushes avoid it: it answered, but refused one for a reason that holds for every queue.
+    /// Open while pushes avoid it: it answered, but refused one for a reason that holds for every
+    /// queue.
     push_breaker: Cell<Breaker>,
     dialect: Cell<Option<Dialect>>,
     resolved: RefCell<Option<(Instant, Vec<SocketAddr>)>>,

@@ -1,8 +1,11 @@
-//! One connection's conversation, without its socket: which answers are due, and whether the connection may be used again.
+//! One connection's conversation, without its socket: which answers are due, and whether the
+//! connection may be used again.
 //!
 //! Invariants:
-//! - dirty from the moment a request is announced until its whole answer is taken, and for ever after anything unexpected;
-//! - an answer belongs to the oldest unanswered request, names a queue that was asked for and carries no more than was asked for;
+//! - dirty from the moment a request is announced until its whole answer is taken, and for ever
+//!   after anything unexpected;
+//! - an answer belongs to the oldest unanswered request, names a queue that was asked for and
+//!   carries no more than was asked for;
 //! - what is collected for one answer is bounded.
 //!
 //! Must not: read or write a socket, know the time, decide about retries.
@@ -53,7 +56,8 @@ pub(crate) enum Answer {
     Stats(Vec<(Bytes, Bytes)>),
     Version,
     Capabilities(Capabilities),
-    /// An error line. The connection is not used again: whether the server closes it depends on the error.
+    /// An error line. The connection is not used again: whether the server closes it depends on the
+    /// error.
     Refused {
         by_server: bool,
         text: String,

@@ -1,7 +1,10 @@
-//! Sockets: connect with a limit, send without a signal or a wait, receive until a deadline, poll several.
+//! Sockets: connect with a limit, send without a signal or a wait, receive until a deadline, poll
+//! several.
 //!
-//! The sockets are blocking: an exchange is one `sendmsg` and one `recv`, the limit of the latter being a socket option that is only set when it
-//! has to change. Sends never block (`MSG_DONTWAIT`), so that a caller can read while the server does not.
+//! The sockets are blocking: an exchange is one `sendmsg` and one `recv`, the limit of the latter
+//! being a socket option that is only set when it
+//! has to change. Sends never block (`MSG_DONTWAIT`), so that a caller can read while the server
+//! does not.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -15,7 +18,8 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use crate::address::Endpoint;
 
-/// Keepalive finds a vanished server within about two minutes; calls have their own, shorter limits.
+/// Keepalive finds a vanished server within about two minutes; calls have their own, shorter
+/// limits.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_PROBES: u32 = 3;
@@ -100,13 +104,15 @@ impl Stream {
             }
             self.arm(remaining)?;
             match self.receive(into, RecvFlags::empty())? {
-                Received::Nothing => {} // the armed timeout may have been shorter than what remained
+                // The armed timeout may have been shorter than what remained.
+                Received::Nothing => {}
                 received => return Ok(received),
             }
         }
     }
 
-    /// True if nothing has arrived and the peer has not closed: the only state in which an idle connection is usable.
+    /// True if nothing has arrived and the peer has not closed: the only state in which an idle
+    /// connection is usable.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0_u8];
         matches!(
@@ -171,7 +177,8 @@ pub(crate) enum Woken {
     Interrupted,
 }
 
-/// Waits until one of the sockets is ready (closed counts) or the deadline passes. With no socket it is an interruptible sleep.
+/// Waits until one of the sockets is ready (closed counts) or the deadline passes. With no socket
+/// it is an interruptible sleep.
 pub(crate) fn wait_any(sockets: &[(&Stream, Interest)], deadline: Instant) -> io::Result<Woken> {
     let mut polled: Vec<PollFd<'_>> = sockets
         .iter()
@@ -226,7 +233,8 @@ fn connect_tcp(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStr
     Err(last)
 }
 
-/// A unix socket whose backlog is full answers `EAGAIN` at once when non-blocking: asked again until the deadline.
+/// A unix socket whose backlog is full answers `EAGAIN` at once when non-blocking: asked again
+/// until the deadline.
 fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
     let address = SocketAddrUnix::new(path)?;

@@ -1,4 +1,5 @@
-//! A peer that is not the server one hoped for: every answer split, truncated, continued or replaced. Nothing wrong is ever believed or pooled.
+//! A peer that is not the server one hoped for: every answer split, truncated, continued or
+//! replaced. Nothing wrong is ever believed or pooled.
 
 mod support;
 
@@ -7,7 +8,8 @@ use std::time::Duration;
 use kqueue_client::{Cluster, Error, ErrorKind, NeverInterrupted, Options, Pools, RetryMode};
 use support::{Scripted, cluster_on, impatient, options};
 
-/// Answers the first request after the greeting with these pieces, then serves nothing more but keeps the connection open if `stays`.
+/// Answers the first request after the greeting with these pieces, then serves nothing more but
+/// keeps the connection open if `stays`.
 fn answering(pieces: Vec<Vec<u8>>, stays: bool) -> Scripted {
     Scripted::start(move |peer| {
         peer.greet();

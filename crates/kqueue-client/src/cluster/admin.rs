@@ -111,7 +111,8 @@ impl Cluster {
         })
     }
 
-    /// Per server, in the order given: the time of one round trip on an open connection, `None` where it does not answer.
+    /// Per server, in the order given: the time of one round trip on an open connection, `None`
+    /// where it does not answer.
     #[must_use]
     pub fn ping(&self) -> Vec<(Address, Option<Duration>)> {
         let mut head = Vec::new();

@@ -1,9 +1,11 @@
 //! Several independent servers as one: which to ask, with which limits, and what a failure means.
 //!
 //! Invariants:
-//! - one call has one deadline; a server that keeps silent gets only a part of it while others are untried;
+//! - one call has one deadline; a server that keeps silent gets only a part of it while others are
+//!   untried;
 //! - what was sent without an answer is remembered to the end of the call and shown in the error;
-//! - a server is ejected by the failure of a *fresh* connection or by silence; a pooled connection that breaks is first replaced.
+//! - a server is ejected by the failure of a *fresh* connection or by silence; a pooled connection
+//!   that breaks is first replaced.
 //!
 //! `put`, `put_many`, `reserve`, `wait`, `admin` hold the operations, `tally` the errors.
 
@@ -86,7 +88,8 @@ impl Cluster {
         checked(name).map(|_| ())
     }
 
-    /// Returns what is still reserved through this cluster to its queues and gives the connections back. The cluster stays usable.
+    /// Returns what is still reserved through this cluster to its queues and gives the connections
+    /// back. The cluster stays usable.
     pub fn close(&self) {
         self.pools.check_pid();
         let pins = self.pins.take();
@@ -119,7 +122,8 @@ impl Cluster {
             .random(|rng| Order::new(self.nodes.len(), self.options.failover, rng, is_ejected))
     }
 
-    /// One attempt at one server: on an idle connection or a new one; if an idle one turns out broken, on a new one at once.
+    /// One attempt at one server: on an idle connection or a new one; if an idle one turns out
+    /// broken, on a new one at once.
     /// A failure is noted in `tally`. The caller gives the connection back.
     fn attempt<T>(
         &self,
@@ -155,7 +159,8 @@ impl Cluster {
         }
     }
 
-    /// A new connection in place of a pooled one that broke: its companions are of the same age and not trusted either.
+    /// A new connection in place of a pooled one that broke: its companions are of the same age and
+    /// not trusted either.
     fn replace(&self, at: usize, deadline: Instant) -> Result<Link, Fault> {
         let node = &self.nodes[at];
         node.clear();
@@ -249,8 +254,10 @@ impl Drop for Cluster {
     }
 }
 
-/// Asks a new connection which commands its server understands. An old server answers with an error and may close; the link is then not clean.
-/// `None`: it closed without a word. That is spoken to like a Kestrel for now, and asked again at the next connection: it may just have died.
+/// Asks a new connection which commands its server understands. An old server answers with an error
+/// and may close; the link is then not clean.
+/// `None`: it closed without a word. That is spoken to like a Kestrel for now, and asked again at
+/// the next connection: it may just have died.
 fn learn_dialect(link: &mut Link, deadline: Instant) -> Result<Option<Dialect>, Fault> {
     let mut head = Vec::new();
     kqueue_proto::client::capabilities(&mut head);
@@ -267,7 +274,8 @@ fn learn_dialect(link: &mut Link, deadline: Instant) -> Result<Option<Dialect>, 
     }
 }
 
-/// The part of the remaining time that one attempt may use: half of it while another server is untried.
+/// The part of the remaining time that one attempt may use: half of it while another server is
+/// untried.
 fn share(deadline: Instant, others_untried: bool) -> Instant {
     if !others_untried {
         return deadline;

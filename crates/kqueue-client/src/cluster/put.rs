@@ -25,12 +25,15 @@ pub(super) enum Verdict {
 }
 
 impl Cluster {
-    /// Stores one item on one living server and returns its id: the server's in decimal, or a unique local text where the server gives none.
+    /// Stores one item on one living server and returns its id: the server's in decimal, or a
+    /// unique local text where the server gives none.
     /// `ttl_seconds` 0: it never expires.
     ///
     /// # Errors
-    /// `Connection`, `Timeout`, `Protocol`: no server answered. `Full`: every server that answered refused. `Server`: the request is refused.
-    /// `InvalidArgument`: nothing was sent. With [`Error::outcome_unknown`], a server may have stored it all the same.
+    /// `Connection`, `Timeout`, `Protocol`: no server answered. `Full`: every server that answered
+    /// refused. `Server`: the request is refused.
+    /// `InvalidArgument`: nothing was sent. With [`Error::outcome_unknown`], a server may have
+    /// stored it all the same.
     pub fn put(&self, queue: &[u8], body: &[u8], ttl_seconds: u32) -> Result<String, Error> {
         self.pools.check_pid();
         let name = checked(queue)?;
@@ -85,7 +88,8 @@ impl Cluster {
     ) -> Option<Verdict> {
         let run = |link: &mut Link, limit| {
             head.clear();
-            // Cannot fail: the same body was accepted before, and Kestrel's form has the same limit.
+            // Cannot fail: the same body was accepted before, and Kestrel's form has the same
+            // limit.
             let _ = encode_put(head, link.dialect(), name, body.len(), ttl_seconds);
             link.exchange(Expect::Stored, &[head, body, BODY_END], limit)
         };
@@ -99,7 +103,8 @@ impl Cluster {
         if self.options.retry_mode == RetryMode::Never { Resend::No } else { Resend::Yes }
     }
 
-    /// After a failure at one server: true if nothing more may be sent. Decides whether that server may be asked again in this call.
+    /// After a failure at one server: true if nothing more may be sent. Decides whether that server
+    /// may be asked again in this call.
     pub(super) fn must_stop(&self, at: usize, tally: &mut Tally) -> bool {
         if !tally.is_unknown {
             return false;
@@ -175,7 +180,8 @@ pub(super) fn invalid(operation: Operation<'_>, problem: &EncodeError) -> Error 
     Error::new(ErrorKind::InvalidArgument, format!("{operation}: {problem}"))
 }
 
-/// A long time to live must be said as an absolute time, and Kestrel knows no time after January 2038.
+/// A long time to live must be said as an absolute time, and Kestrel knows no time after January
+/// 2038.
 fn kestrel_expiry(ttl_seconds: u32, unix_seconds: u64) -> i32 {
     if ttl_seconds < KESTREL_RELATIVE_MAX {
         return ttl_seconds as i32;

@@ -1,7 +1,9 @@
-//! Many pushes, pipelined on one connection: answers are read while requests are written, so that two full socket buffers cannot face each other.
+//! Many pushes, pipelined on one connection: answers are read while requests are written, so that
+//! two full socket buffers cannot face each other.
 //!
 //! Invariants:
-//! - unanswered items are kept, in order, and bounded in number and bytes; after a failure they are the first to go to the next server;
+//! - unanswered items are kept, in order, and bounded in number and bytes; after a failure they are
+//!   the first to go to the next server;
 //! - every item of the caller ends in exactly one of `stored` and `failed`.
 //!
 //! There is no deadline for all of them together: the timeout runs from the last progress.
@@ -26,7 +28,8 @@ use crate::stream::{Interest, Woken};
 const WINDOW_BYTES: usize = 1 << 20;
 /// Items sent and not answered.
 const WINDOW_ITEMS: usize = 1024;
-/// Small requests are collected to this size before they are sent; larger bodies are sent from where they are.
+/// Small requests are collected to this size before they are sent; larger bodies are sent from
+/// where they are.
 const BATCH_BYTES: usize = 64 * 1024;
 
 struct Entry<K, B> {
@@ -58,14 +61,18 @@ struct Pipe<K, B> {
     sent: usize,
     /// The body of the last entry follows the batch, and then [`BODY_END`].
     has_large: bool,
+    /// The server takes nothing more, but its last answers are still to be read.
+    is_deaf: bool,
     /// Refused here; they come before what is in flight.
     refused: VecDeque<Entry<K, B>>,
     progress: Instant,
 }
 
 impl Cluster {
-    /// Stores many items, in order unless a failure intervenes, and returns their keys and ids in the caller's order. The iterator is advanced as
-    /// servers take the items; it may run foreign code, also such that uses the same cluster. `timeout` limits each wait, not the whole.
+    /// Stores many items, in order unless a failure intervenes, and returns their keys and ids in
+    /// the caller's order. The iterator is advanced as
+    /// servers take the items; it may run foreign code, also such that uses the same cluster.
+    /// `timeout` limits each wait, not the whole.
     ///
     /// # Errors
     /// Some were not stored: which, and why (kinds as for [`Cluster::put`]).
@@ -162,7 +169,8 @@ impl Cluster {
             job.tally.is_unknown |= fault.is_sent;
             let may_resend = !fault.is_sent || self.resend() == Resend::Yes;
             if is_refused {
-                // It answered, and closed or lost step after it: it is alive, and gets nothing more in this call.
+                // It answered, and closed or lost step after it: it is alive, and gets nothing more
+                // in this call.
                 return false;
             }
             if !(link.is_reused() && fault.cause == Cause::Broken && may_resend) {
@@ -173,7 +181,8 @@ impl Cluster {
         }
     }
 
-    /// Writes and reads until nothing is left to send and nothing is unanswered. Stops sending at the first refusal.
+    /// Writes and reads until nothing is left to send and nothing is unanswered. Stops sending at
+    /// the first refusal.
     fn pump<K, B: AsRef<[u8]>, I: Iterator<Item = (K, B)>>(
         &self,
         at: usize,
@@ -182,15 +191,22 @@ impl Cluster {
         pipe: &mut Pipe<K, B>,
     ) -> Result<(), Fault> {
         loop {
-            if pipe.refused.is_empty() && job.fatal.is_none() {
+            if pipe.refused.is_empty() && job.fatal.is_none() && !pipe.is_deaf {
                 pipe.fill(link, job);
             }
             if pipe.in_flight.is_empty() {
                 return Ok(());
             }
             let mut has_sent = false;
-            if pipe.unsent() > 0 {
-                has_sent = pipe.send(link)? > 0;
+            if pipe.unsent() > 0 && !pipe.is_deaf {
+                match pipe.send(link) {
+                    Ok(sent) => has_sent = sent > 0,
+                    // The server may have said why before it closed.
+                    Err(fault) => match link.receive_now() {
+                        Ok(1..) => pipe.is_deaf = true,
+                        _ => return Err(fault),
+                    },
+                }
             }
             let mut has_answer = false;
             while let Some(answer) = link.poll_answer()? {
@@ -205,7 +221,8 @@ impl Cluster {
         }
     }
 
-    /// Gives the oldest unanswered entry its answer. False: the server refused it before all of it was sent, so this connection is at its end.
+    /// Gives the oldest unanswered entry its answer. False: the server refused it before all of it
+    /// was sent, so this connection is at its end.
     fn settle<K, B: AsRef<[u8]>, I: Iterator<Item = (K, B)>>(
         &self,
         at: usize,
@@ -233,14 +250,16 @@ impl Cluster {
         Ok(!is_early)
     }
 
-    /// Waits until the connection can be read or, if something is unsent, written; reads what is there.
+    /// Waits until the connection can be read or, if something is unsent, written; reads what is
+    /// there.
     fn await_progress<K, B: AsRef<[u8]>>(
         &self,
         link: &mut Link,
         pipe: &Pipe<K, B>,
     ) -> Result<(), Fault> {
         let deadline = pipe.progress + self.options.timeout;
-        let interest = if pipe.unsent() > 0 { Interest::Both } else { Interest::Readable };
+        let is_sending = pipe.unsent() > 0 && !pipe.is_deaf;
+        let interest = if is_sending { Interest::Both } else { Interest::Readable };
         match link.wait(interest, deadline)? {
             Woken::TimedOut => Err(link.silent("waiting for the answers")),
             Woken::Interrupted => Ok(()),
@@ -292,6 +311,7 @@ impl<K, B: AsRef<[u8]>> Pipe<K, B> {
             batch: Vec::new(),
             sent: 0,
             has_large: false,
+            is_deaf: false,
             refused: VecDeque::new(),
             progress: Instant::now(),
         }

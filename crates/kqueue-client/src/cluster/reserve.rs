@@ -1,6 +1,7 @@
 //! Taking items: asks every living server once without waiting, then waits at all of them (`wait`).
 //!
-//! An item is always taken tentatively and confirmed afterwards, by `pop` too: whatever happens to a connection, a signal or a deadline in
+//! An item is always taken tentatively and confirmed afterwards, by `pop` too: whatever happens to
+//! a connection, a signal or a deadline in
 //! between, the server takes back what was not confirmed.
 
 use std::time::{Duration, Instant};
@@ -59,8 +60,10 @@ enum Asked {
 }
 
 impl Cluster {
-    /// Takes one item for good: reserves it, and confirms before it is returned. `None`: nothing came in `wait`, or `interrupt` said so.
-    /// If the confirmation is not answered, the item is returned all the same; it may then come again (at least once).
+    /// Takes one item for good: reserves it, and confirms before it is returned. `None`: nothing
+    /// came in `wait`, or `interrupt` said so.
+    /// If the confirmation is not answered, the item is returned all the same; it may then come
+    /// again (at least once).
     ///
     /// # Errors
     /// As [`Self::reserve`].
@@ -89,12 +92,16 @@ impl Cluster {
         }
     }
 
-    /// Takes up to `max` items tentatively from 1 to 16 queues, tried in the order given; waits, at most `wait`, only for the first. Empty: nothing
-    /// came, or `interrupt` said so. After `lease` (zero: as the server likes) an item returns to its queue; Kestrel knows no lease and ignores it.
-    /// Each call uses connections of its own for as long as its items are held; over Kestrel's commands, one connection per item.
+    /// Takes up to `max` items tentatively from 1 to 16 queues, tried in the order given; waits, at
+    /// most `wait`, only for the first. Empty: nothing
+    /// came, or `interrupt` said so. After `lease` (zero: as the server likes) an item returns to
+    /// its queue; Kestrel knows no lease and ignores it.
+    /// Each call uses connections of its own for as long as its items are held; over Kestrel's
+    /// commands, one connection per item.
     ///
     /// # Errors
-    /// `Connection`, `Timeout`, `Protocol`: no server answered. `Server`: the servers refuse. `InvalidArgument`: nothing was sent. No item is lost.
+    /// `Connection`, `Timeout`, `Protocol`: no server answered. `Server`: the servers refuse.
+    /// `InvalidArgument`: nothing was sent. No item is lost.
     pub fn reserve(
         &self,
         queues: &[&[u8]],
@@ -138,7 +145,8 @@ impl Cluster {
         }
     }
 
-    /// Asks the living servers in turn, the ejected ones if none answers, in rounds until one answers.
+    /// Asks the living servers in turn, the ejected ones if none answers, in rounds until one
+    /// answers.
     fn ask_all(&self, want: &Want<'_>) -> Result<Vec<Held>, Error> {
         let deadline = self.deadline();
         let mut tally = Tally::default();
@@ -192,7 +200,8 @@ impl Cluster {
         }
     }
 
-    /// A Kestrel gives one item per connection: takes more of what it has at once, on further connections, within the pool's bound.
+    /// A Kestrel gives one item per connection: takes more of what it has at once, on further
+    /// connections, within the pool's bound.
     fn top_up(&self, want: &Want<'_>, at: usize, held: &mut Vec<Held>) {
         let is_kestrel = self.nodes[at].server.dialect() == Some(Dialect::Kestrel);
         let most = self.options.pool_max_connections.min(want.max as usize);

@@ -120,7 +120,8 @@ impl Tally {
         }
     }
 
-    /// The error of the whole call. `has_effect`: an unanswered request may have changed something that the caller must know of.
+    /// The error of the whole call. `has_effect`: an unanswered request may have changed something
+    /// that the caller must know of.
     pub(super) fn error(
         &self,
         operation: Operation<'_>,

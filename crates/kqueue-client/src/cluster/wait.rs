@@ -1,10 +1,13 @@
 //! Waiting for an item at several servers at once.
 //!
-//! Every living server gets a waiting request on a connection of its own; the first item wins, and the other waits are given up by closing their
-//! connections: whatever a server had handed over there, it takes back. So no item is lost or delayed, and the price, a new connection, is only
+//! Every living server gets a waiting request on a connection of its own; the first item wins, and
+//! the other waits are given up by closing their
+//! connections: whatever a server had handed over there, it takes back. So no item is lost or
+//! delayed, and the price, a new connection, is only
 //! paid by those who had to wait.
 //!
-//! The wait is cut where an ejected server may be probed, so that a server that comes back is asked too.
+//! The wait is cut where an ejected server may be probed, so that a server that comes back is asked
+//! too.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +25,8 @@ use crate::stream::{Interest, wait_any};
 const INTERRUPT_EVERY: Duration = Duration::from_millis(250);
 /// A Kestrel waits at one queue at a time: for several queues, this long at each in turn.
 const TURN: Duration = Duration::from_millis(100);
-/// If every server ends its wait early (it shuts down, the queue is an alias), do not ask again at once.
+/// If every server ends its wait early (it shuts down, the queue is an alias), do not ask again at
+/// once.
 const EARLY_END_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a wait ended.
@@ -168,7 +172,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// A pooled connection that broke is replaced by a new one; anything else is a failure of the server.
+    /// A pooled connection that broke is replaced by a new one; anything else is a failure of the
+    /// server.
     fn revive(&mut self, waiter: Waiter, fault: &Fault, tally: &mut Tally) {
         let Waiter { at, link, .. } = waiter;
         if !(link.is_reused() && fault.cause == Cause::Broken) {
@@ -205,7 +210,8 @@ impl<'a> Group<'a> {
         None
     }
 
-    /// Nothing came: a Kestrel waits at the next queue, if there are several and time is left; else this server is done.
+    /// Nothing came: a Kestrel waits at the next queue, if there are several and time is left; else
+    /// this server is done.
     fn next_turn(&mut self, mut waiter: Waiter, tally: &mut Tally) {
         self.has_answer = true;
         let is_rotating = waiter.link.dialect() == Dialect::Kestrel && self.want.names.len() > 1;

@@ -1,4 +1,5 @@
-//! Fake servers on loopback threads: [`Scripted`] plays any script per connection, [`Model`] is a small queue server in either dialect.
+//! Fake servers on loopback threads: [`Scripted`] plays any script per connection, [`Model`] is a
+//! small queue server in either dialect.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::missing_panics_doc)]
 
 pub mod model;
@@ -56,7 +57,8 @@ impl Peer {
         let _ = self.reader.read_to_end(&mut Vec::new());
     }
 
-    /// Answers the probe, if there is one (only the first connection to an address has it), as a server of the extended commands.
+    /// Answers the probe, if there is one (only the first connection to an address has it), as a
+    /// server of the extended commands.
     pub fn greet(&mut self) {
         let line = self.line();
         if line == "capabilities\r\n" {
@@ -160,7 +162,8 @@ pub fn black_hole() -> Scripted {
     Scripted::start(Peer::until_closed)
 }
 
-/// Ordered, so that tests know who is asked first; generous limits, so that a busy machine does not decide.
+/// Ordered, so that tests know who is asked first; generous limits, so that a busy machine does not
+/// decide.
 pub fn options() -> Options {
     Options {
         timeout: Duration::from_secs(10),

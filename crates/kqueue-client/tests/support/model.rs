@@ -1,4 +1,5 @@
-//! A small queue server that speaks the extended commands or only Kestrel's, and keeps a log of what it was told.
+//! A small queue server that speaks the extended commands or only Kestrel's, and keeps a log of
+//! what it was told.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpStream;
