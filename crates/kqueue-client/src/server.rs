@@ -51,6 +51,11 @@ impl Server {
         self.breaker.get().is_open(now_ms)
     }
 
+    /// True from a failure until the next success.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.breaker.get().is_tripped()
+    }
+
     pub(crate) fn refuses_pushes(&self, now_ms: u64) -> bool {
         self.push_breaker.get().is_open(now_ms)
     }

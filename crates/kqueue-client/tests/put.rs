@@ -185,7 +185,9 @@ fn a_silent_server_is_passed_over_within_the_deadline() {
 
 #[test]
 fn a_silent_server_gets_a_second_copy_only_when_asked_for() {
-    for (retry_mode, copies) in [(RetryMode::Safe, 1), (RetryMode::Never, 1)] {
+    for (retry_mode, copies) in
+        [(RetryMode::Safe, 1), (RetryMode::Never, 1), (RetryMode::Always, 3)]
+    {
         let (silent, swallowed) = silent();
         let options = Options { retry_mode, ..impatient() };
         let error = fails(

@@ -50,8 +50,13 @@ impl Cluster {
             let order = self.order(true);
             let candidates: Vec<_> = order.all().filter(|&at| !tally.is_closed(at)).collect();
             for (nth, &at) in candidates.iter().enumerate() {
-                let may_share = self.options.retry_mode != RetryMode::Never;
-                let is_shared = may_share && has_peer(&order, at, &candidates[nth + 1..]);
+                let has_other = has_peer(&order, at, &candidates[nth + 1..]);
+                let is_shared = match self.options.retry_mode {
+                    RetryMode::Safe => has_other,
+                    // A silent server is to be asked again.
+                    RetryMode::Always => has_other || round < self.options.retries,
+                    RetryMode::Never => false,
+                };
                 let limit = share(deadline, is_shared);
                 if Instant::now() >= deadline {
                     return Err(tally.error(operation, &self.addresses, true));

@@ -65,10 +65,12 @@ impl Cluster {
         let mut failed_rounds = 0;
         loop {
             let order = self.order(false);
-            let members = if order.living.is_empty() { &order.ejected } else { &order.living };
+            let mut members = if order.living.is_empty() { order.ejected } else { order.living };
+            // A probe may take its time: the others wait meanwhile.
+            members.sort_by_key(|&at| self.nodes[at].server.is_doubtful());
             let slice_end = end.min(self.next_probe());
             let mut group = Group::new(self, want, slice_end);
-            for &at in members {
+            for at in members {
                 group.start(at, &mut tally);
             }
             match group.run(interrupt, &mut tally) {
