@@ -1,3 +1,43 @@
-//! See docs/plan.md.
+//! The queues of KQueue: a deterministic state machine.
+//!
+//! Owns queues, items, open reads, waiters, leases, fanout, expiry and limits. Every call has either fully happened or not at all, takes the present moment as an
+//! argument, writes what must survive a restart to a [`Recorder`], and never fails half-way.
+//!
+//! ```text
+//!              put                    take (open)                 close / ack
+//!   (nothing) ─────► ready, in id order ─────────► open, by session ─────────► gone
+//!                     ▲      │ take, expiry, flush,      │
+//!                     │      │ discard, delete           │ abort, release, lease end, disconnect
+//!                     │      └──────────► gone           │
+//!                     └──────────────────────────────────┘
+//! ```
+//!
+//! Calls come in four classes: commands (`put`, `take`, `ack`, …) change the queues; `handle_*` reports that a session ended or time passed; `poll_*` gives what
+//! came of it; `replay`, `rerecord` connect it with the log.
+//!
+//! Must not: know the wire, files, clocks, randomness, or how records are stored.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod engine;
+mod queue;
+mod record;
+mod replay;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod types;
+mod waiting;
+
+pub use config::{ConfigTable, QueueConfig, QueueOverrides, SyncPolicy};
+pub use engine::{Engine, EngineCounters};
+pub use queue::QueueCounters;
+pub use record::{Reason, Record, RecordBuf, RecordError, Recorder};
+pub use stats::QueueStats;
+pub use types::{
+    Delivery, ItemId, Items, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
+    TakeArgs, TakeOutcome, Taken,
+};

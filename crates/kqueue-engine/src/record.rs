@@ -1,0 +1,460 @@
+//! What the engine writes down: every change that must survive a restart.
+//!
+//! A record is a kind (one byte), some `meta` (its numbers) and for a put the body. Numbers are little-endian. The kinds and their bytes are frozen:
+//! a new meaning gets a new kind (`docs/journal_format.md` has the checklist).
+//! References: a `Put` is kept alive by every queue that still has the item, a `QueueCreated` by its queue. All others refer to something older, or to
+//! something that is appended again later, and may go with their segment.
+//! Must not: know how records lie in files.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::types::{ItemId, QueueNo, Seq};
+
+/// Why an item is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// By a plain get.
+    Taken,
+    /// Its open read was confirmed.
+    Acked,
+    /// Its time was over.
+    Expired,
+    /// To make room in a full queue.
+    Discarded,
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A queue exists from here on.
+    QueueCreated {
+        /// Its number.
+        queue: QueueNo,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// A queue is gone, with all its items.
+    QueueDeleted {
+        /// Its number.
+        queue: QueueNo,
+    },
+    /// An item is in these queues: all of them, or after a crash none.
+    Put {
+        /// Its id.
+        id: ItemId,
+        /// As put.
+        flags: u32,
+        /// Unix time in milliseconds.
+        put_ms: u64,
+        /// Unix time in milliseconds, 0: never.
+        expiry_ms: u64,
+        /// Deliveries so far: 0 unless the item was appended again.
+        attempts: u32,
+        /// Who has it.
+        queues: &'a [QueueNo],
+        /// The item.
+        body: &'a Bytes,
+        /// CRC-32 of the body.
+        body_crc: u32,
+    },
+    /// One queue does not have the item any more.
+    Removed {
+        /// The queue.
+        queue: QueueNo,
+        /// The item.
+        id: ItemId,
+        /// Why.
+        reason: Reason,
+    },
+    /// A queue has none of the items up to `through` any more, but for those that were open.
+    Flushed {
+        /// The queue.
+        queue: QueueNo,
+        /// The last id concerned.
+        through: ItemId,
+        /// Items that stay.
+        except: &'a [ItemId],
+    },
+    /// An item was delivered tentatively.
+    Attempted {
+        /// The queue.
+        queue: QueueNo,
+        /// The item.
+        id: ItemId,
+        /// Deliveries so far, this one included.
+        attempts: u32,
+    },
+}
+
+/// Where records go.
+pub trait Recorder {
+    /// The sequence number that the next record will get.
+    fn next_seq(&self) -> Seq;
+    /// Appends a record; the log holds [`Record::references`] references to it from then on.
+    fn record(&mut self, record: &Record<'_>) -> Seq;
+    /// One reference to the record at `seq` is gone.
+    fn unref(&mut self, seq: Seq);
+}
+
+const QUEUE_CREATED: u8 = 1;
+const QUEUE_DELETED: u8 = 2;
+const PUT: u8 = 3;
+const REMOVED: u8 = 4;
+const FLUSHED: u8 = 5;
+const ATTEMPTED: u8 = 6;
+
+impl Record<'_> {
+    /// The kind's number in the journal.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::QueueCreated { .. } => QUEUE_CREATED,
+            Self::QueueDeleted { .. } => QUEUE_DELETED,
+            Self::Put { .. } => PUT,
+            Self::Removed { .. } => REMOVED,
+            Self::Flushed { .. } => FLUSHED,
+            Self::Attempted { .. } => ATTEMPTED,
+        }
+    }
+
+    /// How many references keep the record alive from the beginning.
+    pub fn references(&self) -> u32 {
+        match self {
+            Self::QueueCreated { .. } => 1,
+            Self::Put { queues, .. } => queues.len() as u32,
+            _ => 0,
+        }
+    }
+
+    /// The body, if the record has one.
+    pub fn body(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put { body, .. } => Some(body),
+            _ => None,
+        }
+    }
+
+    /// CRC-32 of the body; 0 if there is none.
+    pub fn body_crc(&self) -> u32 {
+        match self {
+            Self::Put { body_crc, .. } => *body_crc,
+            _ => 0,
+        }
+    }
+
+    /// Appends the record's `meta`.
+    pub fn encode(&self, meta: &mut Vec<u8>) {
+        match self {
+            Self::QueueCreated { queue, name } => {
+                put_u64(meta, queue.0);
+                meta.extend_from_slice(name);
+            }
+            Self::QueueDeleted { queue } => put_u64(meta, queue.0),
+            Self::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
+                put_u64(meta, id.0);
+                put_u64(meta, *put_ms);
+                put_u64(meta, *expiry_ms);
+                put_u32(meta, *flags);
+                put_u32(meta, *attempts);
+                queues.iter().for_each(|queue| put_u64(meta, queue.0));
+            }
+            Self::Removed { queue, id, reason } => {
+                put_u64(meta, queue.0);
+                put_u64(meta, id.0);
+                meta.push(reason_number(*reason));
+            }
+            Self::Flushed { queue, through, except } => {
+                put_u64(meta, queue.0);
+                put_u64(meta, through.0);
+                except.iter().for_each(|id| put_u64(meta, id.0));
+            }
+            Self::Attempted { queue, id, attempts } => {
+                put_u64(meta, queue.0);
+                put_u64(meta, id.0);
+                put_u32(meta, *attempts);
+            }
+        }
+    }
+}
+
+fn put_u64(meta: &mut Vec<u8>, number: u64) {
+    meta.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_u32(meta: &mut Vec<u8>, number: u32) {
+    meta.extend_from_slice(&number.to_le_bytes());
+}
+
+fn reason_number(reason: Reason) -> u8 {
+    match reason {
+        Reason::Taken => 1,
+        Reason::Acked => 2,
+        Reason::Expired => 3,
+        Reason::Discarded => 4,
+    }
+}
+
+/// A record whose checksums are right and whose contents make no sense: it was written by a newer version, or by a defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// A kind that this version does not know.
+    UnknownKind {
+        /// The kind.
+        kind: u8,
+    },
+    /// `meta` is too short, too long, or holds an impossible value.
+    Malformed {
+        /// The kind.
+        kind: u8,
+    },
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind { kind } => write!(f, "record of the unknown kind {kind}"),
+            Self::Malformed { kind } => write!(f, "record of kind {kind} with impossible contents"),
+        }
+    }
+}
+
+impl core::error::Error for RecordError {}
+
+/// A record read back, owning its lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordBuf<'a> {
+    /// See [`Record::QueueCreated`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    QueueCreated { queue: QueueNo, name: &'a [u8] },
+    /// See [`Record::QueueDeleted`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    QueueDeleted { queue: QueueNo },
+    /// See [`Record::Put`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    Put {
+        id: ItemId,
+        flags: u32,
+        put_ms: u64,
+        expiry_ms: u64,
+        attempts: u32,
+        queues: SmallVec<[QueueNo; 4]>,
+    },
+    /// See [`Record::Removed`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    Removed { queue: QueueNo, id: ItemId, reason: Reason },
+    /// See [`Record::Flushed`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    Flushed { queue: QueueNo, through: ItemId, except: Vec<ItemId> },
+    /// See [`Record::Attempted`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    Attempted { queue: QueueNo, id: ItemId, attempts: u32 },
+}
+
+impl<'a> RecordBuf<'a> {
+    /// Reads a record's `meta`.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn decode(kind: u8, meta: &'a [u8]) -> Result<Self, RecordError> {
+        if !(QUEUE_CREATED..=ATTEMPTED).contains(&kind) {
+            return Err(RecordError::UnknownKind { kind });
+        }
+        Self::decode_known(kind, meta).ok_or(RecordError::Malformed { kind })
+    }
+
+    fn decode_known(kind: u8, meta: &'a [u8]) -> Option<Self> {
+        let mut read = Reader(meta);
+        let record = match kind {
+            QUEUE_CREATED => {
+                let queue = QueueNo(read.u64()?);
+                let name = core::mem::take(&mut read.0);
+                (!name.is_empty()).then_some(Self::QueueCreated { queue, name })?
+            }
+            QUEUE_DELETED => Self::QueueDeleted { queue: QueueNo(read.u64()?) },
+            PUT => Self::Put {
+                id: ItemId(read.u64()?),
+                put_ms: read.u64()?,
+                expiry_ms: read.u64()?,
+                flags: read.u32()?,
+                attempts: read.u32()?,
+                queues: read.rest(QueueNo)?,
+            },
+            REMOVED => Self::Removed {
+                queue: QueueNo(read.u64()?),
+                id: ItemId(read.u64()?),
+                reason: read.reason()?,
+            },
+            FLUSHED => Self::Flushed {
+                queue: QueueNo(read.u64()?),
+                through: ItemId(read.u64()?),
+                except: read.rest(ItemId)?,
+            },
+            _ => Self::Attempted {
+                queue: QueueNo(read.u64()?),
+                id: ItemId(read.u64()?),
+                attempts: read.u32()?,
+            },
+        };
+        read.0.is_empty().then_some(record)
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn u64(&mut self) -> Option<u64> {
+        let (field, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*field))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        let (field, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(u32::from_le_bytes(*field))
+    }
+
+    fn reason(&mut self) -> Option<Reason> {
+        let (field, rest) = self.0.split_first()?;
+        self.0 = rest;
+        [Reason::Taken, Reason::Acked, Reason::Expired, Reason::Discarded]
+            .into_iter()
+            .find(|&reason| reason_number(reason) == *field)
+    }
+
+    fn rest<T, L: FromIterator<T>>(&mut self, wrap: impl Fn(u64) -> T) -> Option<L> {
+        let (fields, left) = self.0.as_chunks::<8>();
+        if !left.is_empty() {
+            return None;
+        }
+        self.0 = left;
+        Some(fields.iter().map(|field| wrap(u64::from_le_bytes(*field))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn golden(record: &Record<'_>) -> (u8, Vec<u8>) {
+        let mut meta = Vec::new();
+        record.encode(&mut meta);
+        (record.kind(), meta)
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let body = Bytes::from_static(b"x");
+        let put = Record::Put {
+            id: ItemId(0x0102),
+            flags: 7,
+            put_ms: 3,
+            expiry_ms: 4,
+            attempts: 5,
+            queues: &[QueueNo(8), QueueNo(9)],
+            body: &body,
+            body_crc: 6,
+        };
+        let expected = [
+            &[2, 1, 0, 0, 0, 0, 0, 0][..],
+            &[3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0],
+            &[7, 0, 0, 0, 5, 0, 0, 0],
+            &[8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(golden(&put), (3, expected));
+        assert_eq!(
+            golden(&Record::QueueCreated { queue: QueueNo(1), name: b"ab" }),
+            (1, vec![1, 0, 0, 0, 0, 0, 0, 0, b'a', b'b'])
+        );
+        assert_eq!(
+            golden(&Record::QueueDeleted { queue: QueueNo(1) }),
+            (2, vec![1, 0, 0, 0, 0, 0, 0, 0])
+        );
+        let removed = Record::Removed { queue: QueueNo(1), id: ItemId(2), reason: Reason::Acked };
+        assert_eq!(golden(&removed), (4, vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2]));
+        let flushed =
+            Record::Flushed { queue: QueueNo(1), through: ItemId(2), except: &[ItemId(3)] };
+        let expected =
+            [[1, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0, 0]];
+        assert_eq!(golden(&flushed), (5, expected.concat()));
+        let attempted = Record::Attempted { queue: QueueNo(1), id: ItemId(2), attempts: 3 };
+        assert_eq!(
+            golden(&attempted),
+            (6, vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0])
+        );
+    }
+
+    #[test]
+    fn every_record_reads_back_and_no_prefix_of_it_does() {
+        let body = Bytes::new();
+        let ids = [ItemId(1), ItemId(2)];
+        let records = [
+            Record::QueueCreated { queue: QueueNo(1), name: b"q" },
+            Record::QueueDeleted { queue: QueueNo(1) },
+            Record::Removed { queue: QueueNo(1), id: ItemId(2), reason: Reason::Discarded },
+            Record::Flushed { queue: QueueNo(1), through: ItemId(9), except: &ids },
+            Record::Attempted { queue: QueueNo(1), id: ItemId(9), attempts: 3 },
+            Record::Put {
+                id: ItemId(1),
+                flags: 2,
+                put_ms: 3,
+                expiry_ms: 4,
+                attempts: 5,
+                queues: &[QueueNo(6)],
+                body: &body,
+                body_crc: 0,
+            },
+        ];
+        for record in &records {
+            let (kind, meta) = golden(record);
+            let read = RecordBuf::decode(kind, &meta).unwrap();
+            let same = match (&read, record) {
+                (RecordBuf::QueueCreated { queue, name }, _) => {
+                    *record == Record::QueueCreated { queue: *queue, name }
+                }
+                (RecordBuf::QueueDeleted { queue }, _) => {
+                    *record == Record::QueueDeleted { queue: *queue }
+                }
+                (RecordBuf::Removed { queue, id, reason }, _) => {
+                    *record == Record::Removed { queue: *queue, id: *id, reason: *reason }
+                }
+                (RecordBuf::Flushed { queue, through, except }, _) => {
+                    *record == Record::Flushed { queue: *queue, through: *through, except }
+                }
+                (RecordBuf::Attempted { queue, id, attempts }, _) => {
+                    *record == Record::Attempted { queue: *queue, id: *id, attempts: *attempts }
+                }
+                (RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues }, _) => {
+                    let (body, body_crc) = (&body, 0);
+                    let (id, flags, put_ms) = (*id, *flags, *put_ms);
+                    let (expiry_ms, attempts) = (*expiry_ms, *attempts);
+                    *record
+                        == Record::Put {
+                            id,
+                            flags,
+                            put_ms,
+                            expiry_ms,
+                            attempts,
+                            queues,
+                            body,
+                            body_crc,
+                        }
+                }
+            };
+            assert!(same, "{record:?} read back as {read:?}");
+            // Lists end with the record: only a cut inside an element shows.
+            for cut in (0..meta.len()).filter(|cut| cut % 8 != 0) {
+                let cut = RecordBuf::decode(kind, &meta[..cut]);
+                assert!(cut.is_err() || matches!(cut, Ok(RecordBuf::QueueCreated { .. })));
+            }
+        }
+        assert_eq!(RecordBuf::decode(0, &[]), Err(RecordError::UnknownKind { kind: 0 }));
+        assert_eq!(RecordBuf::decode(200, &[]), Err(RecordError::UnknownKind { kind: 200 }));
+    }
+}

@@ -1,0 +1,146 @@
+//! The engine's vocabulary: ids, time, arguments and outcomes. No behaviour.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::config::SyncPolicy;
+
+/// A connection, as far as the engine cares: the owner of open reads and of at most one wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// An item's id: unique on a server for ever, rising in put order. Copies in sub-queues share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemId(pub u64);
+
+/// A queue's number in the journal. Never reused: a queue that was deleted and made again has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueNo(pub u64);
+
+/// The place of a record in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// The present moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never goes back: for waits and leases.
+    pub mono_ms: u64,
+    /// Unix time in milliseconds: for put times and expiry.
+    pub wall_ms: u64,
+}
+
+/// What to put.
+#[derive(Clone, Copy, Debug)]
+pub struct PutArgs<'a> {
+    /// A name that is valid on the wire.
+    pub queue: &'a [u8],
+    /// Opaque, returned with the item.
+    pub flags: u32,
+    /// Unix time in milliseconds after which the item is not returned any more; 0: never.
+    pub expiry_ms: u64,
+    /// The item.
+    pub body: &'a Bytes,
+    /// CRC-32 of the body.
+    pub body_crc: u32,
+}
+
+/// What became of a put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It is in the queue, and in those of its sub-queues that had room.
+    Stored {
+        /// Its id.
+        id: ItemId,
+        /// Its record; 0 if nothing had to be recorded (a fanout-only master without children).
+        seq: Seq,
+        /// The strictest policy of the queues that received it.
+        sync: SyncPolicy,
+    },
+    /// Nobody received it.
+    Refused(Refusal),
+}
+
+/// Why an item was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `max_items` or `max_size` is reached.
+    QueueFull,
+    /// The item is larger than the queue's `max_item_size`.
+    ItemTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// How to take an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// For good.
+    Take,
+    /// Tentatively: it belongs to the session until it is settled or the session ends.
+    Open,
+    /// Not at all: the head is shown and stays.
+    Peek,
+}
+
+/// What to take.
+#[derive(Clone, Copy, Debug)]
+pub struct TakeArgs<'a> {
+    /// Valid names, tried in this order.
+    pub queues: &'a [&'a [u8]],
+    /// How.
+    pub mode: Mode,
+    /// At most so many items; peeking shows one.
+    pub max: u32,
+    /// No further item is added once so many bytes are handed out; the first one always is.
+    pub max_bytes: u64,
+    /// How long to wait if there is none, in milliseconds.
+    pub wait_ms: u32,
+    /// When open items return by themselves, in milliseconds; 0: by the queue's `open_transaction_timeout`, if any.
+    pub lease_ms: u32,
+}
+
+/// What became of a take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakeOutcome {
+    /// At least one item.
+    Items(Items),
+    /// None is there, and the caller does not want to wait.
+    Empty,
+    /// None is there: a [`Delivery`] will come, exactly one.
+    Waiting,
+    /// The session holds as many items of this queue as it may.
+    TooManyOpen,
+    /// A plain take from a queue of which the session holds an item.
+    HoldsOpen,
+}
+
+/// Items handed out, in order.
+pub type Items = SmallVec<[Taken; 1]>;
+
+/// An item as it is handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Name of the queue it came from.
+    pub queue: Bytes,
+    /// Its id.
+    pub id: ItemId,
+    /// As put.
+    pub flags: u32,
+    /// Tentative deliveries so far, this one included; 0 if it was never opened.
+    pub attempts: u32,
+    /// When it was put, unix time in milliseconds.
+    pub put_ms: u64,
+    /// The item.
+    pub body: Bytes,
+}
+
+/// The end of a wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Who waited.
+    pub session: SessionId,
+    /// What came; empty: nothing did, in time.
+    pub items: Items,
+}

@@ -1,0 +1,243 @@
+//! Who waits for an item, and which open items return by themselves.
+//!
+//! Invariants
+//! - Every waiter ends exactly once: with items, at its deadline, with its last queue or with its session; the first three produce one delivery.
+//! - Waiters of a queue are served in order of arrival. Looking at the head is not a turn: it takes nothing from those who wait to take.
+//! - Lists of arrival numbers in the queues may hold waiters that have ended; they are skipped, and cleaned out before they outnumber the living.
+//!
+//! Must not: look at a clock.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+
+use crate::engine::{Engine, Slot, Slots, Wants};
+use crate::record::{Reason, Recorder};
+use crate::types::{Delivery, Items, Mode, Now, SessionId};
+
+/// Dead entries that a queue's list may hold besides as many as there are living ones.
+const STALE_MAX: usize = 32;
+
+/// Somebody who waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) session: SessionId,
+    pub(crate) slots: Slots,
+    pub(crate) wants: Wants,
+    pub(crate) deadline_ms: u64,
+}
+
+/// All waiters, by arrival number.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    by_arrival: BTreeMap<u64, Waiter>,
+    by_session: HashMap<SessionId, u64>,
+    deadlines: BTreeSet<(u64, u64)>,
+    next_arrival: u64,
+}
+
+impl Waiters {
+    fn add(&mut self, waiter: Waiter) -> u64 {
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        self.deadlines.insert((waiter.deadline_ms, arrival));
+        self.by_session.insert(waiter.session, arrival);
+        self.by_arrival.insert(arrival, waiter);
+        arrival
+    }
+
+    fn remove(&mut self, arrival: u64) -> Option<Waiter> {
+        let waiter = self.by_arrival.remove(&arrival)?;
+        self.deadlines.remove(&(waiter.deadline_ms, arrival));
+        self.by_session.remove(&waiter.session);
+        Some(waiter)
+    }
+}
+
+/// Leases of open items, by when they end.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    by_end: BTreeMap<(u64, u64), (SessionId, Slot, u64)>,
+    next: u64,
+}
+
+impl Leases {
+    /// The key by which the lease is removed.
+    pub(crate) fn add(
+        &mut self,
+        end_ms: u64,
+        session: SessionId,
+        slot: Slot,
+        id: u64,
+    ) -> (u64, u64) {
+        let key = (end_ms, self.next);
+        self.next += 1;
+        self.by_end.insert(key, (session, slot, id));
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: (u64, u64)) {
+        self.by_end.remove(&key);
+    }
+
+    /// The next lease that ended before or at `mono_ms`.
+    fn pop_ended(&mut self, mono_ms: u64) -> Option<(SessionId, Slot, u64)> {
+        let (&(end_ms, _), _) = self.by_end.first_key_value()?;
+        if end_ms > mono_ms {
+            return None;
+        }
+        self.by_end.pop_first().map(|(_, lease)| lease)
+    }
+}
+
+impl Engine {
+    pub(crate) fn begin_wait(&mut self, waiter: Waiter) {
+        let (slots, is_peek) = (waiter.slots.clone(), waiter.wants.mode == Mode::Peek);
+        let arrival = self.waiters.add(waiter);
+        for slot in slots {
+            let Self { queues, waiters, .. } = self;
+            let Some(queue) = queues[slot as usize].as_mut() else { continue };
+            queue.waiting += 1;
+            let list = if is_peek { &mut queue.peekers } else { &mut queue.takers };
+            list.push_back(arrival);
+            if list.len() > 2 * queue.waiting + STALE_MAX {
+                list.retain(|arrival| waiters.by_arrival.contains_key(arrival));
+            }
+        }
+    }
+
+    /// Ends a wait; the caller says how.
+    fn end_wait(&mut self, arrival: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(arrival)?;
+        for &slot in &waiter.slots {
+            if let Some(queue) = self.queues[slot as usize].as_mut() {
+                queue.waiting -= 1;
+            }
+        }
+        Some(waiter)
+    }
+
+    /// Gives what a queue has to those who wait for it.
+    pub(crate) fn serve(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) {
+        if self.queue(slot).waiting == 0 {
+            return;
+        }
+        while let Some(arrival) = self.next_waiter(slot, true) {
+            if !self.serve_one(now, slot, arrival, rec) {
+                break;
+            }
+        }
+        while let Some(arrival) = self.next_waiter(slot, false) {
+            if !self.serve_one(now, slot, arrival, rec) {
+                break;
+            }
+        }
+    }
+
+    /// The living waiter that came first; it stays in the list.
+    fn next_waiter(&mut self, slot: Slot, peek: bool) -> Option<u64> {
+        let Self { queues, waiters, .. } = self;
+        let queue = queues[slot as usize].as_mut()?;
+        let list = if peek { &mut queue.peekers } else { &mut queue.takers };
+        while let Some(&arrival) = list.front() {
+            if waiters.by_arrival.contains_key(&arrival) {
+                return Some(arrival);
+            }
+            list.pop_front();
+        }
+        None
+    }
+
+    fn serve_one(&mut self, now: Now, slot: Slot, arrival: u64, rec: &mut impl Recorder) -> bool {
+        let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { return true };
+        let (session, wants) = (waiter.session, waiter.wants);
+        let mut items = Items::new();
+        self.hand_out(now, session, slot, &wants, wants.mode == Mode::Take, &mut items, rec);
+        if items.is_empty() {
+            return false;
+        }
+        self.end_wait(arrival);
+        self.deliveries.push_back(Delivery { session, items });
+        true
+    }
+
+    /// A queue goes: who waits on it alone gets nothing, the others wait on.
+    pub(crate) fn end_waits_on(&mut self, slot: Slot) {
+        let queue = self.queue(slot);
+        let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
+        for arrival in arrivals {
+            let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) else { continue };
+            waiter.slots.retain(|waiting| *waiting != slot);
+            if waiter.slots.is_empty()
+                && let Some(waiter) = self.waiters.remove(arrival)
+            {
+                self.deliveries
+                    .push_back(Delivery { session: waiter.session, items: Items::new() });
+            }
+        }
+    }
+
+    /// The end of a wait that has not been reported yet.
+    pub fn poll_delivery(&mut self) -> Option<Delivery> {
+        self.deliveries.pop_front()
+    }
+
+    /// The session has picked up what a plain take waited for: only now it is gone from the queue. Until then it is in the session's hands, so that
+    /// a client that vanished meanwhile gives it back.
+    pub fn accept_delivery(&mut self, _now: Now, session: SessionId, rec: &mut impl Recorder) {
+        while let Some(index) =
+            self.held.get(&session).and_then(|held| held.iter().position(|held| held.is_handed))
+        {
+            if let Some(held) = self.take_at(session, index) {
+                self.confirm(held, Reason::Taken, rec);
+            }
+        }
+    }
+
+    /// A session ends: it waits no more, and what it holds returns to its place, in order, before anybody is served.
+    pub fn handle_disconnect(&mut self, now: Now, session: SessionId, rec: &mut impl Recorder) {
+        if let Some(arrival) = self.waiters.by_session.get(&session).copied() {
+            self.end_wait(arrival);
+        }
+        self.deliveries.retain(|delivery| delivery.session != session);
+        let mut touched = BTreeSet::new();
+        while let Some(held) = self.take_at(session, 0) {
+            touched.insert(held.slot);
+            self.put_back(held);
+        }
+        for slot in touched {
+            self.serve(now, slot, rec);
+        }
+    }
+
+    /// Ends waits and leases whose time has come.
+    pub fn handle_timeout(&mut self, now: Now, rec: &mut impl Recorder) {
+        while let Some((session, slot, id)) = self.leases.pop_ended(now.mono_ms) {
+            let is_it = |held: &crate::engine::Held| held.slot == slot && held.item.id == id;
+            let index = self.held.get(&session).and_then(|held| held.iter().position(is_it));
+            if let Some(held) = index.and_then(|index| self.take_at(session, index)) {
+                self.give_back(now, held, rec);
+            }
+        }
+        while let Some(&(deadline_ms, arrival)) = self.waiters.deadlines.first() {
+            if deadline_ms > now.mono_ms {
+                break;
+            }
+            if let Some(waiter) = self.end_wait(arrival) {
+                self.deliveries
+                    .push_back(Delivery { session: waiter.session, items: Items::new() });
+            }
+        }
+    }
+
+    /// When [`Engine::handle_timeout`] is due, on the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let wait = self.waiters.deadlines.first().map(|&(deadline_ms, _)| deadline_ms);
+        let lease = self.leases.by_end.first_key_value().map(|(&(end_ms, _), _)| end_ms);
+        match (wait, lease) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
