@@ -15,7 +15,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 
 use kqueue_engine::{ConfigTable, Delivery, Engine, Now, SessionId, SyncPolicy};
-use kqueue_journal::{DiskFault, Job, JobId, Progress};
+use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
 
 use crate::gate::Gates;
 use crate::log::Log;
@@ -49,6 +49,8 @@ pub(crate) struct Counters {
     pub(crate) get_misses: u64,
     pub(crate) connections: u64,
     pub(crate) connections_total: u64,
+    pub(crate) journal_writes: u64,
+    pub(crate) journal_syncs: u64,
 }
 
 /// What recovery had to report, for `stats`.
@@ -85,7 +87,13 @@ pub struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(now: Now, config: BrokerConfig, engine: Engine, log: Log, damage: Damage) -> Self {
+    pub(crate) fn new(
+        now: Now,
+        config: BrokerConfig,
+        engine: Engine,
+        log: Log,
+        damage: Damage,
+    ) -> Self {
         Self {
             engine,
             log,
@@ -199,7 +207,15 @@ impl Broker {
 
     /// The next disk job, if one is due and none is in flight.
     pub fn poll_job(&mut self, now: Now) -> Option<Job> {
-        self.log.writer.poll_job(now.mono_ms)
+        let job = self.log.writer.poll_job(now.mono_ms)?;
+        for op in &job.ops {
+            match op {
+                DiskOp::Write { .. } => self.counters.journal_writes += 1,
+                DiskOp::Sync { .. } => self.counters.journal_syncs += 1,
+                _ => {}
+            }
+        }
+        Some(job)
     }
 
     /// Reports how a job ended. Sessions whose gates this opens are named by [`Broker::poll_event`].

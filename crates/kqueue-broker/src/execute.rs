@@ -63,7 +63,9 @@ impl Broker {
                     session.reply(Gate::Open, Response::from(&error));
                 }
             }
-            Request::Capabilities => session.reply(Gate::Open, Response::Capabilities(self.version)),
+            Request::Capabilities => {
+                session.reply(Gate::Open, Response::Capabilities(self.version))
+            }
             Request::Put { key, ttl_seconds, flags, body } => {
                 let expiry_ms = relative_expiry_ms(now, ttl_seconds);
                 let put = Put { queue: &key, flags, expiry_ms, body: &body, body_crc };
@@ -111,7 +113,9 @@ impl Broker {
         self.counters.cmd_set += 1;
         let body = match put.body {
             Body::Bytes(body) => body,
-            Body::TooLarge { bytes } => return PutResult::Refused(too_large(*bytes, self.item_bytes_max)),
+            Body::TooLarge { bytes } => {
+                return PutResult::Refused(too_large(*bytes, self.item_bytes_max));
+            }
         };
         if self.draining {
             return PutResult::Unavailable("the server is shutting down".into());
@@ -179,14 +183,8 @@ impl Broker {
         }
         let queues: SmallVec<[&[u8]; 1]> = SmallVec::from_buf([queue]);
         let wait_ms = if session.must_not_wait() || self.draining { 0 } else { options.wait_ms };
-        let args = TakeArgs {
-            queues: &queues,
-            mode,
-            max: 1,
-            max_bytes: u64::MAX,
-            wait_ms,
-            lease_ms: 0,
-        };
+        let args =
+            TakeArgs { queues: &queues, mode, max: 1, max_bytes: u64::MAX, wait_ms, lease_ms: 0 };
         let outcome = self.engine.take(now, session.id, args, &mut self.log);
         self.finish_take(now, session, outcome, shape);
     }
@@ -239,7 +237,13 @@ impl Broker {
     }
 
     /// Shows a session what it waited for.
-    pub(crate) fn finish_wait(&mut self, now: Now, session: &mut Session, items: &[Taken], shape: Shape) {
+    pub(crate) fn finish_wait(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        items: &[Taken],
+        shape: Shape,
+    ) {
         if items.is_empty() {
             self.counters.get_misses += 1;
             return session.reply(Gate::Open, Response::End);
@@ -316,13 +320,11 @@ fn refuse_name(session: &mut Session, error: NameError, name: &[u8], noreply: bo
 }
 
 fn close_with(session: &mut Session, error: &ClientError) {
-    session.reply(Gate::Open, Response::from(error));
-    session.state = State::Closing;
+    session.refuse(Response::from(error));
 }
 
 fn close_with_error(session: &mut Session, reason: &'static str) {
-    session.reply(Gate::Open, Response::Error(Cow::Borrowed(reason)));
-    session.state = State::Closing;
+    session.refuse(Response::Error(Cow::Borrowed(reason)));
 }
 
 fn absolute_expiry_ms(now: Now, expiry: i64) -> u64 {

@@ -11,7 +11,7 @@ use kqueue_journal::Progress;
 
 /// What has to be true before a reply may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// Nothing: the reply may leave at once.
     Open,
     /// The record with this sequence number has been handed to the operating system.
@@ -22,7 +22,7 @@ pub enum Gate {
 
 impl Gate {
     /// Whether a reply behind this gate may leave, given how far the journal is.
-    pub fn is_open(self, progress: &Progress) -> bool {
+    pub(crate) fn is_open(self, progress: &Progress) -> bool {
         match self {
             Self::Open => true,
             Self::Written(seq) => progress.written.0 >= seq,

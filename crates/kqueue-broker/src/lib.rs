@@ -1,3 +1,39 @@
-//! See docs/plan.md.
+//! Protocol, engine and journal composed: requests and time in, replies and disk jobs out.
+//!
+//! ```text
+//!   bytes ─► Session::feed ─► Broker::execute ─► Session::encode ─► bytes
+//!                                │      ▲
+//!                   poll_job ◄───┘      └─── handle_done, handle_timeout, handle_disconnect
+//! ```
+//!
+//! A [`Session`] belongs to a connection: it decodes and encodes without the lock that protects the [`Broker`]. The server and the simulator drive exactly
+//! these two, so what is simulated is what runs.
+//!
+//! Must not: perform I/O, read a clock, draw random numbers; know sockets, files or threads.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod boot;
+mod broker;
+mod execute;
+mod gate;
+mod log;
+mod output;
+mod retire;
+mod session;
+mod stats;
+
+pub use boot::{Boot, BootError};
+pub use broker::{Broker, BrokerConfig, Damage};
+pub use kqueue_engine::{ConfigTable, Now, QueueConfig, QueueOverrides, SessionId, SyncPolicy};
+pub use kqueue_journal::{
+    ConfigError, DiskFault, DiskOp, FaultKind, Gap, HEADER_BYTES, HeaderError, Job, JobId,
+    Progress, RecoveryError, Report, SegmentHeader, Verdict, WriterConfig, parse_header,
+    segment_file_name, segment_number,
+};
+pub use kqueue_proto::{Limits, Name};
+pub use output::Output;
+pub use retire::Retirement;
+pub use session::Session;

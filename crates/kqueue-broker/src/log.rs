@@ -21,6 +21,11 @@ impl Log {
 }
 
 impl Recorder for Log {
+    /// Not less than what the next record will get, and more than any record has: good enough for ids that rise.
+    fn next_seq(&self) -> Seq {
+        Seq(self.writer.last_seq().0 + 1)
+    }
+
     fn record(&mut self, record: &Record<'_>) -> Seq {
         self.meta.clear();
         record.encode(&mut self.meta);

@@ -80,6 +80,7 @@ pub struct Session {
     ready: bool,
     hung_up: bool,
     drain: bool,
+    refused: bool,
 }
 
 impl Session {
@@ -97,6 +98,7 @@ impl Session {
             ready: false,
             hung_up: false,
             drain: false,
+            refused: false,
         }
     }
 
@@ -160,7 +162,9 @@ impl Session {
             if open {
                 output.push(&response);
             } else {
-                output.push(&Response::ServerError("the journal failed, the outcome is unknown".into()));
+                output.push(&Response::ServerError(
+                    "the journal failed, the outcome is unknown".into(),
+                ));
             }
         }
     }
@@ -224,11 +228,26 @@ impl Session {
         self.state == State::Closing && self.replies.is_empty()
     }
 
+    /// Answers with an error after which nothing of this session can be understood or allowed.
+    pub(crate) fn refuse(&mut self, response: Response) {
+        self.reply(Gate::Open, response);
+        self.state = State::Closing;
+        self.refused = true;
+    }
+
+    /// Whether the session ended with an error of the peer, who may still be sending.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    pub(crate) fn stop_waiting(&mut self) {
+        self.reply(Gate::Open, Response::End);
+        self.state = State::Open;
+    }
+
     /// Whether the peer has begun a request and not finished it.
     pub fn is_mid_request(&self, input: &BytesMut) -> bool {
-        self.state == State::Open
-            && self.requests.is_empty()
-            && (!input.is_empty() || self.decoder.is_mid_request())
+        self.state == State::Open && self.requests.is_empty() && self.decoder.is_mid_request(input)
     }
 
     pub(crate) fn last_gates(&self) -> (Gate, Gate) {
@@ -248,7 +267,8 @@ impl Session {
 fn body_of(input: &Input) -> Option<&Bytes> {
     match input {
         Input::Request(
-            Request::Set { body: Body::Bytes(body), .. } | Request::Put { body: Body::Bytes(body), .. },
+            Request::Set { body: Body::Bytes(body), .. }
+            | Request::Put { body: Body::Bytes(body), .. },
         ) => Some(body),
         _ => None,
     }

@@ -92,7 +92,7 @@ pub enum Record<'a> {
 
 /// Where records go.
 pub trait Recorder {
-    /// The sequence number that the next record will get.
+    /// A number above every sequence number given so far, and not above the next one: what ids are made of.
     fn next_seq(&self) -> Seq;
     /// Appends a record; the log holds [`Record::references`] references to it from then on.
     fn record(&mut self, record: &Record<'_>) -> Seq;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use kqueue_broker::{Limits, Output, Session, SessionId};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -33,6 +33,9 @@ const INPUT_MAX: usize = 64 * 1024;
 const OUTPUT_HIGH: usize = 256 * 1024;
 /// How long a request may take from its first byte to its last. A 1 MiB body on a slow line fits; a client that sends a byte a second does not.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long, and how much, a peer may still send after the server has closed its side.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Chunks per `writev`.
 const SLICES_MAX: usize = 16;
 
@@ -45,7 +48,7 @@ pub(crate) struct ConnConfig {
 }
 
 /// A stream socket that can be read and written independently.
-pub(crate) trait Socket: Send {
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     type Read<'a>: AsyncRead + Unpin + Send
     where
         Self: 'a;
@@ -120,10 +123,38 @@ pub(crate) async fn serve<S: Socket>(
         request_began: None,
         last_request: Instant::now(),
     };
-    if let Err(error) = conn.run(&mut shutdown).await {
-        trace!("connection {}: {error}", session.0);
-    }
+    let ended = conn.run(&mut shutdown).await;
     drop(registration);
+    match ended {
+        Ok(End::Refused) => linger(&mut socket).await,
+        Ok(End::Done) => {}
+        Err(error) => trace!("connection {}: {error}", session.0),
+    }
+}
+
+/// How a conversation ended.
+enum End {
+    Done,
+    /// The last reply says why nothing more is read, and more may be on its way.
+    Refused,
+}
+
+/// Closing a socket with unread input resets the connection, and the peer may lose the last reply: it gets a moment to read it.
+async fn linger<S: Socket>(socket: &mut S) {
+    let read_to_end = async {
+        socket.shutdown().await?;
+        let mut scratch = [0; READ_MIN];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match socket.read(&mut scratch).await? {
+                0 => break,
+                bytes => left = left.saturating_sub(bytes),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // A peer that is gone or does not stop has had its chance.
+    let _ = tokio::time::timeout(LINGER, read_to_end).await;
 }
 
 struct Connection<'a, R, W> {
@@ -143,12 +174,12 @@ struct Connection<'a, R, W> {
 }
 
 impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
-    async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<()> {
+    async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<End> {
         loop {
             while self.work() {}
             self.flush()?;
             if self.output.is_empty() && (self.session.is_finished() || self.nothing_to_come()) {
-                return Ok(());
+                return Ok(if self.session.is_refused() { End::Refused } else { End::Done });
             }
             let may_read = self.peer_open && self.may_read();
             let must_write = !self.output.is_empty();
@@ -244,7 +275,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         }
     }
 
-    fn time_out(&self) -> io::Result<()> {
+    fn time_out(&self) -> io::Result<End> {
         Err(io::Error::new(io::ErrorKind::TimedOut, "no complete request in time"))
     }
 }
