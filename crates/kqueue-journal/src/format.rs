@@ -286,3 +286,6 @@ impl Marker {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ pub enum DiskOp {
     /// Makes sure that a spare file of a segment's length exists, all its blocks written (zero-filled once, or recycled) and synced, so that
     /// the next `Create` cannot fail for want of space. The spare is no part of the log. Repeatable.
     Prepare,
-    /// Takes a spare file (or makes one), writes `header` at its beginning, syncs it, gives it its name, syncs the directory. In this order: a
+    /// Takes a spare file (or makes one, with the whole length of a segment), writes `header` at its beginning, syncs it, gives it its name, syncs the directory. In this order: a
     /// file that has a segment's name has a whole header. Repeatable after `NoSpace`.
     Create {
         /// Number of the segment.

@@ -32,6 +32,8 @@ mod names;
 mod recovery;
 mod retire;
 mod scan;
+#[cfg(test)]
+mod test_disk;
 mod writer;
 
 pub use config::{ConfigError, WriterConfig};

@@ -110,3 +110,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

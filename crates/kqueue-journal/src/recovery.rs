@@ -53,6 +53,9 @@ pub enum Verdict {
     },
     /// A commit marker is damaged; every record of its batch is there. Nothing is lost.
     DamagedMarker,
+    /// The file is shorter than its header says. What is missing before the next segment is reported as a gap of its own; at the end of the log nobody
+    /// can know whether anything is missing.
+    ShortFile,
     /// A part of the segment's header is damaged, the rest of it made that good. Nothing is lost.
     DamagedHeader,
 }
@@ -68,7 +71,7 @@ pub struct Gap {
     pub bytes: u64,
     /// First sequence number that is missing.
     pub first_seq: Seq,
-    /// How many sequence numbers are missing, commit markers included; 0 if unknown or none.
+    /// How many sequence numbers are missing, commit markers included; 0 if unknown or none. At a torn tail: how many could be recognised.
     pub missing: u64,
     /// The log proves that what is missing had been synced, so it may have been acknowledged as such.
     pub was_synced: bool,
@@ -80,7 +83,10 @@ impl Gap {
     /// Whether records that may have been acknowledged are lost.
     pub fn is_loss(&self) -> bool {
         match self.verdict {
-            Verdict::TornTail | Verdict::DamagedMarker | Verdict::DamagedHeader => false,
+            Verdict::TornTail
+            | Verdict::DamagedMarker
+            | Verdict::DamagedHeader
+            | Verdict::ShortFile => false,
             Verdict::DamagedSynced | Verdict::LostUnsynced | Verdict::DamagedBody { .. } => true,
         }
     }
@@ -203,7 +209,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Goes past a segment whose header cannot be read: everything in it is lost. `file_bytes` is its length, `next` the header of the segment that follows.
+    /// Goes past a segment whose header cannot be read: everything in it is lost. `file_bytes` is its length, `next` the header of the next
+    /// segment that can be read (which is also what the segment before gets as `next`).
     ///
     /// # Errors
     /// As [`Recovery::segment`].
@@ -290,12 +297,12 @@ fn damaged_header(header: &SegmentHeader) -> Gap {
         bytes: HEADER_BYTES as u64,
         first_seq: Seq(header.first_seq),
         missing: 0,
-        was_synced: true,
+        was_synced: false,
         verdict: Verdict::DamagedHeader,
     }
 }
 
-/// Reads the records of one segment that is not the last one, for retiring or showing it. `end_seq` is the first sequence number behind it, see
+/// Reads the records of one segment that is not the last one, for retiring or showing it. `file` may end behind the last record; `end_seq` is the first sequence number behind it, see
 /// [`crate::Retire::end_seq`]. Returns what could not be read.
 ///
 /// # Errors
@@ -317,6 +324,8 @@ pub fn replay_segment(
         gaps.push(damaged_header(&header));
     }
     gaps.extend(scan(&header, file, Some(&next), deliver).gaps);
+    // Whoever read the file knows how much of it was read.
+    gaps.retain(|gap| gap.verdict != Verdict::ShortFile);
     Ok(gaps)
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn scan(
     next: Option<&SegmentHeader>,
     deliver: &mut dyn FnMut(RawRecord<'_>),
 ) -> Outcome {
+    let short_file = short_file(header, file);
     let mut scan = Scan {
         file,
         segment: header.segment,
@@ -71,7 +72,24 @@ pub(crate) fn scan(
         Some(next) => scan.end_before(next),
         None => scan.end_of_log(),
     }
+    scan.gaps.extend(short_file);
     scan.judge(next)
+}
+
+/// Segments have their whole length from the beginning; one that is shorter has been cut by somebody, and records may have gone with the rest.
+fn short_file(header: &SegmentHeader, file: &[u8]) -> Option<Gap> {
+    let offset = file.len() as u64;
+    let bytes = header.segment_bytes.checked_sub(offset).filter(|&bytes| bytes > 0)?;
+    let verdict = Verdict::ShortFile;
+    Some(Gap {
+        segment: header.segment,
+        offset,
+        bytes,
+        first_seq: Seq(0),
+        missing: 0,
+        was_synced: false,
+        verdict,
+    })
 }
 
 struct Scan<'a, 'f> {
@@ -175,8 +193,9 @@ impl<'a> Scan<'a, '_> {
             let meta = self.file.get(meta_at..body_at).unwrap_or(&[]);
             match Marker::parse(head.seq, meta) {
                 Some(marker) if self.is_marker_of_batch(&marker) => {
-                    self.synced_through =
-                        self.synced_through.max(marker.synced_through.min(head.seq - 1));
+                    self.synced_through = self
+                        .synced_through
+                        .max(marker.synced_through.min(head.seq.saturating_sub(1)));
                     self.commit();
                 }
                 _ => self.batch_gaps.push(self.gap(at, end, head.seq, 1, Verdict::DamagedMarker)),
@@ -294,7 +313,11 @@ impl<'a> Scan<'a, '_> {
     /// Where the torn tail ends: behind the record that is cut, if its beginning can be recognised. What else follows is what the file held before.
     fn torn_end(&self) -> usize {
         let rest = self.file.get(self.pos..).unwrap_or(&[]);
-        if u64_at(rest, 8) != Some(self.expected) {
+        let Some(seq) = u64_at(rest, 8) else {
+            let is_blank = rest.iter().all(|&byte| byte == 0);
+            return if is_blank { self.pos } else { self.file.len() };
+        };
+        if seq != self.expected {
             return self.pos;
         }
         let claimed = Head::parse(rest).map_or(HEAD_BYTES as u64, |head| head.record_bytes());
@@ -306,7 +329,9 @@ impl<'a> Scan<'a, '_> {
         let next_synced = next.map_or(0, |next| next.synced_through);
         let synced_through = self.synced_through.max(next_synced);
         for gap in &mut self.gaps {
-            gap.was_synced = gap.verdict != Verdict::TornTail && gap.first_seq.0 <= synced_through;
+            gap.was_synced = gap.missing > 0
+                && gap.verdict != Verdict::TornTail
+                && gap.first_seq.0 <= synced_through;
             if gap.was_synced && gap.verdict == Verdict::LostUnsynced {
                 gap.verdict = Verdict::DamagedSynced;
             }

@@ -32,6 +32,8 @@ use crate::retire::Retiring;
 const NO_SPACE_RETRY_MS: u64 = 1000;
 /// A batch is closed at this length (unless one record alone is longer): bounds what is left unused at the end of a segment.
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+/// Small batches are cut from a buffer of this length, one after the other.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Allowance for the `meta` of a put when only the length of its body is known.
 const META_ALLOWANCE_BYTES: u64 = 512;
 
@@ -162,7 +164,7 @@ impl Writer {
             active: None,
             sealed: VecDeque::new(),
             open: Batch::new(),
-            buffer: BytesMut::new(),
+            buffer: BytesMut::with_capacity(BUFFER_BYTES),
             unplaced: Live::new(1),
             unplaced_from: 1,
             sync_due: None,

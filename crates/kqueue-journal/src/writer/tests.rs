@@ -1,1 +1,746 @@
+//! When what is written and synced, where, and what happens when the disk says no.
 
+use std::vec;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Retire;
+use crate::test_disk::{Kept, TestDisk, append, config, io_fault, no_space, recover, reopen};
+
+const KIB: u64 = 1024;
+
+fn new_writer() -> (Writer, TestDisk) {
+    let config = config(64 * KIB);
+    (Writer::new(config, 7).unwrap(), TestDisk::new(config.segment_bytes))
+}
+
+/// The kinds of the operations in a job.
+fn names(job: &Job) -> Vec<&'static str> {
+    job.ops
+        .iter()
+        .map(|op| match op {
+            DiskOp::Prepare => "prepare",
+            DiskOp::Create { .. } => "create",
+            DiskOp::Write { .. } => "write",
+            DiskOp::Sync { .. } => "sync",
+            DiskOp::Remove { .. } => "remove",
+            DiskOp::Read { .. } => "read",
+        })
+        .collect()
+}
+
+fn done(writer: &mut Writer, disk: &mut TestDisk, job: &Job) {
+    disk.run(job).unwrap();
+    writer.handle_done(0, job.id, Ok(()));
+}
+
+/// Takes the next job, checks what it is, and does it.
+fn step(writer: &mut Writer, disk: &mut TestDisk, now_ms: u64, wanted: &[&str]) -> Job {
+    let job = writer.poll_job(now_ms).expect("a job");
+    assert_eq!(names(&job), wanted);
+    done(writer, disk, &job);
+    job
+}
+
+#[test]
+fn what_is_appended_while_a_job_is_in_flight_gathers_in_the_next() {
+    let (mut writer, mut disk) = new_writer();
+    assert_eq!(writer.poll_job(0), None);
+    append(&mut writer, 1, 10);
+    step(&mut writer, &mut disk, 0, &["create"]);
+    append(&mut writer, 2, 10);
+    writer.require_sync(0, 0);
+    let job = writer.poll_job(0).unwrap();
+    assert_eq!(names(&job), ["write", "sync"]);
+    assert!(!job.is_write_only);
+    for tag in 3..=5 {
+        append(&mut writer, tag, 10);
+        writer.require_sync(0, 0);
+        assert_eq!(writer.poll_job(0), None, "one log job at a time");
+    }
+    assert_eq!(writer.progress().written, Seq(0));
+    done(&mut writer, &mut disk, &job);
+    assert_eq!(writer.progress(), Progress { written: Seq(3), synced: Seq(3), poisoned: false });
+    step(&mut writer, &mut disk, 0, &["write", "sync"]);
+    // Five records, a marker after the second and after the fifth.
+    assert_eq!(writer.progress().synced, Seq(7));
+    assert_eq!(writer.last_seq(), Seq(6));
+    assert_eq!(writer.poll_job(0), None);
+}
+
+#[test]
+fn without_a_demand_nothing_is_synced() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 10);
+    disk.drain(&mut writer, 0);
+    append(&mut writer, 2, 10);
+    let job = step(&mut writer, &mut disk, 0, &["write"]);
+    assert!(job.is_write_only);
+    assert_eq!(writer.progress(), Progress { written: Seq(4), synced: Seq(0), poisoned: false });
+    assert_eq!(writer.poll_timeout(), None);
+}
+
+#[test]
+fn a_small_batch_is_one_chunk_and_a_long_body_is_not_copied() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 10);
+    disk.drain(&mut writer, 0);
+    append(&mut writer, 2, 16 * 1024);
+    append(&mut writer, 3, 0);
+    let job = step(&mut writer, &mut disk, 0, &["write"]);
+    let DiskOp::Write { chunks, .. } = &job.ops[0] else { panic!() };
+    assert_eq!(chunks.len(), 1);
+
+    let body = Bytes::from(vec![7; 16 * 1024 + 1]);
+    writer.append(1, b"m", Some(&body), crc32fast::hash(&body));
+    append(&mut writer, 4, 5);
+    let job = step(&mut writer, &mut disk, 0, &["write"]);
+    let DiskOp::Write { chunks, .. } = &job.ops[0] else { panic!() };
+    assert_eq!(chunks.len(), 3);
+    assert_eq!(chunks[1].as_ptr(), body.as_ptr());
+    assert_eq!(recover(&disk.files).0.len(), 5);
+}
+
+#[test]
+fn a_sync_within_some_time_is_due_at_the_earliest_of_them() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 10);
+    writer.require_sync(1000, 50);
+    append(&mut writer, 2, 10);
+    writer.require_sync(1001, 10);
+    append(&mut writer, 3, 10);
+    writer.require_sync(1002, 100);
+    disk.drain(&mut writer, 1002);
+    assert_eq!(writer.progress().synced, Seq(0));
+    assert_eq!(writer.poll_timeout(), Some(1011));
+    assert_eq!(writer.poll_job(1010), None);
+    let job = step(&mut writer, &mut disk, 1011, &["sync"]);
+    assert!(!job.is_write_only);
+    assert_eq!(writer.progress().synced, Seq(4));
+    assert_eq!(writer.poll_timeout(), None);
+}
+
+#[test]
+fn an_earlier_sync_for_another_reason_serves_the_demand() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 10);
+    writer.require_sync(0, 50);
+    append(&mut writer, 2, 10);
+    writer.require_sync(0, 0);
+    disk.drain(&mut writer, 0);
+    assert_eq!(writer.poll_timeout(), None);
+    assert_eq!(writer.poll_job(50), None);
+    // Nothing new since: no sync is needed.
+    writer.require_sync(60, 0);
+    assert_eq!(writer.poll_job(60), None);
+    // A demand for what is being synced right now needs no second sync, one for what came later does.
+    append(&mut writer, 3, 10);
+    writer.require_sync(60, 0);
+    let job = writer.poll_job(60).unwrap();
+    writer.require_sync(60, 0);
+    done(&mut writer, &mut disk, &job);
+    assert_eq!(writer.poll_job(60), None);
+    append(&mut writer, 4, 10);
+    let job = writer.poll_job(60).unwrap();
+    assert_eq!(names(&job), ["write"]);
+    writer.require_sync(60, 0);
+    done(&mut writer, &mut disk, &job);
+    step(&mut writer, &mut disk, 60, &["sync"]);
+}
+
+#[test]
+fn a_segment_is_synced_before_the_next_one_is_created() {
+    let (mut writer, mut disk) = new_writer();
+    let mut all = Vec::new();
+    for tag in 0..200 {
+        all.push(append(&mut writer, tag, 3000));
+        disk.drain(&mut writer, 0);
+    }
+    assert!(disk.files.len() > 8);
+    let mut last_write_is_synced = true;
+    for op in &disk.ops {
+        match op {
+            DiskOp::Write { .. } => last_write_is_synced = false,
+            DiskOp::Sync { .. } => last_write_is_synced = true,
+            DiskOp::Create { .. } => assert!(last_write_is_synced),
+            _ => {}
+        }
+    }
+    // Nobody asked for a sync: one per roll, and no more.
+    let syncs = disk.ops.iter().filter(|op| matches!(op, DiskOp::Sync { .. })).count();
+    assert_eq!(syncs, disk.files.len() - 1);
+    assert_eq!(recover(&disk.files).0, all);
+    let infos: Vec<_> = writer.segments().collect();
+    assert_eq!(infos.len(), disk.files.len());
+    assert_eq!(writer.log_bytes(), disk.files.len() as u64 * 64 * KIB);
+}
+
+#[test]
+fn what_does_not_fit_into_one_segment_is_split_between_records() {
+    let (mut writer, mut disk) = new_writer();
+    let all: Vec<_> =
+        (0..300).map(|tag| append(&mut writer, tag, 100 + (tag as usize * 997) % 20_000)).collect();
+    writer.require_sync(0, 0);
+    disk.drain(&mut writer, 0);
+    let (kept, report) = recover(&disk.stable);
+    assert_eq!(kept, all);
+    assert_eq!(report.gaps, []);
+    assert_eq!(report.next_seq.0, writer.next_seq);
+    assert!(writer.progress().synced >= writer.last_seq());
+}
+
+#[test]
+fn the_largest_record_fits_and_a_smaller_segment_is_refused() {
+    let max_record_bytes = 1024 * KIB;
+    let fits =
+        |segment_bytes| WriterConfig { segment_bytes, log_cap_bytes: 0, max_record_bytes }.check();
+    let Err(ConfigError::SegmentTooSmall { needed_bytes }) = fits(1024 * KIB) else { panic!() };
+    assert!(fits(needed_bytes - 1).is_err());
+    let config = WriterConfig { segment_bytes: needed_bytes, log_cap_bytes: 0, max_record_bytes };
+    let mut writer = Writer::new(config, 1).unwrap();
+    let mut disk = TestDisk::new(needed_bytes);
+    let body = Bytes::from(vec![1; max_record_bytes as usize - 8]);
+    for _ in 0..3 {
+        writer.append(1, &[0; 8], Some(&body), crc32fast::hash(&body));
+        disk.drain(&mut writer, 0);
+    }
+    assert_eq!(recover(&disk.files).0.len(), 3);
+}
+
+#[test]
+#[should_panic(expected = "at most")]
+fn a_record_that_could_never_be_written_is_refused_at_once() {
+    let (mut writer, _) = new_writer();
+    append(&mut writer, 1, 33 * 1024);
+}
+
+#[test]
+#[should_panic(expected = "commit marker")]
+fn the_markers_kind_is_taken() {
+    let (mut writer, _) = new_writer();
+    writer.append(KIND_MARKER, &[], None, 0);
+}
+
+/// Fills the disk's last segment so far that a spare is asked for and refused.
+fn fill_until_refused(writer: &mut Writer, disk: &mut TestDisk) -> Vec<Kept> {
+    let mut all = Vec::new();
+    disk.drain(writer, 0);
+    append(writer, 0, 10);
+    disk.drain(writer, 0);
+    disk.is_full = true;
+    while writer.has_room(1000) && writer.space == Space::Unknown {
+        all.push(append(writer, all.len() as u64 + 1, 1000));
+        disk.drain(writer, 0);
+    }
+    all
+}
+
+#[test]
+fn a_full_disk_refuses_puts_in_time_and_takes_removals() {
+    let (mut writer, mut disk) = new_writer();
+    fill_until_refused(&mut writer, &mut disk);
+    assert_eq!(writer.poll_timeout(), Some(1000));
+    let mut puts = 0;
+    while writer.has_room(1000) {
+        append(&mut writer, 5000 + puts, 1000);
+        writer.require_sync(0, 0);
+        disk.drain(&mut writer, 0);
+        // Whatever was let in had a place.
+        assert!(writer.progress().synced >= writer.last_seq());
+        puts += 1;
+    }
+    assert!(puts > 10);
+    let mut removals = 0;
+    loop {
+        append(&mut writer, 9000 + removals, 0);
+        disk.drain(&mut writer, 0);
+        if writer.progress().written < writer.last_seq() {
+            break;
+        }
+        removals += 1;
+    }
+    // The reserve of 4 KiB holds this many removals even if each is a batch of its own.
+    assert!(removals >= 4096 / 88, "{removals}");
+    assert_eq!(disk.files.len(), 1);
+    // What found no place waits; a second later space is asked for again; nothing is lost.
+    assert_eq!(writer.poll_timeout(), Some(1000));
+    disk.drain(&mut writer, 1000);
+    assert_eq!(writer.poll_timeout(), Some(2000));
+    assert!(!writer.has_room(0) && !writer.progress().poisoned);
+    disk.is_full = false;
+    assert_eq!(writer.poll_job(1999), None);
+    disk.drain(&mut writer, 2000);
+    assert!(writer.has_room(1000));
+    assert!(writer.progress().written >= writer.last_seq());
+    let (kept, report) = recover(&disk.files);
+    assert_eq!(kept.len() as u64 + 2, report.next_seq.0 - markers(&disk) + 1);
+    assert_eq!(kept.last().unwrap().seq, writer.last_seq().0);
+}
+
+/// How many batches were written.
+fn markers(disk: &TestDisk) -> u64 {
+    let (kept, report) = recover(&disk.files);
+    report.next_seq.0 - 1 - kept.len() as u64
+}
+
+#[test]
+fn without_space_for_the_first_segment_the_batch_waits() {
+    let (mut writer, mut disk) = new_writer();
+    disk.is_full = true;
+    let record = append(&mut writer, 1, 10);
+    writer.require_sync(0, 0);
+    disk.drain(&mut writer, 5);
+    assert!(!writer.has_room(0));
+    assert_eq!(writer.poll_timeout(), Some(1005), "not the sync that nothing can serve");
+    disk.is_full = false;
+    disk.drain(&mut writer, 1005);
+    assert_eq!(recover(&disk.stable).0, [record]);
+}
+
+#[test]
+fn a_batch_that_finds_no_segment_uses_the_reserve() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 0, 10);
+    disk.drain(&mut writer, 0);
+    // Fills the segment without giving the writer a chance to ask for a spare before.
+    for tag in 0..5 {
+        append(&mut writer, tag, 11_000);
+    }
+    step(&mut writer, &mut disk, 0, &["write"]);
+    append(&mut writer, 9, 2500);
+    let create = writer.poll_job(0).unwrap();
+    assert_eq!(names(&create), ["sync"]);
+    done(&mut writer, &mut disk, &create);
+    let create = writer.poll_job(0).unwrap();
+    assert_eq!(names(&create), ["create"]);
+    writer.handle_done(0, create.id, Err(no_space()));
+    step(&mut writer, &mut disk, 0, &["write"]);
+    assert!(writer.progress().written >= writer.last_seq());
+    assert!(!writer.has_room(0));
+}
+
+#[test]
+fn space_that_a_removed_segment_gave_back_is_asked_for_at_once() {
+    let (mut writer, mut disk) = new_writer();
+    for tag in 0..25 {
+        append(&mut writer, tag, 3000);
+        disk.drain(&mut writer, 0);
+    }
+    assert_eq!(disk.files.len(), 2);
+    fill_until_refused(&mut writer, &mut disk);
+    let retire = writer.poll_retire().unwrap();
+    assert!(writer.retire_done(retire.segment));
+    disk.is_full = false;
+    disk.drain(&mut writer, 1);
+    assert_eq!(writer.space, Space::Ready);
+}
+
+#[test]
+fn any_other_fault_ends_the_writing_for_ever() {
+    for fails in 0..3 {
+        let (mut writer, mut disk) = new_writer();
+        append(&mut writer, 1, 10);
+        writer.require_sync(0, 0);
+        for _ in 0..fails {
+            let Some(job) = writer.poll_job(0) else { break };
+            done(&mut writer, &mut disk, &job);
+            append(&mut writer, 2, 10);
+        }
+        let before = writer.progress();
+        let job = writer.poll_job(0).unwrap();
+        // Also a full disk, where no space was asked for.
+        let fault = if fails == 2 { no_space() } else { io_fault() };
+        writer.handle_done(0, job.id, Err(fault));
+        assert_eq!(writer.progress(), Progress { poisoned: true, ..before });
+        append(&mut writer, 3, 10);
+        writer.require_sync(0, 0);
+        assert_eq!(writer.poll_job(u64::MAX), None);
+        assert_eq!(writer.poll_timeout(), None);
+        assert_eq!(writer.poll_retire(), None);
+        assert!(!writer.has_room(0));
+    }
+}
+
+#[test]
+fn an_unknown_job_changes_nothing() {
+    let (mut writer, _) = new_writer();
+    append(&mut writer, 1, 10);
+    let job = writer.poll_job(0).unwrap();
+    writer.handle_done(0, JobId(job.id.0 + 1), Err(io_fault()));
+    assert!(!writer.progress().poisoned);
+    assert_eq!(writer.poll_job(0), None);
+}
+
+fn live_of(writer: &Writer) -> Vec<(u64, u64)> {
+    writer.segments().map(|segment| (segment.live_refs, segment.live_bytes)).collect()
+}
+
+#[test]
+fn references_are_counted_where_the_record_is_or_will_be() {
+    let (mut writer, mut disk) = new_writer();
+    let seqs: Vec<_> = (0..40)
+        .map(|tag| {
+            let seq = Seq(append(&mut writer, tag, 3000).seq);
+            writer.add_ref(seq, 2, 3008);
+            seq
+        })
+        .collect();
+    assert_eq!(writer.live_bytes(), 40 * 3008);
+    // Nothing is in a segment yet; one record dies there.
+    writer.unref(seqs[0]);
+    writer.unref(seqs[0]);
+    writer.unref(seqs[0]);
+    writer.unref(seqs[30]);
+    assert_eq!(writer.live_bytes(), 39 * 3008);
+    disk.drain(&mut writer, 0);
+    let live = live_of(&writer);
+    assert_eq!(live.len(), 3);
+    assert_eq!(live.iter().map(|(refs, _)| refs).sum::<u64>(), 77);
+    assert_eq!(writer.live_bytes(), 39 * 3008);
+    let firsts: Vec<_> = writer.segments().map(|segment| segment.first_seq).collect();
+    let in_second = seqs.iter().filter(|&&seq| seq >= firsts[1] && seq < firsts[2]).count() as u64;
+    assert!(live[1].0 >= in_second * 2 - 1);
+    for &seq in &seqs {
+        writer.unref(seq);
+        writer.unref(seq);
+    }
+    assert_eq!(live_of(&writer), [(0, 0); 3]);
+}
+
+fn three_segments() -> (Writer, TestDisk, Vec<Seq>) {
+    let (mut writer, mut disk) = new_writer();
+    let mut seqs = Vec::new();
+    while disk.files.len() < 3 {
+        let seq = Seq(append(&mut writer, seqs.len() as u64, 3000).seq);
+        writer.add_ref(seq, 1, 3008);
+        seqs.push(seq);
+        disk.drain(&mut writer, 0);
+    }
+    (writer, disk, seqs)
+}
+
+#[test]
+fn a_dead_segment_goes_when_everything_before_is_synced() {
+    let (mut writer, mut disk, seqs) = three_segments();
+    assert_eq!(writer.poll_retire(), None, "alive");
+    let second = writer.segments().nth(1).unwrap().first_seq;
+    for &seq in seqs.iter().filter(|&&seq| seq < second) {
+        writer.unref(seq);
+    }
+    let removal = append(&mut writer, 99, 0);
+    let retire = Retire { segment: 1, needs_rerecord: false, end_seq: second };
+    assert_eq!(writer.poll_retire(), Some(retire));
+    assert_eq!(writer.poll_retire(), None, "named once");
+    assert!(!writer.retire_done(2), "not that one");
+    assert!(writer.retire_done(1));
+    step(&mut writer, &mut disk, 0, &["write", "sync"]);
+    assert!(writer.progress().synced >= Seq(removal.seq));
+    let job = step(&mut writer, &mut disk, 0, &["remove"]);
+    assert!(job.is_background);
+    assert_eq!(job.ops, [DiskOp::Remove { segment: 1 }]);
+    assert_eq!(writer.segments().next().unwrap().segment, 2);
+    assert_eq!(writer.poll_retire(), None);
+    let (kept, report) = recover(&disk.stable);
+    assert_eq!(report.gaps, []);
+    assert!(Seq(kept[0].seq) == second);
+}
+
+#[test]
+fn an_active_segment_never_goes() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 10);
+    disk.drain(&mut writer, 0);
+    assert_eq!(writer.poll_retire(), None);
+    // Nor do recovered ones before there is a place for what comes after them.
+    let mut writer = reopen(config(64 * KIB), 3, &disk.files);
+    assert_eq!(writer.poll_retire(), None);
+    append(&mut writer, 2, 10);
+    disk.drain(&mut writer, 0);
+    assert_eq!(writer.poll_retire().unwrap().segment, 1);
+}
+
+#[test]
+fn a_log_over_its_cap_is_emptied_from_the_front_while_little_is_alive() {
+    let (mut writer, mut disk) = new_writer();
+    let mut alive = Vec::new();
+    let mut tag = 0;
+    while disk.files.len() < 5 {
+        let record = append(&mut writer, tag, 3000);
+        // Every tenth record stays.
+        if tag % 10 == 0 {
+            writer.add_ref(Seq(record.seq), 1, 3008);
+            alive.push(record);
+        }
+        tag += 1;
+        disk.drain(&mut writer, 0);
+        if disk.files.len() < 5 {
+            assert_eq!(writer.poll_retire(), None, "not over the cap");
+        }
+    }
+    let retire = writer.poll_retire().unwrap();
+    assert!(retire.needs_rerecord);
+    let read = writer.read_job(retire.segment).unwrap();
+    let DiskOp::Read { segment: 1, offset: 0, bytes } = read.ops[0] else { panic!("{read:?}") };
+    // Exactly what is to be read again is appended again.
+    let file = disk.files[&1][..bytes as usize].to_vec();
+    let mut moved = Vec::new();
+    let gaps = crate::replay_segment(&file, retire.end_seq, &mut |record| {
+        if alive.iter().any(|kept| kept.seq == record.seq.0) {
+            moved.push((
+                record.seq,
+                record.kind,
+                record.meta.to_vec(),
+                Bytes::copy_from_slice(record.body),
+            ));
+        }
+    })
+    .unwrap();
+    assert_eq!(gaps, []);
+    assert!(moved.len() >= 2);
+    for (old, kind, meta, body) in &moved {
+        let seq = writer.append(*kind, meta, Some(body), crc32fast::hash(body));
+        writer.add_ref(seq, 1, 3008);
+        writer.unref(*old);
+    }
+    assert!(writer.retire_done(1));
+    disk.drain(&mut writer, 0);
+    assert!(!disk.files.contains_key(&1));
+    let (kept, _) = recover(&disk.stable);
+    for record in &alive {
+        assert!(kept.iter().any(|kept| (&kept.meta, &kept.body) == (&record.meta, &record.body)));
+    }
+}
+
+#[test]
+fn a_segment_that_could_not_be_emptied_stays_until_it_is_empty() {
+    let (mut writer, mut disk, seqs) = three_segments();
+    writer.config.log_cap_bytes = 0;
+    let second = writer.segments().nth(1).unwrap().first_seq;
+    let last_in_front = seqs.iter().rfind(|&&seq| seq < second).copied().unwrap();
+    for &seq in seqs.iter().filter(|&&seq| seq != last_in_front) {
+        writer.unref(seq);
+    }
+    assert!(writer.poll_retire().unwrap().needs_rerecord);
+    assert!(!writer.retire_done(1), "one record is still alive");
+    disk.drain(&mut writer, 0);
+    assert!(disk.files.contains_key(&1));
+    assert_eq!(writer.poll_retire(), None, "not asked for again and again");
+    writer.unref(last_in_front);
+    assert!(!writer.poll_retire().unwrap().needs_rerecord);
+    assert!(writer.retire_done(1));
+    disk.drain(&mut writer, 0);
+    assert!(!disk.files.contains_key(&1));
+}
+
+#[test]
+fn a_removal_that_needs_space_is_tried_again() {
+    let (mut writer, mut disk, seqs) = three_segments();
+    for &seq in &seqs {
+        writer.unref(seq);
+    }
+    writer.poll_retire().unwrap();
+    assert!(writer.retire_done(1));
+    writer.require_sync(0, 0);
+    let remove = loop {
+        let job = writer.poll_job(0).unwrap();
+        if names(&job) == ["remove"] {
+            break job;
+        }
+        done(&mut writer, &mut disk, &job);
+    };
+    writer.handle_done(10, remove.id, Err(no_space()));
+    assert_eq!(writer.poll_job(10), None);
+    assert_eq!(writer.poll_timeout(), Some(1010));
+    step(&mut writer, &mut disk, 1010, &["remove"]);
+    assert!(!disk.files.contains_key(&1));
+    assert!(!writer.progress().poisoned);
+}
+
+#[test]
+fn a_log_goes_on_in_a_new_segment_behind_what_was_recovered() {
+    let (mut writer, mut disk, seqs) = three_segments();
+    disk.drain(&mut writer, 0);
+    let files = disk.files.clone();
+    let mut writer = reopen(config(64 * KIB), 21, &files);
+    disk.stable = files;
+    disk.ops.clear();
+    for &seq in &seqs {
+        writer.add_ref(seq, 1, 3008);
+    }
+    assert_eq!(writer.live_bytes(), seqs.len() as u64 * 3008);
+    let record = append(&mut writer, 1, 10);
+    assert!(record.seq > seqs.last().unwrap().0);
+    assert_eq!(writer.last_seq(), Seq(record.seq));
+    disk.drain(&mut writer, 0);
+    // What was recovered may have been in the page cache only: it is synced before anything is written behind it.
+    assert_eq!(disk.ops[0], DiskOp::Sync { segment: 3 });
+    assert!(matches!(disk.ops[1], DiskOp::Create { segment: 4, .. }));
+    let (kept, report) = recover(&disk.files);
+    assert_eq!((kept.len(), report.gaps.len()), (seqs.len() + 1, 0));
+    assert_eq!(kept.last(), Some(&record));
+}
+
+#[test]
+fn references_can_be_added_while_recovery_reads() {
+    let (mut writer, mut disk, seqs) = three_segments();
+    disk.drain(&mut writer, 0);
+    let mut again = Writer::new(config(64 * KIB), 5).unwrap();
+    for info in writer.segments() {
+        again.recover_segment(info.segment, info.first_seq, info.file_bytes);
+        for &seq in seqs.iter().filter(|&&seq| seq >= info.first_seq) {
+            again.add_ref(seq, 1, 3008);
+            again.unref(seq);
+        }
+    }
+    assert_eq!(again.live_bytes(), 0);
+    for &seq in &seqs {
+        again.add_ref(seq, 1, 3008);
+    }
+    again.recover_end(&recover(&disk.files).1);
+    assert_eq!(live_of(&again), live_of(&writer));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append {
+        body_bytes: usize,
+        within_ms: Option<u64>,
+    },
+    /// Takes a job; it is done when `Finish` comes.
+    Poll,
+    Finish,
+    Tick(u64),
+    SetFull(bool),
+    /// The process dies and what the operating system had stays.
+    Kill,
+    /// The power fails: of the unsynced blocks those survive whose bit is set.
+    PowerCut(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (prop_oneof![0usize..200, 0usize..20_000], proptest::option::of(0u64..20))
+            .prop_map(|(body_bytes, within_ms)| Step::Append { body_bytes, within_ms }),
+        8 => Just(Step::Poll),
+        8 => Just(Step::Finish),
+        2 => (0u64..700).prop_map(Step::Tick),
+        1 => any::<bool>().prop_map(Step::SetFull),
+        1 => Just(Step::Kill),
+        1 => any::<u64>().prop_map(Step::PowerCut),
+    ]
+}
+
+/// The writer, its disk, and what must be true of both.
+struct World {
+    config: WriterConfig,
+    writer: Writer,
+    disk: TestDisk,
+    in_flight: Vec<Job>,
+    appended: Vec<Kept>,
+    now_ms: u64,
+    seed: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let config = config(64 * KIB);
+        let (writer, disk) = (Writer::new(config, 1).unwrap(), TestDisk::new(config.segment_bytes));
+        Self { config, writer, disk, in_flight: vec![], appended: vec![], now_ms: 0, seed: 1 }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        let before = self.writer.progress();
+        match *step {
+            Step::Append { body_bytes, within_ms } => self.append(body_bytes, within_ms),
+            Step::Poll => {
+                let job = self.writer.poll_job(self.now_ms);
+                self.in_flight.extend(job);
+                assert!(self.in_flight.iter().filter(|job| !job.is_background).count() <= 1);
+            }
+            Step::Finish => self.finish(),
+            Step::Tick(ms) => self.now_ms += ms,
+            Step::SetFull(is_full) => self.disk.is_full = is_full,
+            Step::Kill => return self.restart(self.disk.files.clone()),
+            Step::PowerCut(survivors) => {
+                let blocks = self.disk.unsynced_blocks();
+                let survives = |index: usize| survivors >> (index % 64) & 1 == 1;
+                let survivors: Vec<_> = (0..blocks.len())
+                    .filter(|&index| survives(index))
+                    .map(|index| blocks[index])
+                    .collect();
+                return self.restart(self.disk.power_cut(&survivors));
+            }
+        }
+        let after = self.writer.progress();
+        assert!(before.written <= after.written && before.synced <= after.synced);
+        assert!(after.synced <= after.written && !after.poisoned);
+    }
+
+    fn append(&mut self, body_bytes: usize, within_ms: Option<u64>) {
+        if !self.writer.has_room(body_bytes as u64) {
+            return;
+        }
+        self.seed += 1;
+        self.appended.push(append(&mut self.writer, self.seed, body_bytes));
+        if let Some(within_ms) = within_ms {
+            self.writer.require_sync(self.now_ms, within_ms);
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.in_flight.is_empty() {
+            return;
+        }
+        let job = self.in_flight.remove(0);
+        let result = self.disk.run(&job);
+        self.writer.handle_done(self.now_ms, job.id, result);
+    }
+
+    /// What was written before a kill, and synced before a power cut, is there; what is there had been appended, in that order.
+    fn restart(&mut self, files: std::collections::BTreeMap<u64, Vec<u8>>) {
+        let progress = self.writer.progress();
+        let promised = if files == self.disk.files { progress.written } else { progress.synced };
+        let (kept, report) = recover(&files);
+        for record in self.appended.iter().filter(|record| record.seq <= promised.0) {
+            assert!(kept.contains(record), "record {} is gone: {:?}", record.seq, report.gaps);
+        }
+        assert!(kept.is_sorted());
+        assert!(kept.iter().all(|record| self.appended.contains(record)), "invented");
+        assert!(report.gaps.iter().all(|gap| !gap.was_synced), "{:?}", report.gaps);
+        assert!(report.next_seq > promised);
+        self.writer = reopen(self.config, self.seed, &files);
+        self.disk.files = files.clone();
+        self.disk.stable = files;
+        self.in_flight.clear();
+        self.appended = kept;
+    }
+
+    /// With space and time everything gets done.
+    fn settle(&mut self) {
+        self.disk.is_full = false;
+        while !self.in_flight.is_empty() {
+            self.finish();
+        }
+        self.writer.require_sync(self.now_ms, 0);
+        self.disk.drain(&mut self.writer, self.now_ms);
+        if let Some(due_ms) = self.writer.poll_timeout() {
+            self.now_ms = self.now_ms.max(due_ms);
+            self.disk.drain(&mut self.writer, self.now_ms);
+        }
+        assert!(self.writer.progress().synced >= self.writer.last_seq());
+        assert_eq!(recover(&self.disk.stable).0, self.appended);
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_was_promised_is_lost(steps in proptest::collection::vec(any_step(), 0..120)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.apply(step);
+        }
+        world.settle();
+    }
+}
