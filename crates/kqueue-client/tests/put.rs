@@ -288,3 +288,26 @@ fn an_early_refusal_of_a_huge_body_is_understood() {
     let error = fails(cluster.put(b"q", &body, 0), ErrorKind::Server, false);
     assert!(error.message().contains("too large for me"), "{error}");
 }
+
+#[test]
+fn safe_does_not_return_to_a_silent_server_while_it_retries_a_dead_one() {
+    let ((silent, kept), (dying, swallowed)) = (silent(), swallowing());
+    let cluster = cluster(&[&silent.address, &dying.address], impatient());
+    fails(cluster.put(b"q", b"x", 0), ErrorKind::Timeout, true);
+    assert_eq!((kept.load(Ordering::SeqCst), swallowed.load(Ordering::SeqCst)), (1, 3));
+}
+
+#[test]
+fn a_connection_answered_too_early_is_not_pooled() {
+    let server = Scripted::start(|peer| {
+        peer.greet();
+        peer.line();
+        peer.send("STORED 1\r\n");
+        peer.until_closed();
+    });
+    let pools = Pools::new(1);
+    let cluster = cluster_on(&pools, &[&server.address], options());
+    // More than the socket buffers hold: the answer comes before all of it was sent.
+    let _ = cluster.put(b"q", &vec![1; 64 << 20], 0);
+    assert_eq!(pools.counters().idle, 0);
+}

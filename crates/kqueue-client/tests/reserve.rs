@@ -224,6 +224,7 @@ fn an_interrupt_ends_the_wait_and_costs_no_item() {
                 asked.get() > 2
             };
             assert!(cluster.pop(b"q", LONG, &interrupt).unwrap().is_none());
+            assert_eq!(asked.get(), 3, "its first yes ended the wait");
             for model in &models {
                 model.await_waiting(0);
                 model.add("q", b"x");
