@@ -28,6 +28,8 @@ mod config;
 mod format;
 mod job;
 mod live;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod recovery;
 mod retire;

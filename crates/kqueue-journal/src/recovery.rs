@@ -212,6 +212,9 @@ impl Recovery {
     /// Goes past a segment whose header cannot be read: everything in it is lost. `file_bytes` is its length, `next` the header of the next
     /// segment that can be read (which is also what the segment before gets as `next`).
     ///
+    /// The writer has to know of it too ([`crate::Writer::recover_segment`], with [`Recovery::next_seq`] before this call): its number is taken, and its
+    /// file goes when it is the front one.
+    ///
     /// # Errors
     /// As [`Recovery::segment`].
     pub fn unreadable_segment(
@@ -234,6 +237,11 @@ impl Recovery {
         });
         self.next_seq = end;
         Ok(())
+    }
+
+    /// The first sequence number behind everything read so far: where a segment that cannot be read begins at the earliest.
+    pub fn next_seq(&self) -> Seq {
+        Seq(self.next_seq)
     }
 
     fn check_order(

@@ -65,7 +65,8 @@ impl TestDisk {
                 self.stable.insert(*segment, self.files[segment].clone());
             }
             DiskOp::Remove { segment } => {
-                self.files.remove(segment);
+                // Recycled: the next segment gets this file with what it holds.
+                self.garbage = self.files.remove(segment).or(self.garbage.take());
                 self.stable.remove(segment);
             }
         }

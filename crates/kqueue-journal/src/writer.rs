@@ -177,7 +177,8 @@ impl Writer {
     }
 
     /// Takes over a segment that recovery is about to read; in the order of their numbers, before the first append. References to its records can be
-    /// added from now on. `file_bytes` is the length of its file.
+    /// added from now on. `file_bytes` is the length of its file. A segment that cannot be read is taken over like any other, see
+    /// [`crate::Recovery::unreadable_segment`].
     pub fn recover_segment(&mut self, number: u64, first_seq: Seq, file_bytes: u64) {
         self.next_segment = self.next_segment.max(number.saturating_add(1));
         self.next_seq = self.next_seq.max(first_seq.0);
