@@ -249,6 +249,12 @@ impl Broker {
         progress.poisoned || progress.synced >= self.log.writer.last_seq()
     }
 
+    /// Whether everything appended has been written (or never will be).
+    pub fn is_written(&self) -> bool {
+        let progress = self.log.writer.progress();
+        progress.poisoned || progress.written >= self.log.writer.last_seq()
+    }
+
     /// Checks what must always be true of the queues; for tests and the simulator.
     ///
     /// # Panics

@@ -231,7 +231,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
 
     /// Input is taken while there is room for it; room is made when it has run low.
     fn may_read(&mut self) -> bool {
-        if self.input.len() >= self.session.input_wanted().max(INPUT_MAX) || self.output.len() >= OUTPUT_HIGH {
+        if self.input.len() >= INPUT_MAX || self.output.len() >= OUTPUT_HIGH {
             return false;
         }
         if self.input.is_empty() && self.input.capacity() > self.read_bytes {

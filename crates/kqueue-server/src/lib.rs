@@ -1,1 +1,22 @@
-//! See docs/plan.md.
+//! The KQueue daemon: a thin shell of sockets, threads, files and signals around `kqueue-broker`.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`run`] | the life of a server, from recovery to drain |
+//! | `listen`, `conn` | sockets: accepting, reading, writing |
+//! | `shared` | the broker behind its lock, and the three lanes to the disk |
+//! | `boot`, [`datadir`], [`disk`] | the files |
+//! | `clock` | the only clock |
+
+mod boot;
+mod clock;
+pub mod config;
+mod conn;
+pub mod datadir;
+pub mod disk;
+mod listen;
+pub mod run;
+mod shared;
+
+pub use listen::Bound;

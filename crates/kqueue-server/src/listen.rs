@@ -51,7 +51,7 @@ impl std::fmt::Display for Bound {
 /// A socket that listens.
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, UnixPath),
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] UnixPath),
 }
 
 /// Removes the socket file when the listener goes.
@@ -98,7 +98,10 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if UnixStream::connect(path).await.is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers on this socket"));
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another server answers on this socket",
+                ));
             }
             // Nobody answers: the file was left by a server that was killed.
             std::fs::remove_file(path)?;
@@ -223,7 +226,9 @@ fn tune(stream: &TcpStream) {
 fn is_peers_fault(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
 

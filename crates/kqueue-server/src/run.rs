@@ -17,7 +17,6 @@ use crate::boot::{self, BootError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::ConnConfig;
-use crate::disk::Disk;
 use crate::listen::{Acceptor, Bound, Gauge, Listener};
 use crate::shared::Shared;
 
@@ -63,6 +62,8 @@ pub async fn run(
     let clock = Clock::start();
     let booted = boot::boot(&config, clock)?;
     let shared = Shared::new(booted.broker, booted.disk, clock);
+    // Held until the end: nobody else may use the directory.
+    let _data_dir = booted.data_dir;
     let (listeners, bound) = bind_all(&config).await?;
     let threads = start_threads(&shared)?;
 
@@ -144,7 +145,9 @@ struct AbortOnPanic;
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("a journal thread panicked; ending the process so that the next start recovers from the disk");
+            tracing::error!(
+                "a journal thread panicked; ending the process so that the next start recovers from the disk"
+            );
             std::process::abort();
         }
     }

@@ -1,5 +1,8 @@
 //! The one shared object: the broker behind its lock, the way to the disk, and whom to wake.
 //!
+//! Three lanes lead to the disk: the thread of a connection (jobs that only write), the disk thread (jobs that sync or make a segment), the housekeeping
+//! thread (spares, removals, emptying old segments), which never delays the other two.
+//!
 //! Invariants
 //! - No I/O and no await happens under the lock; a lock section is a few microseconds.
 //! - At most one log job is in flight (the broker sees to it). A job that is only a write runs on the thread that made it necessary: an idle
@@ -13,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kqueue_broker::{Broker, Job, Now, Session, SessionId};
-use parking_lot::{Condvar, Mutex};
+use kqueue_broker::{Broker, DiskFault, Job, Now, Progress, Retirement, Session, SessionId};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -26,6 +29,9 @@ const INLINE_JOBS_MAX: usize = 4;
 /// How long the disk thread sleeps at most when nothing is due.
 const DISK_IDLE: Duration = Duration::from_secs(60);
 
+/// How long emptying a segment waits before it looks again whether its last step is written.
+const RETIRE_PAUSE: Duration = Duration::from_millis(50);
+
 /// What the lock protects.
 pub(crate) struct Core {
     /// Queues, journal, gates.
@@ -33,9 +39,13 @@ pub(crate) struct Core {
     connections: Connections,
     /// A job that its maker may not run itself, on its way to the disk thread.
     handed: Option<Job>,
+    /// A job on its way to the housekeeping thread.
+    background: Option<Job>,
     /// When the timer task will wake, on the monotonic clock.
     timer_armed_ms: u64,
     stopping: bool,
+    /// The disk thread has ended: nothing more is to be done.
+    settled: bool,
 }
 
 /// See the module's description.
@@ -48,7 +58,7 @@ pub(crate) struct Shared {
     /// Told once, when the journal has failed for good.
     pub(crate) journal_failed: Notify,
     failed: AtomicBool,
-    retire_wake: Condvar,
+    housekeeping_wake: Condvar,
 }
 
 impl Shared {
@@ -57,8 +67,10 @@ impl Shared {
             broker,
             connections: Connections::default(),
             handed: None,
+            background: None,
             timer_armed_ms: u64::MAX,
             stopping: false,
+            settled: false,
         };
         Arc::new(Self {
             core: Mutex::new(core),
@@ -68,7 +80,7 @@ impl Shared {
             timer_wake: Notify::new(),
             journal_failed: Notify::new(),
             failed: AtomicBool::new(false),
-            retire_wake: Condvar::new(),
+            housekeeping_wake: Condvar::new(),
         })
     }
 
@@ -90,40 +102,68 @@ impl Shared {
     }
 
     /// Runs what the session has decoded and picks up what the broker has for it; the replies whose gate is open when this returns may leave.
-    pub(crate) fn run_session(&self, session: &mut Session) {
+    pub(crate) fn run_session(&self, session: &mut Session) -> Progress {
         let now = self.clock.now();
-        self.drive(now, |core| core.broker.execute(now, session));
+        self.drive(now, |core| core.broker.execute(now, session))
     }
 
     /// Lets `work` change the broker, then writes what that put into the journal and wakes whom it concerns.
-    fn drive(&self, now: Now, work: impl FnOnce(&mut Core)) {
+    fn drive(&self, now: Now, work: impl FnOnce(&mut Core)) -> Progress {
         let mut ready = Ready::default();
         let mut core = self.core.lock();
         work(&mut core);
-        let mut job = core.next_inline_job(now, &self.disk_wake);
+        let mut job = self.next_inline_job(&mut core, now);
         core.collect_ready(&mut ready);
         self.rearm_timer(&mut core);
+        let mut progress = core.broker.progress();
         drop(core);
         ready.wake();
 
-        let mut left = INLINE_JOBS_MAX;
-        while let Some(current) = job.take() {
+        for left in (0..INLINE_JOBS_MAX).rev() {
+            let Some(current) = job.take() else { break };
             let result = self.disk.run(&current);
             let now = self.clock.now();
             let mut core = self.core.lock();
-            core.broker.handle_done(now, current.id, result);
-            left -= 1;
-            job = if left > 0 {
-                core.next_inline_job(now, &self.disk_wake)
-            } else {
-                core.hand_over(now, &self.disk_wake);
-                None
+            core.finish(now, &current, result);
+            job = match left {
+                0 => self.hand_over(&mut core, now),
+                _ => self.next_inline_job(&mut core, now),
             };
             core.collect_ready(&mut ready);
-            let failed = core.broker.progress().poisoned;
+            progress = core.broker.progress();
             drop(core);
             ready.wake();
-            self.note_failure(failed);
+            self.note_failure(progress);
+        }
+        progress
+    }
+
+    /// The next log job if the caller may run it itself; any other goes to the thread whose it is.
+    fn next_inline_job(&self, core: &mut Core, now: Now) -> Option<Job> {
+        while let Some(job) = core.broker.poll_job(now) {
+            if job.is_write_only {
+                return Some(job);
+            }
+            self.send(core, job);
+        }
+        None
+    }
+
+    /// Gives all jobs to the threads whose they are: the caller has done enough for others.
+    fn hand_over(&self, core: &mut Core, now: Now) -> Option<Job> {
+        while let Some(job) = core.broker.poll_job(now) {
+            self.send(core, job);
+        }
+        None
+    }
+
+    fn send(&self, core: &mut Core, job: Job) {
+        if job.is_background {
+            core.background = Some(job);
+            self.housekeeping_wake.notify_one();
+        } else {
+            core.handed = Some(job);
+            self.disk_wake.notify_one();
         }
     }
 
@@ -135,9 +175,11 @@ impl Shared {
         }
     }
 
-    fn note_failure(&self, failed: bool) {
-        if failed && !self.failed.swap(true, Ordering::AcqRel) {
-            error!("the journal failed: no further put is accepted; restart the server to recover from what is on the disk");
+    fn note_failure(&self, progress: Progress) {
+        if progress.poisoned && !self.failed.swap(true, Ordering::AcqRel) {
+            error!(
+                "the journal failed: no further put is accepted; restart the server to recover from what is on the disk"
+            );
             self.journal_failed.notify_one();
         }
     }
@@ -167,45 +209,92 @@ impl Shared {
         }
     }
 
-    /// The disk thread: runs jobs that sync or make files, until [`Shared::stop`].
+    /// The disk thread: runs jobs that sync or make a segment, until [`Shared::stop`] and all is on the disk.
     pub(crate) fn run_disk_thread(&self) {
-        let mut ready = Ready::default();
         let mut core = self.core.lock();
         loop {
             let now = self.clock.now();
-            let next = core.handed.take().or_else(|| core.broker.poll_job(now));
-            let Some(job) = next else {
-                if core.stopping && core.broker.is_settled() {
-                    return;
-                }
-                let wait = core.broker.poll_journal_timeout().map_or(DISK_IDLE, |due| {
-                    Duration::from_millis(due.saturating_sub(now.mono_ms).saturating_add(1))
-                });
-                self.disk_wake.wait_for(&mut core, wait.min(DISK_IDLE));
-                continue;
+            let job = match core.handed.take() {
+                Some(job) => job,
+                None => match core.broker.poll_job(now) {
+                    Some(job) if job.is_background => {
+                        self.send(&mut core, job);
+                        continue;
+                    }
+                    Some(job) => job,
+                    None if core.stopping && core.broker.is_settled() => break,
+                    None => {
+                        let due = core.broker.poll_journal_timeout();
+                        let wait = due.map_or(DISK_IDLE, |due| until(now, due));
+                        self.disk_wake.wait_for(&mut core, wait);
+                        continue;
+                    }
+                },
             };
             drop(core);
             let result = self.disk.run(&job);
-            if let Err(fault) = &result {
-                warn!("journal: {fault}");
-            }
-            core = self.core.lock();
-            core.broker.handle_done(self.clock.now(), job.id, result);
-            core.collect_ready(&mut ready);
-            let failed = core.broker.progress().poisoned;
-            self.retire_wake.notify_one();
-            drop(core);
-            ready.wake();
-            self.note_failure(failed);
-            if failed && self.stopping() {
+            core = self.finish_job(&job, result);
+        }
+        core.settled = true;
+        self.housekeeping_wake.notify_one();
+    }
+
+    /// Reports a job that was run outside of the lock, and takes the lock again.
+    fn finish_job(&self, job: &Job, result: Result<(), DiskFault>) -> MutexGuard<'_, Core> {
+        let mut ready = Ready::default();
+        let mut core = self.core.lock();
+        core.finish(self.clock.now(), job, result);
+        core.collect_ready(&mut ready);
+        let progress = core.broker.progress();
+        drop(core);
+        ready.wake();
+        self.note_failure(progress);
+        self.housekeeping_wake.notify_one();
+        self.disk_wake.notify_one();
+        self.core.lock()
+    }
+
+    /// The housekeeping thread: spare files, removal of segments, and emptying of old ones.
+    pub(crate) fn run_housekeeping_thread(&self) {
+        let mut core = self.core.lock();
+        loop {
+            if let Some(job) = core.background.take() {
+                drop(core);
+                let result = self.disk.run(&job);
+                core = self.finish_job(&job, result);
+            } else if core.settled {
                 return;
+            } else if let Some(retirement) = core.broker.poll_retire() {
+                drop(core);
+                self.disk_wake.notify_one();
+                self.retire(retirement);
+                core = self.core.lock();
+            } else {
+                self.housekeeping_wake.wait_for(&mut core, DISK_IDLE);
             }
-            core = self.core.lock();
         }
     }
 
-    fn stopping(&self) -> bool {
-        self.core.lock().stopping
+    /// Empties an old segment, step by step, each written before the next.
+    fn retire(&self, mut retirement: Retirement) {
+        match self.disk.run_read(&retirement.read) {
+            Ok(file) => retirement.load(&file),
+            // Nothing is appended again then, and the segment stays as long as anything in it is referred to.
+            Err(fault) => warn!("journal: an old segment cannot be emptied: {}", fault.text),
+        }
+        loop {
+            let now = self.clock.now();
+            let mut is_done = false;
+            self.drive(now, |core| is_done = core.broker.retire_step(&mut retirement));
+            if is_done {
+                self.disk_wake.notify_one();
+                return;
+            }
+            let mut core = self.core.lock();
+            while !core.broker.is_written() && !core.stopping {
+                self.housekeeping_wake.wait_for(&mut core, RETIRE_PAUSE);
+            }
+        }
     }
 
     /// Asks both threads to end once everything appended is on the disk.
@@ -216,38 +305,21 @@ impl Shared {
         core.broker.sync_everything(now);
         drop(core);
         self.disk_wake.notify_all();
-        self.retire_wake.notify_all();
-    }
-
-    /// Looks at the broker: for statistics and tests, never for commands.
-    pub(crate) fn with_broker<T>(&self, look: impl FnOnce(&mut Broker, Now) -> T) -> T {
-        let now = self.clock.now();
-        look(&mut self.core.lock().broker, now)
+        self.housekeeping_wake.notify_all();
     }
 
     /// How far the journal is.
-    pub(crate) fn progress(&self) -> kqueue_broker::Progress {
+    pub(crate) fn progress(&self) -> Progress {
         self.core.lock().broker.progress()
     }
 }
 
 impl Core {
-    /// The next log job if the caller may run it itself; any other goes to the disk thread.
-    fn next_inline_job(&mut self, now: Now, disk_wake: &Condvar) -> Option<Job> {
-        let job = self.broker.poll_job(now)?;
-        if job.is_write_only {
-            return Some(job);
+    fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
+        if let Err(fault) = &result {
+            warn!("journal: {}", fault.text);
         }
-        self.handed = Some(job);
-        disk_wake.notify_one();
-        None
-    }
-
-    fn hand_over(&mut self, now: Now, disk_wake: &Condvar) {
-        if let Some(job) = self.broker.poll_job(now) {
-            self.handed = Some(job);
-            disk_wake.notify_one();
-        }
+        self.broker.handle_done(now, job.id, result);
     }
 
     fn collect_ready(&mut self, ready: &mut Ready) {
@@ -257,6 +329,10 @@ impl Core {
             }
         }
     }
+}
+
+fn until(now: Now, due_ms: u64) -> Duration {
+    Duration::from_millis(due_ms.saturating_sub(now.mono_ms).saturating_add(1)).min(DISK_IDLE)
 }
 
 /// Connections to wake once the lock is released.

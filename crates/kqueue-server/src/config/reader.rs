@@ -1,0 +1,181 @@
+//! Reading TOML by key, with the line of everything that is wrong.
+//!
+//! Invariant: a key is either asked for or an error ([`Table::finish`]).
+//! Must not: know which keys there are.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with a configuration file, in one line: file, line, key, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    path: PathBuf,
+    line: Option<usize>,
+    message: String,
+}
+
+impl ConfigError {
+    pub(crate) fn file(path: &Path, message: String) -> Self {
+        Self { path: path.to_path_buf(), line: None, message }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.path.display(), self.message),
+            None => write!(f, "{}: {}", self.path.display(), self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// An error that knows its place in the text, but not yet the file.
+#[derive(Debug)]
+pub(crate) struct Error {
+    span: Range<usize>,
+    message: String,
+}
+
+impl Error {
+    pub(crate) fn at(span: Range<usize>, message: String) -> Self {
+        Self { span, message }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+    pub(crate) fn syntax(error: toml::de::Error) -> Self {
+        // The library's message can have several lines; ours has one.
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        Self { span: error.span().unwrap_or(0..0), message: format!("not valid TOML: {message}") }
+    }
+
+    pub(crate) fn in_file(self, path: &Path, text: &str) -> ConfigError {
+        let before = text.as_bytes().iter().take(self.span.start);
+        let line = 1 + before.filter(|&&byte| byte == b'\n').count();
+        ConfigError { path: path.to_path_buf(), line: Some(line), message: self.message }
+    }
+}
+
+/// A table that is being read.
+pub(crate) struct Table<'a, 'i> {
+    /// Its name, for messages; empty for the root.
+    path: &'a str,
+    table: &'a DeTable<'i>,
+    asked: Vec<&'static str>,
+}
+
+impl<'a, 'i> Table<'a, 'i> {
+    pub(crate) fn new(path: &'a str, table: &'a DeTable<'i>) -> Self {
+        Self { path, table, asked: Vec::new() }
+    }
+
+    fn name_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Sets `target` if the key is there. `parse` says what it expected if the value is not that.
+    pub(crate) fn set<T>(
+        &mut self,
+        key: &'static str,
+        target: &mut T,
+        parse: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Result<(), Error> {
+        self.asked.push(key);
+        let Some(value) = self.table.get(key) else { return Ok(()) };
+        *target = parse(value.get_ref()).map_err(|expected| {
+            Error::at(value.span(), format!("{} must be {expected}", self.name_of(key)))
+        })?;
+        Ok(())
+    }
+
+    /// Reads a table in this one.
+    pub(crate) fn table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Table<'_, 'i>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.asked.push(key);
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let path = self.name_of(key);
+        let Some(table) = value.get_ref().as_table() else {
+            return Err(Error::at(value.span(), format!("{path} must be a table")));
+        };
+        let mut inner = Table::new(&path, table);
+        let read = read(&mut inner)?;
+        inner.finish()?;
+        Ok(Some(read))
+    }
+
+    /// Reads every entry of a table whose keys are names.
+    pub(crate) fn each(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&str, &Spanned<Cow<'i, str>>, &Spanned<DeValue<'i>>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.asked.push(key);
+        let Some(value) = self.table.get(key) else { return Ok(()) };
+        let Some(table) = value.get_ref().as_table() else {
+            return Err(Error::at(value.span(), format!("{} must be a table", self.name_of(key))));
+        };
+        table.iter().try_for_each(|(name, value)| read(name.get_ref(), name, value))
+    }
+
+    /// Every key must have been asked for.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        let unknown = |key: &&Spanned<Cow<'_, str>>| !self.asked.contains(&key.get_ref().as_ref());
+        // The first one in the file.
+        let Some(key) = self.table.keys().filter(unknown).min_by_key(|key| key.span().start) else {
+            return Ok(());
+        };
+        let name = self.name_of(key.get_ref());
+        let known = self.asked.join(", ");
+        Err(Error::at(key.span(), format!("unknown key {name} (known here: {known})")))
+    }
+}
+
+/// A whole number in a range.
+pub(crate) fn whole(value: &DeValue<'_>, min: u64, max: u64) -> Result<u64, String> {
+    let number = value.as_integer().and_then(|integer| {
+        u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
+    });
+    number.filter(|number| (min..=max).contains(number)).ok_or_else(|| match max {
+        u64::MAX => format!("a whole number of at least {min}"),
+        _ => format!("a whole number from {min} to {max}"),
+    })
+}
+
+/// A number of bytes: a whole number, or text with a unit.
+pub(crate) fn size(value: &DeValue<'_>, min: u64, max: u64) -> Result<u64, String> {
+    let bytes = match value.as_str() {
+        Some(text) => parse_size::parse_size(text).ok(),
+        None => whole(value, 0, u64::MAX).ok(),
+    };
+    bytes.filter(|bytes| (min..=max).contains(bytes)).ok_or_else(|| match (min, max) {
+        (0, u64::MAX) => "a size such as \"128MiB\", or a number of bytes".to_owned(),
+        (_, u64::MAX) => format!("a size such as \"128MiB\" of at least {min} bytes"),
+        _ => format!("a size such as \"128MiB\" from {min} to {max} bytes"),
+    })
+}
+
+/// A length of time.
+pub(crate) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    let expected = || "a duration such as \"250ms\", \"10s\" or \"1m\"".to_owned();
+    humantime::parse_duration(value.as_str().ok_or_else(expected)?).map_err(|_| expected())
+}
+
+/// A length of time in whole milliseconds.
+pub(crate) fn duration_ms(value: &DeValue<'_>) -> Result<u64, String> {
+    let duration = duration(value)?;
+    let ms = u64::try_from(duration.as_millis()).map_err(|_| "a shorter duration".to_owned())?;
+    if ms == 0 && !duration.is_zero() {
+        return Err("at least 1ms, or \"0s\"".to_owned());
+    }
+    Ok(ms)
+}

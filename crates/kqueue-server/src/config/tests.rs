@@ -1,0 +1,138 @@
+//! Every key, every kind of mistake.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("k.toml"), "data".into()).map_err(|error| error.to_string())
+}
+
+fn error(text: &str) -> String {
+    parse(text).expect_err("a configuration error")
+}
+
+#[test]
+fn an_empty_file_is_safe() {
+    let config = parse("").unwrap();
+    assert_eq!(config.listen_memcache, [ListenAddress::Tcp("127.0.0.1:22133".into())]);
+    assert_eq!(config.queues.resolve(b"any").sync, SyncPolicy::Always);
+    assert_eq!(config.data_dir, PathBuf::from("data"));
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"
+[server]
+data_dir = "/var/lib/kqueue"
+expiration_timer_frequency = "0s"
+client_timeout = "1m"
+max_open_transactions = 7
+max_connections = 1_000
+max_item_size = "64KiB"
+[listen]
+memcache = ["127.0.0.1:1", "unix:/run/k.sock"]
+[journal]
+sync = "10ms"
+segment_size = "1MiB"
+log_cap = 4194304
+[queue_defaults]
+max_items = 500
+[queues."jobs"]
+max_size = "1MiB"
+max_item_size = 10
+discard_old_when_full = true
+fanout_only = true
+sync_journal = "never"
+open_transaction_timeout = "30s"
+[queues."jobs+audit"]
+max_age = "1m"
+fanout_only = false
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("/var/lib/kqueue"));
+    assert_eq!(
+        (config.expiration_timer_frequency, config.client_timeout),
+        (None, Some(Duration::from_secs(60)))
+    );
+    assert_eq!(
+        (config.max_open_transactions, config.max_connections, config.max_item_size),
+        (7, 1000, 65536)
+    );
+    assert_eq!(config.listen_memcache[1], ListenAddress::Unix("/run/k.sock".into()));
+    assert_eq!((config.segment_bytes, config.log_cap_bytes), (1 << 20, 4 << 20));
+    let jobs = config.queues.resolve(b"jobs");
+    assert_eq!((jobs.max_items, jobs.max_size, jobs.max_item_size), (500, 1 << 20, 10));
+    assert!(jobs.discard_old_when_full && jobs.fanout_only);
+    assert_eq!((jobs.sync, jobs.open_transaction_timeout_ms), (SyncPolicy::Never, Some(30_000)));
+    let audit = config.queues.resolve(b"jobs+audit");
+    assert_eq!(
+        (audit.max_age_ms, audit.fanout_only, audit.max_item_size),
+        (Some(60_000), false, 10)
+    );
+    assert_eq!(config.queues.resolve(b"x").sync, SyncPolicy::Every { ms: 10 });
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line_and_key() {
+    let cases = [
+        ("[server]\nbogus = 1", "k.toml:2: unknown key server.bogus"),
+        ("\n\n[sever]\n", "k.toml:3: unknown key sever"),
+        ("[server]\ndata_dir = 5", "k.toml:2: server.data_dir must be a path"),
+        ("[server]\nclient_timeout = 5", "k.toml:2: server.client_timeout must be a duration"),
+        (
+            "[server]\nclient_timeout = \"5 lightyears\"",
+            "k.toml:2: server.client_timeout must be a duration",
+        ),
+        (
+            "[server]\nmax_connections = 0",
+            "k.toml:2: server.max_connections must be a whole number from 1",
+        ),
+        (
+            "[server]\nmax_connections = -1",
+            "k.toml:2: server.max_connections must be a whole number from 1",
+        ),
+        ("[server]\nmax_item_size = \"1GiB\"", "k.toml:2: server.max_item_size must be a size"),
+        ("[listen]\nmemcache = \"nowhere\"", "k.toml:2: listen.memcache must be \"host:port\""),
+        ("[listen]\nmemcache = \"unix:relative\"", "k.toml:2: listen.memcache must be"),
+        ("[listen]\nmemcache = \":80\"", "k.toml:2: listen.memcache must be"),
+        (
+            "[journal]\nsync = \"sometimes\"",
+            "k.toml:2: journal.sync must be \"always\", \"never\" or a duration",
+        ),
+        ("[journal]\nsegment_size = \"1KiB\"", "k.toml:2: journal.segment_size must be a size"),
+        (
+            "[journal]\nsegment_size = \"100KiB\"",
+            "k.toml:1: journal.segment_size: a segment must have at least",
+        ),
+        ("[journal]\nlog_cap = \"100MiB\"", "k.toml:1: journal.log_cap must be at least 2 x"),
+        ("[queue_defaults]\nmax_itmes = 1", "k.toml:2: unknown key queue_defaults.max_itmes"),
+        ("[queues.\"a.b\"]\n", "k.toml:1: queues.\"a.b\": '.' in a queue name"),
+        (
+            "[queues.\"q\"]\nfanout_only = 1",
+            "k.toml:2: queues.\"q\".fanout_only must be true or false",
+        ),
+        ("[queues.\"q\"]\nsync = \"never\"", "k.toml:2: unknown key queues.\"q\".sync"),
+        ("queues = 3", "k.toml:1: queues must be a table"),
+        ("[server\n", "k.toml:1: not valid TOML"),
+        ("[server]\na = 1\na = 2", "k.toml:3: not valid TOML"),
+    ];
+    for (text, expected) in cases {
+        let error = error(text);
+        assert!(error.starts_with(expected), "{error}\nshould begin with\n{expected}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn the_sample_is_valid() {
+    let sample = include_str!("../../../../packaging/kqueue.toml");
+    parse(sample).unwrap();
+    // What is commented out are the defaults or examples: they have to be valid, too.
+    let uncommented: String = sample
+        .lines()
+        .map(|line| line.strip_prefix("#").filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    parse(&uncommented).unwrap();
+}

@@ -1,0 +1,176 @@
+//! The data directory: who may use it, and what lies in it.
+//!
+//! Invariants: at most one daemon works in a directory (`lock`, which also names the pid); a file that nobody knows stops the start, it is never deleted or
+//! skipped; nothing is changed before the lock is held.
+//! Must not: read segments.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use kqueue_broker::segment_number;
+
+/// Names of spare files begin like this.
+pub(crate) const SPARE_PREFIX: &str = "spare-";
+/// Copies of what was damaged go here.
+pub(crate) const QUARANTINE: &str = "quarantine";
+const LOCK: &str = "lock";
+
+/// A directory that this process has for itself, until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    /// The directory.
+    pub path: PathBuf,
+    /// The segments' numbers, rising, and their files.
+    pub segments: Vec<(u64, PathBuf)>,
+    /// Spare files.
+    pub spares: Vec<PathBuf>,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used. Nothing in it has been changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made or read.
+    #[error("data_dir {path}: cannot {what}: {source}")]
+    Io {
+        /// The file or directory concerned.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another daemon works in it.
+    #[error(
+        "data_dir {path} is in use: its lock is held by process {pid}. Two servers must not share a directory; stop the other one or choose another data_dir"
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who holds it, as far as it wrote that down.
+        pid: String,
+    },
+    /// A file that is not part of a journal.
+    #[error(
+        "data_dir {path}: unknown file {name}. It was not touched; move it away if it does not belong here, or use the version of kqueue-server that wrote it"
+    )]
+    Unknown {
+        /// The directory.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl DataDir {
+    /// Takes the directory, making it if need be.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed =
+            |what, path: &Path, source| DataDirError::Io { path: path.to_path_buf(), what, source };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| failed("create it", path, source))?;
+        let lock = take_lock(path)?;
+        let mut found = Self {
+            path: path.to_path_buf(),
+            segments: Vec::new(),
+            spares: Vec::new(),
+            _lock: lock,
+        };
+        for entry in fs::read_dir(path).map_err(|source| failed("list it", path, source))? {
+            let entry = entry.map_err(|source| failed("list it", path, source))?;
+            found.classify(&entry.file_name().to_string_lossy(), entry.path())?;
+        }
+        found.segments.sort();
+        Ok(found)
+    }
+
+    fn classify(&mut self, name: &str, path: PathBuf) -> Result<(), DataDirError> {
+        if let Some(number) = segment_number(name) {
+            self.segments.push((number, path));
+        } else if name.starts_with(SPARE_PREFIX) {
+            self.spares.push(path);
+        } else if ![LOCK, QUARANTINE, "lost+found"].contains(&name) {
+            return Err(DataDirError::Unknown { path: self.path.clone(), name: name.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// The kernel releases the lock when the process ends, however it ends.
+fn take_lock(directory: &Path) -> Result<File, DataDirError> {
+    let path = directory.join(LOCK);
+    let failed = |what, source| DataDirError::Io { path: path.clone(), what, source };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| failed("open the lock file", source))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Who holds it is a help, not a need.
+            let _ = file.read_to_string(&mut pid);
+            let pid =
+                if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+            return Err(DataDirError::Locked { path: directory.to_path_buf(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed("lock", source)),
+    }
+    let mut write_pid = || {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write_pid().map_err(|source| failed("write the lock file", source))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use kqueue_broker::segment_file_name;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_made_listed_and_held() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let held = DataDir::open(&path).unwrap();
+        assert!(held.segments.is_empty() && held.spares.is_empty());
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("lock") && error.contains(&std::process::id().to_string()),
+            "{error}"
+        );
+        drop(held);
+        for name in [segment_file_name(10), segment_file_name(9), "spare-1.kq".into()] {
+            fs::write(path.join(name), b"").unwrap();
+        }
+        fs::create_dir(path.join(QUARANTINE)).unwrap();
+        let found = DataDir::open(&path).unwrap();
+        let numbers: Vec<u64> = found.segments.iter().map(|(number, _)| *number).collect();
+        assert_eq!((numbers, found.spares.len()), (vec![9, 10], 1));
+    }
+
+    #[test]
+    fn an_unknown_file_stops_the_start_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let stranger = directory.path().join("precious.txt");
+        fs::write(&stranger, b"x").unwrap();
+        let error = DataDir::open(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("precious.txt"), "{error}");
+        assert_eq!(fs::read(stranger).unwrap(), b"x");
+    }
+}

@@ -1,0 +1,297 @@
+//! Executes the journal's disk operations on real files.
+//!
+//! Invariants
+//! - A segment gets its name only once its header is on the disk; a file that has a segment's name has a whole header.
+//! - A new segment's blocks have really been written once (zeros): overwriting written blocks syncs in half the time of appending, and cannot fail for want of space.
+//! - Nothing is retried: what failed is reported, and the journal decides.
+//!
+//! Must not: decide what is written where or when.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kqueue_broker::{DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, segment_file_name};
+use parking_lot::Mutex;
+
+use crate::datadir::SPARE_PREFIX;
+
+/// Spare files kept; more segments that go are unlinked.
+const SPARES_MAX: usize = 2;
+/// Zeros are written in pieces of this size.
+const ZEROS_BYTES: usize = 1024 * 1024;
+
+/// The directory with the segments, and the files that are open.
+#[derive(Debug)]
+pub struct Disk {
+    directory: PathBuf,
+    segment_bytes: u64,
+    files: Mutex<Files>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    open: HashMap<u64, Arc<File>>,
+    spares: Vec<PathBuf>,
+    next_spare: u64,
+}
+
+impl Disk {
+    /// Works in `directory`, which is locked and listed already; `spares` are the spare files in it.
+    pub fn new(directory: &Path, segment_bytes: u64, spares: Vec<PathBuf>) -> Self {
+        let files = Files { spares, ..Files::default() };
+        Self { directory: directory.to_path_buf(), segment_bytes, files: Mutex::new(files) }
+    }
+
+    /// Runs a job's operations in order.
+    ///
+    /// # Errors
+    /// The first fault; later operations are not tried.
+    pub fn run(&self, job: &Job) -> Result<(), DiskFault> {
+        job.ops.iter().try_for_each(|op| self.execute(op))
+    }
+
+    fn execute(&self, op: &DiskOp) -> Result<(), DiskFault> {
+        match op {
+            DiskOp::Prepare => self
+                .prepare()
+                .map_err(|error| fault("make a spare segment", &self.directory, &error)),
+            DiskOp::Create { segment, header } => self
+                .create(*segment, header)
+                .map_err(|error| self.fault_in("create", *segment, &error)),
+            DiskOp::Write { segment, offset, chunks } => {
+                let mut at = *offset;
+                let file =
+                    self.file(*segment).map_err(|error| self.fault_in("open", *segment, &error))?;
+                for chunk in chunks {
+                    file.write_all_at(chunk, at)
+                        .map_err(|error| self.fault_in("write", *segment, &error))?;
+                    at += chunk.len() as u64;
+                }
+                Ok(())
+            }
+            DiskOp::Sync { segment } => self
+                .file(*segment)
+                .and_then(|file| file.sync_data())
+                .map_err(|error| self.fault_in("sync", *segment, &error)),
+            DiskOp::Remove { segment } => {
+                self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))
+            }
+            DiskOp::Read { segment, offset, bytes } => self
+                .read(*segment, *offset, *bytes)
+                .map(drop)
+                .map_err(|error| self.fault_in("read", *segment, &error)),
+        }
+    }
+
+    /// Reads what a `Read` job names; a file that ends earlier gives fewer bytes.
+    ///
+    /// # Errors
+    /// The fault, if the file cannot be read.
+    pub fn run_read(&self, job: &Job) -> Result<Vec<u8>, DiskFault> {
+        let mut read = Vec::new();
+        for op in &job.ops {
+            if let DiskOp::Read { segment, offset, bytes } = op {
+                read = self
+                    .read(*segment, *offset, *bytes)
+                    .map_err(|error| self.fault_in("read", *segment, &error))?;
+            }
+        }
+        Ok(read)
+    }
+
+    fn path(&self, segment: u64) -> PathBuf {
+        self.directory.join(segment_file_name(segment))
+    }
+
+    fn fault_in(&self, what: &str, segment: u64, error: &io::Error) -> DiskFault {
+        fault(what, &self.path(segment), error)
+    }
+
+    fn file(&self, segment: u64) -> io::Result<Arc<File>> {
+        if let Some(file) = self.files.lock().open.get(&segment) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(segment))?);
+        self.files.lock().open.insert(segment, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn read(&self, segment: u64, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+        let file = self.file(segment)?;
+        let bytes = bytes.min(file.metadata()?.len().saturating_sub(offset));
+        let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+        file.read_exact_at(&mut buffer, offset)?;
+        Ok(buffer)
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        if !self.files.lock().spares.is_empty() {
+            return Ok(());
+        }
+        let spare = self.make_spare()?;
+        self.files.lock().spares.push(spare);
+        Ok(())
+    }
+
+    /// A file of a segment's length whose blocks have all been written. What is left of a failed attempt goes.
+    fn make_spare(&self) -> io::Result<PathBuf> {
+        let path = self.free_spare_path();
+        let result = write_zeros(&path, self.segment_bytes);
+        if result.is_err() {
+            // The disk is full or broken: that is what gets reported, not what comes of tidying up.
+            let _ = fs::remove_file(&path);
+        }
+        result.map(|()| path)
+    }
+
+    fn free_spare_path(&self) -> PathBuf {
+        let mut files = self.files.lock();
+        loop {
+            let path = self.directory.join(format!("{SPARE_PREFIX}{:016x}.kq", files.next_spare));
+            files.next_spare += 1;
+            if !files.spares.contains(&path) {
+                return path;
+            }
+        }
+    }
+
+    fn create(&self, segment: u64, header: &[u8]) -> io::Result<()> {
+        let path = self.path(segment);
+        let spare = self.files.lock().spares.pop();
+        let spare = match spare {
+            Some(spare) => spare,
+            None => self.make_spare()?,
+        };
+        let file = OpenOptions::new().read(true).write(true).open(&spare)?;
+        file.write_all_at(header, 0)?;
+        file.sync_all()?;
+        fs::rename(&spare, &path)?;
+        self.sync_directory()?;
+        let mut files = self.files.lock();
+        // Only the newest segment is written, and old ones are read rarely.
+        files.open.clear();
+        files.open.insert(segment, Arc::new(file));
+        Ok(())
+    }
+
+    fn remove(&self, segment: u64) -> io::Result<()> {
+        let path = self.path(segment);
+        let is_segment_long = fs::metadata(&path).map(|found| found.len() == self.segment_bytes);
+        let keep = is_segment_long.unwrap_or(false) && self.files.lock().spares.len() < SPARES_MAX;
+        self.files.lock().open.remove(&segment);
+        let result = if keep {
+            // Its name says that it is no part of the log any more before anything else happens to it.
+            let spare = self.free_spare_path();
+            fs::rename(&path, &spare).inspect(|()| self.files.lock().spares.push(spare))
+        } else {
+            fs::remove_file(&path)
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+        self.sync_directory()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+/// Writes a file of zeros and syncs it.
+fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let zeros = vec![0; ZEROS_BYTES.max(HEADER_BYTES)];
+    let mut left = bytes;
+    while left > 0 {
+        let piece = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all(&zeros[..piece])?;
+        left -= piece as u64;
+    }
+    file.sync_all()
+}
+
+fn fault(what: &str, path: &Path, error: &io::Error) -> DiskFault {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    DiskFault {
+        kind: if is_full { FaultKind::NoSpace } else { FaultKind::Io },
+        text: format!("cannot {what} {}: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kqueue_broker::JobId;
+
+    use super::*;
+
+    const SEGMENT_BYTES: u64 = 64 * 1024;
+
+    fn job(ops: impl Into<Vec<DiskOp>>) -> Job {
+        Job { id: JobId(1), ops: ops.into(), is_write_only: false, is_background: false }
+    }
+
+    fn header() -> Vec<u8> {
+        vec![7; HEADER_BYTES]
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_and_the_rest_is_zero() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new());
+        let chunks = vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cde")];
+        disk.run(&job([
+            DiskOp::Create { segment: 3, header: header() },
+            DiskOp::Write { segment: 3, offset: 5000, chunks },
+            DiskOp::Sync { segment: 3 },
+        ]))
+        .unwrap();
+        let read =
+            disk.run_read(&job([DiskOp::Read { segment: 3, offset: 0, bytes: u64::MAX }])).unwrap();
+        assert_eq!(read.len() as u64, SEGMENT_BYTES);
+        assert_eq!(&read[..HEADER_BYTES], &header()[..]);
+        assert_eq!(&read[4999..5006], b"\0abcde\0");
+        let path = directory.path().join(segment_file_name(3));
+        assert_eq!(fs::metadata(path).unwrap().len(), SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn removed_segments_become_spares_and_spares_become_segments() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new());
+        for segment in 1..=4 {
+            disk.run(&job([DiskOp::Create { segment, header: header() }])).unwrap();
+        }
+        for segment in 1..=4 {
+            disk.run(&job([DiskOp::Remove { segment }])).unwrap();
+            // Repeatable: a file that is gone is no fault.
+            disk.run(&job([DiskOp::Remove { segment }])).unwrap();
+        }
+        let spares = || fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(spares(), SPARES_MAX);
+        disk.run(&job([DiskOp::Prepare])).unwrap();
+        assert_eq!(spares(), SPARES_MAX);
+        disk.run(&job([DiskOp::Create { segment: 5, header: header() }])).unwrap();
+        assert!(directory.path().join(segment_file_name(5)).exists());
+        assert_eq!(spares(), SPARES_MAX);
+    }
+
+    #[test]
+    fn a_fault_names_the_operation_and_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new());
+        let fault = disk.run(&job([DiskOp::Sync { segment: 9 }])).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Io);
+        assert!(
+            fault.text.contains("sync") && fault.text.contains(&segment_file_name(9)),
+            "{}",
+            fault.text
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! `kqueue-server`: arguments, logging, signals, exit codes. Everything else is in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kqueue_server::config::Config;
+use kqueue_server::{Bound, run};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+const EXIT_FAILED: u8 = 1;
+const EXIT_CONFIG: u8 = 2;
+const EXIT_JOURNAL: u8 = 3;
+
+/// A journaled message queue daemon that speaks Kestrel's memcache protocol.
+///
+/// Without a configuration file it runs on safe defaults: it listens on 127.0.0.1:22133, keeps its journal in $STATE_DIRECTORY or ./kqueue-data, and
+/// answers a put only when it is on the disk. It stays in the foreground and logs to standard error (RUST_LOG sets the level).
+///
+/// SIGTERM and SIGINT drain it: no new connections, what was begun is finished, exit code 0. A second one ends it at once.
+///
+/// Exit codes: 0 stopped as asked, 1 could not start, 2 configuration or usage error, 3 the journal failed.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    /// Configuration file (TOML). An error in it prints file, line and key, and opens no port.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+
+    let data_dir =
+        std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
+    let config = match &arguments.config {
+        None => Ok(Config::new(data_dir)),
+        Some(path) => Config::load(path, data_dir),
+    };
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            error!("configuration error: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::from(match error {
+                run::RunError::JournalFailed { .. } => EXIT_JOURNAL,
+                _ => EXIT_FAILED,
+            })
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), run::RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(run::RunError::Thread)?;
+    runtime.block_on(async {
+        let terminate = signal(SignalKind::terminate()).map_err(run::RunError::Thread)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(run::RunError::Thread)?;
+        run::run(config, stop_requested(terminate, interrupt), announce).await
+    })
+}
+
+/// Resolves at the first signal; the second one ends the process without waiting for anybody. Nothing acknowledged is lost by that.
+async fn stop_requested(mut terminate: Signal, mut interrupt: Signal) {
+    either(&mut terminate, &mut interrupt).await;
+    // systemd may not be there to be told.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tokio::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        warn!("second signal: ending at once");
+        std::process::exit(i32::from(EXIT_FAILED));
+    });
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn announce(bound: &[Bound]) {
+    let addresses: Vec<String> = bound.iter().map(Bound::to_string).collect();
+    info!("ready, listening on {}", addresses.join(", "));
+    // systemd may not be there to be told.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
