@@ -1,7 +1,7 @@
 //! Decimal numbers on the wire.
 //!
-//! Must not: accept anything but digits, except in [`parse_kestrel`], which takes the signs that
-//! Kestrel takes.
+//! Must not: accept anything but digits, except in [`parse_kestrel`], which also takes a
+//! minus.
 
 use bytes::BufMut;
 
@@ -24,13 +24,12 @@ pub(crate) fn parse_u32(word: &[u8]) -> Option<u32> {
     parse_u64(word).and_then(|number| u32::try_from(number).ok())
 }
 
-/// A number as Kestrel reads it (Java's `parseInt`): an optional sign, digits, the range of `i32`.
+/// A number as Kestrel reads it (Java's `parseInt`): perhaps a minus, digits, the range of `i32`. A plus is refused: nobody sends one but to probe.
 pub(crate) fn parse_kestrel(word: &[u8]) -> Option<i32> {
     match word {
         [b'-', digits @ ..] => {
             parse_u64(digits).and_then(|n| i64::try_from(n).ok()).and_then(|n| (-n).try_into().ok())
         }
-        [b'+', digits @ ..] => parse_u64(digits).and_then(|n| n.try_into().ok()),
         digits => parse_u64(digits).and_then(|n| n.try_into().ok()),
     }
 }
@@ -69,12 +68,12 @@ mod tests {
     }
 
     #[test]
-    fn kestrel_takes_one_sign_and_32_bits() {
+    fn a_minus_and_32_bits_are_taken() {
         assert_eq!(parse_kestrel(b"2147483647"), Some(i32::MAX));
         assert_eq!(parse_kestrel(b"2147483648"), None);
         assert_eq!(parse_kestrel(b"-2147483648"), Some(i32::MIN));
         assert_eq!(parse_kestrel(b"-2147483649"), None);
-        assert_eq!(parse_kestrel(b"+5"), Some(5));
+        assert_eq!(parse_kestrel(b"+5"), None);
         assert_eq!(parse_kestrel(b"-0"), Some(0));
         for bad in
             ["", "-", "+", "--1", "+-1", "1-", "x", "18446744073709551615", "-9223372036854775808"]

@@ -64,7 +64,7 @@ fn set_takes_what_kestrel_and_memcached_take() {
     assert_eq!(request(b"set q 0 0 5\r\nhello\r\n"), set(b"q", 0, 0, b"hello", false));
     assert_eq!(request(b"set q 0 0 0\r\n\r\n"), set(b"q", 0, 0, b"", false));
     assert_eq!(request(b"set q 4294967295 -1 1\nx\r\n"), set(b"q", u32::MAX, -1, b"x", false));
-    assert_eq!(request(b"set q -1 +9 1\r\nx\r\n"), set(b"q", u32::MAX, 9, b"x", false));
+    assert_eq!(request(b"set q -1 9 1\r\nx\r\n"), set(b"q", u32::MAX, 9, b"x", false));
     let max = i64::from(i32::MAX);
     assert_eq!(request(b"set q 0 2147483647 1\r\nx\r\n"), set(b"q", 0, max, b"x", false));
     assert_eq!(request(b"set q 0 0 1 noreply\r\nx\r\n"), set(b"q", 0, 0, b"x", true));
@@ -141,7 +141,6 @@ fn get_and_its_options() {
         (b"get q/t=1/peek\r\n", get(b"q", GetOptions { wait_ms: 1, peek: true, ..PLAIN })),
         (b"get q/t=0\r\n", get(b"q", PLAIN)),
         (b"get q/t=-5\r\n", get(b"q", PLAIN)),
-        (b"get q/t=+5\r\n", get(b"q", wait(5))),
         (b"get q/t=5/t=7\r\n", get(b"q", wait(7))),
         (b"get q/t=7/t=-1\r\n", get(b"q", PLAIN)),
         (b"get q/t=2147483647\r\n", get(b"q", wait(i32::MAX as u32))),
