@@ -1,0 +1,35 @@
+# KQueue. `make` lists the targets.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SEEDS ?= 20000
+
+.PHONY: help build demo test bench soak fmt lint deny unit sim phpt cross advisories clean
+
+help:                 ## This list
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+build:                ## The server and the PHP extension, optimised: target/release/{kqueue-server,libkqueue.so}
+	scripts/install.sh build
+	$(CARGO) build --locked --release --package kqueue-server --package kqueue
+
+demo:                 ## Installs what is missing, then runs a small site on the queue and kills parts of it
+	scripts/install.sh demo
+	scripts/demo.sh
+
+test:                 ## Installs what is missing, then runs every test
+	scripts/install.sh test
+	scripts/test.sh
+
+bench:                ## Measures against memcached and redis in the same run
+	scripts/install.sh bench
+	scripts/bench.sh
+
+soak:                 ## A long simulation: make soak SEEDS=20000
+	$(CARGO) run --locked --release --package kqueue-sim -- run --seeds $(SEEDS)
+
+advisories:           ## Known security advisories of our dependencies (fetches the RustSec database)
+	$(CARGO) deny --locked check advisories
+
+clean:                ## Removes what was built
+	$(CARGO) clean

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Every test, one stage after the other; `make test` installs what they need first.
+#
+#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross
+#
+# Ends at the first stage that fails.
+set -eu
+cd "$(dirname -- "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+stages=${*:-lint deny unit sim phpt cross}
+seeds=${SEEDS:-500}
+
+for stage in $stages; do
+    echo "== $stage"
+    case $stage in
+        lint)
+            cargo fmt --all --check
+            cargo clippy --locked --workspace --all-targets -- -D warnings
+            ;;
+        deny)
+            cargo deny --locked --all-features check --hide-inclusion-graph bans licenses sources
+            ;;
+        unit)
+            # The extension is not among them: its glue links only inside PHP and is tested by phpt.
+            cargo test --locked --workspace --exclude kqueue --exclude kqueue-tests
+            ;;
+        sim)
+            cargo run --locked --release --package kqueue-sim -- run --seeds "$seeds"
+            ;;
+        phpt)
+            cargo build --locked --package kqueue --package kqueue-server
+            scripts/phpt.sh "$target/debug/libkqueue.so" "$target/debug/kqueue-server"
+            ;;
+        cross)
+            cargo build --locked --package kqueue --package kqueue-server
+            cargo test --locked --package kqueue-tests
+            ;;
+        *)
+            echo "test.sh: no such stage: $stage" >&2
+            exit 2
+            ;;
+    esac
+done
+echo "== all passed: $stages"
