@@ -19,7 +19,7 @@ for stage in $stages; do
             cargo clippy --locked --workspace --all-targets -- -D warnings
             ;;
         deny)
-            cargo deny --locked --all-features check --hide-inclusion-graph bans licenses sources
+            cargo deny --locked --workspace check --hide-inclusion-graph bans licenses sources
             ;;
         unit)
             # The extension is not among them: its glue links only inside PHP and is tested by phpt.
