@@ -121,10 +121,6 @@ impl Broker {
     /// A connection ended: it waits no more, and what it held returns to its place.
     pub fn handle_disconnect(&mut self, now: Now, session: SessionId) {
         self.counters.connections -= 1;
-        self.drop_session(now, session);
-    }
-
-    fn drop_session(&mut self, now: Now, session: SessionId) {
         self.delivered.remove(&session);
         self.engine.handle_disconnect(now, session, &mut self.log);
         self.collect_deliveries();
@@ -155,8 +151,11 @@ impl Broker {
     fn finish_waiting(&mut self, now: Now, session: &mut Session) {
         let State::Waiting(shape) = session.state else { return };
         if session.must_stop_waiting() {
-            // The peer is gone, or the server drains: what was handed over goes back before anybody could have seen it.
-            self.drop_session(now, session.id);
+            // The peer hangs up, or the server drains: what was handed over goes back before anybody could have seen it.
+            let delivery = self.delivered.remove(&session.id);
+            let items = delivery.map(|delivery| delivery.items).unwrap_or_default();
+            self.engine.cancel_wait(now, session.id, &items, &mut self.log);
+            self.collect_deliveries();
             session.stop_waiting();
             return;
         }

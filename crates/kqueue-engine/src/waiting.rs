@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use crate::engine::{Engine, Slot, Slots, Wants};
+use crate::engine::{Engine, Held, Slot, Slots, Wants};
 use crate::record::{Reason, Recorder};
-use crate::types::{Delivery, Items, Mode, Now, SessionId};
+use crate::types::{Delivery, Items, Mode, Now, SessionId, Taken};
 
 /// Dead entries that a queue's list may hold besides as many as there are living ones.
 const STALE_MAX: usize = 32;
@@ -211,10 +211,36 @@ impl Engine {
         }
     }
 
+    /// A session gives up its wait. What it was handed for it and has not picked up (`undelivered`) returns to its place; what it held before stays its own.
+    pub fn cancel_wait(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        undelivered: &[Taken],
+        rec: &mut impl Recorder,
+    ) {
+        if let Some(arrival) = self.waiters.by_session.get(&session).copied() {
+            self.end_wait(arrival);
+        }
+        let mut touched = BTreeSet::new();
+        for item in undelivered {
+            let Some(&slot) = self.by_name.get(&item.queue[..]) else { continue };
+            let is_it = |held: &Held| held.slot == slot && held.item.id == item.id.0;
+            let index = self.held.get(&session).and_then(|held| held.iter().position(is_it));
+            if let Some(held) = index.and_then(|index| self.take_at(session, index)) {
+                touched.insert(slot);
+                self.put_back(held);
+            }
+        }
+        for slot in touched {
+            self.serve(now, slot, rec);
+        }
+    }
+
     /// Ends waits and leases whose time has come.
     pub fn handle_timeout(&mut self, now: Now, rec: &mut impl Recorder) {
         while let Some((session, slot, id)) = self.leases.pop_ended(now.mono_ms) {
-            let is_it = |held: &crate::engine::Held| held.slot == slot && held.item.id == id;
+            let is_it = |held: &Held| held.slot == slot && held.item.id == id;
             let index = self.held.get(&session).and_then(|held| held.iter().position(is_it));
             if let Some(held) = index.and_then(|index| self.take_at(session, index)) {
                 self.give_back(now, held, rec);

@@ -56,12 +56,22 @@ impl Writer {
         Some(retire)
     }
 
-    /// Copying costs twice what it frees at most, and must not eat the room that removals need on a full disk.
+    /// Copying must free more than it takes, and must not eat the room that removals need on a full disk.
+    ///
+    /// Batches are not split, so of two neighbouring segments at least one half is used: a log that was just copied together has at most twice its
+    /// live bytes plus a segment. Only one that is longer than that by a further segment is worth copying; otherwise an idle server could copy for ever.
     fn is_rerecording_worthwhile(&self, copy_bytes: u64) -> bool {
-        let log_bytes = self.log_bytes();
-        let is_too_long =
-            log_bytes > self.config.log_cap_bytes || matches!(self.space, Space::Refused { .. });
-        is_too_long && log_bytes > self.live_bytes().saturating_mul(2) && self.has_room(copy_bytes)
+        let is_too_long = self.log_bytes() > self.config.log_cap_bytes
+            || matches!(self.space, Space::Refused { .. });
+        let usable = self.config.usable_bytes();
+        let needed = self.live_cost_bytes().saturating_mul(2).saturating_add(2 * usable);
+        is_too_long && self.segments.len() as u64 * usable > needed && self.has_room(copy_bytes)
+    }
+
+    /// What all records that are referred to would take in a segment, at most.
+    fn live_cost_bytes(&self) -> u64 {
+        let refs = self.segments.iter().map(|segment| segment.live.refs()).sum::<u64>();
+        self.live_bytes() + (refs + self.unplaced.refs()) * HEAD_BYTES as u64
     }
 
     /// A background job that reads the whole of a segment, for the one that is being retired. Its end is not reported to the writer.

@@ -131,7 +131,7 @@ pub struct Writer {
     open: Batch,
     buffer: BytesMut,
     /// References to records that are in no segment yet: those from `unplaced_from` on.
-    unplaced: Live,
+    pub(crate) unplaced: Live,
     unplaced_from: u64,
     /// When a sync is due, and up to which record at least.
     sync_due: Option<(u64, u64)>,

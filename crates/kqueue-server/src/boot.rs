@@ -187,6 +187,9 @@ fn tell(data_dir: &DataDir, report: &Report, segments: usize) {
             Verdict::DamagedHeader | Verdict::DamagedMarker | Verdict::ShortFile => {
                 warn!("damage without loss: {place}: {:?}", gap.verdict);
             }
+            Verdict::DamagedBody { seq, .. } if !gap.was_synced => {
+                error!("LOST: {place}: the body of record {}, which had not been synced", seq.0);
+            }
             Verdict::DamagedBody { seq, .. } => {
                 error!("DAMAGED: {place}: the body of record {} is lost", seq.0)
             }

@@ -1,1 +1,16 @@
-//! See docs/plan.md.
+//! Deterministic simulation: the broker that the server runs, with virtual clients, a virtual clock and a virtual disk.
+//!
+//! One number, the seed, decides everything that happens: how requests are split and pipelined, who disconnects when, when the disk is slow, full or fails, when
+//! the process dies or the power goes, and which unsynced sectors survive. What the clients saw is judged by an oracle that knows no queue
+//! (`oracle.rs`). A seed that breaks a promise breaks it every time: `kqueue-sim replay SEED`.
+//!
+//! Must not: use a clock, a thread or any other source of chance in a simulated life.
+
+mod conn;
+mod disk;
+mod oracle;
+mod reply;
+mod world;
+
+pub use oracle::Tally;
+pub use world::{Scenario, Summary, Violation, replay, run, run_changed};

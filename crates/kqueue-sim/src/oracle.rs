@@ -1,0 +1,661 @@
+//! What the clients saw, and whether a queue that keeps its promises could have shown it to them.
+//!
+//! The oracle knows no queue: it judges the history. It checks that nothing is invented or altered, nothing acknowledged is lost, nothing is held by two, nothing
+//! confirmed comes back, a fanout is whole, and the order is kept among items that cannot have been returned.
+//!
+//! Must not: look into the broker.
+
+use std::collections::BTreeMap;
+
+use kqueue_broker::SyncPolicy;
+
+use crate::disk::Cut;
+
+/// A moment: the step of the simulation, and both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moment {
+    pub(crate) step: u64,
+    pub(crate) mono_ms: u64,
+    pub(crate) wall_ms: u64,
+}
+
+/// When an item expires, unix time in milliseconds; 0: never. The server counts a time to live from when it runs the put, which the client does not see.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expiry {
+    pub(crate) earliest_ms: u64,
+    pub(crate) latest_ms: u64,
+}
+
+/// A queue's name.
+pub(crate) type Queue = &'static str;
+/// Names a connection, never reused.
+pub(crate) type ConnId = u64;
+/// An error is a broken promise, in words.
+pub(crate) type Check = Result<(), String>;
+
+/// Removals are synced within a second; this is for the time that the disk may take.
+const REMOVAL_SLACK_MS: u64 = 2000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nobody knows yet, or nobody will: it may be stored or not.
+    Sent,
+    Stored,
+    Refused,
+}
+
+#[derive(Debug)]
+struct Put {
+    body: Vec<u8>,
+    flags: u32,
+    expiry: Expiry,
+    conn: ConnId,
+    sent: Moment,
+    answered: Option<Moment>,
+    state: State,
+    /// Its last byte has reached the server.
+    is_whole: bool,
+    copies: BTreeMap<Queue, Copy>,
+}
+
+/// The item in one of the queues that received it.
+#[derive(Debug, Default)]
+struct Copy {
+    deliveries: u32,
+    since_cut: u32,
+    holder: Option<Hold>,
+    /// Taken or confirmed, and the client knows it.
+    gone_since: Option<u64>,
+    may_be_flushed: bool,
+    is_flushed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    conn: ConnId,
+    received: Moment,
+    /// On the monotonic clock; before this nobody else may get it.
+    until_ms: u64,
+}
+
+/// A time in which an item of these queues may have been held by a connection that never showed it.
+#[derive(Debug)]
+struct Window {
+    conn: ConnId,
+    queues: Vec<Queue>,
+    from: u64,
+    to: u64,
+    /// A lease may go on until then, on the monotonic clock.
+    to_ms: u64,
+    /// An item may have been taken for good, at the latest then, on the monotonic clock.
+    taken_ms: Option<u64>,
+}
+
+/// How an item was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Taken for good.
+    Taken,
+    /// Tentatively; until then (monotonic) nobody else may get it.
+    Held { until_ms: u64 },
+    /// Only looked at.
+    Peeked,
+}
+
+/// An item as a client received it.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) queue: &'a str,
+    pub(crate) flags: u32,
+    pub(crate) body: &'a [u8],
+    pub(crate) how: How,
+    pub(crate) conn: ConnId,
+    pub(crate) asked: Moment,
+}
+
+impl Shown<'_> {
+    /// Its lease ended while it was on its way: others may have had it since.
+    fn is_stale(&self, at: Moment) -> bool {
+        matches!(self.how, How::Held { until_ms } if until_ms <= at.mono_ms)
+    }
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Puts that were acknowledged, and not lost by a policy that allows it.
+    pub stored: u64,
+    /// Puts that the server said it does not keep.
+    pub refused: u64,
+    /// Puts of which nobody was told anything.
+    pub unknown: u64,
+    /// Items delivered at least once, copies in sub-queues counted.
+    pub delivered: u64,
+    /// Further deliveries of them.
+    pub redelivered: u64,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    policy: SyncPolicy,
+    puts: Vec<Put>,
+    /// First deliveries, by queue: the put, when it was asked for, when it was received.
+    order: BTreeMap<Queue, Vec<(usize, Moment, Moment)>>,
+    windows: Vec<Window>,
+    /// Plain gets whose answer never came: each may have taken one item with it.
+    excuses: BTreeMap<Queue, u64>,
+    had_power_cut: bool,
+    /// What it took note of, for a replay.
+    pub(crate) notes: Option<Vec<String>>,
+}
+
+impl Oracle {
+    pub(crate) fn new(policy: SyncPolicy) -> Self {
+        Self {
+            policy,
+            puts: Vec::new(),
+            order: BTreeMap::new(),
+            windows: Vec::new(),
+            excuses: BTreeMap::new(),
+            had_power_cut: false,
+            notes: None,
+        }
+    }
+
+    /// The number that the next put gets.
+    pub(crate) fn next_put(&self) -> usize {
+        self.puts.len()
+    }
+
+    /// A client sends a put whose body begins with its number.
+    pub(crate) fn put_sent(
+        &mut self,
+        at: Moment,
+        conn: ConnId,
+        targets: &[Queue],
+        flags: u32,
+        expiry: Expiry,
+        body: Vec<u8>,
+    ) {
+        let copies = targets.iter().map(|&queue| (queue, Copy::default())).collect();
+        self.puts.push(Put {
+            body,
+            flags,
+            expiry,
+            conn,
+            sent: at,
+            answered: None,
+            state: State::Sent,
+            is_whole: false,
+            copies,
+        });
+    }
+
+    /// The last byte of a put has reached the server.
+    pub(crate) fn put_arrived(&mut self, put: usize) {
+        self.puts[put].is_whole = true;
+    }
+
+    /// The server promised to keep it.
+    pub(crate) fn put_stored(&mut self, at: Moment, put: usize) -> Check {
+        let put = &mut self.puts[put];
+        if !put.is_whole {
+            return Err("stored before it had been sent whole".into());
+        }
+        (put.state, put.answered) = (State::Stored, Some(at));
+        Ok(())
+    }
+
+    /// The server said that it does not keep it.
+    pub(crate) fn put_refused(&mut self, at: Moment, put: usize) -> Check {
+        let put = &mut self.puts[put];
+        (put.state, put.answered) = (State::Refused, Some(at));
+        match put.copies.values().any(|copy| copy.deliveries > 0) {
+            true => Err("refused after it had been delivered".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// A client received an item. Answers its put's number.
+    pub(crate) fn shown(&mut self, at: Moment, shown: &Shown<'_>) -> Result<usize, String> {
+        let number = number_of(shown.body).ok_or("a body that nobody sent")?;
+        let put = self.puts.get(number).ok_or("a body that nobody sent")?;
+        let Some((&queue, copy)) = put.copies.get_key_value(shown.queue) else {
+            return Err(format!("item {number} in a queue that it was not sent to"));
+        };
+        if let Some(notes) = &mut self.notes {
+            let (conn, how, asked) = (shown.conn, shown.how, shown.asked.step);
+            notes.push(format!(
+                "{conn} has item {number} of {queue}, {how:?}, asked in step {asked}"
+            ));
+        }
+        judge(put, copy, shown, at).map_err(|what| format!("item {number} of {queue}: {what}"))?;
+        if shown.how == How::Peeked || shown.is_stale(at) {
+            return Ok(number);
+        }
+        let is_first = copy.deliveries == 0;
+        if is_first {
+            self.check_order(number, queue, shown)?;
+            self.order.entry(queue).or_default().push((number, shown.asked, at));
+        }
+        let copy = self.puts[number].copies.get_mut(queue).ok_or("no such copy")?;
+        copy.deliveries += 1;
+        copy.since_cut += 1;
+        match shown.how {
+            How::Held { until_ms } => {
+                copy.holder = Some(Hold { conn: shown.conn, received: at, until_ms });
+            }
+            How::Taken | How::Peeked => {
+                copy.holder = None;
+                copy.gone_since = Some(at.mono_ms);
+            }
+        }
+        Ok(number)
+    }
+
+    /// No item that came later may have been handed out while this one was certainly waiting.
+    fn check_order(&self, number: usize, queue: Queue, shown: &Shown<'_>) -> Check {
+        for &(later, asked, received) in self.order.get(queue).into_iter().flatten() {
+            if received.step < shown.asked.step
+                && self.precedes(number, later)
+                && !self.may_have_been_held(queue, asked, received)
+            {
+                return Err(format!("item {later} of {queue} was handed out before item {number}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn precedes(&self, a: usize, b: usize) -> bool {
+        let (first, second) = (&self.puts[a], &self.puts[b]);
+        (first.conn == second.conn && a < b)
+            || first.answered.is_some_and(|at| at.step < second.sent.step)
+    }
+
+    fn may_have_been_held(&self, queue: Queue, from: Moment, to: Moment) -> bool {
+        let overlaps = |window: &Window| {
+            let is_past = window.to < from.step && window.to_ms < from.mono_ms;
+            window.from <= to.step && !is_past && window.queues.contains(&queue)
+        };
+        self.windows.iter().any(overlaps)
+    }
+
+    /// A reserve with a lease was sent: it may end before the client sees what it got.
+    pub(crate) fn lease_asked(&mut self, at: Moment, conn: ConnId, queues: &[Queue]) {
+        self.open_window(at.step, conn, queues, false);
+    }
+
+    /// What was asked with a lease was answered: whatever of it the client does not see as its own any more is so for the server, too, a lease later.
+    pub(crate) fn lease_answered(&mut self, at: Moment, conn: ConnId, lease_ms: u64) {
+        self.close_windows(conn, at.step, at.mono_ms + lease_ms, at.mono_ms);
+    }
+
+    /// The server has noticed that the connection is gone.
+    pub(crate) fn conn_noticed(&mut self, at: Moment, conn: ConnId) {
+        self.close_windows(conn, at.step, 0, at.mono_ms);
+    }
+
+    fn close_windows(&mut self, conn: ConnId, step: u64, to_ms: u64, now_ms: u64) {
+        for window in self.windows.iter_mut().filter(|window| window.conn == conn) {
+            if window.to == u64::MAX {
+                (window.to, window.to_ms) = (step, to_ms);
+                window.taken_ms = window.taken_ms.map(|_| now_ms);
+            }
+        }
+    }
+
+    fn open_window(&mut self, from: u64, conn: ConnId, queues: &[Queue], removes: bool) {
+        self.windows.push(Window {
+            conn,
+            queues: queues.to_vec(),
+            from,
+            to: u64::MAX,
+            to_ms: u64::MAX,
+            taken_ms: removes.then_some(u64::MAX),
+        });
+    }
+
+    /// The client gives an item back: from now on others may get it.
+    pub(crate) fn release_sent(&mut self, conn: ConnId, queue: Queue, put: usize) {
+        self.end_hold(conn, queue, put);
+    }
+
+    /// The client says that the item is done. It may be one whose lease had ended on its way to the client, but not on the server, whose timer was late.
+    pub(crate) fn ack_sent(&mut self, queue: Queue, put: usize) {
+        if let Some(copy) = self.puts[put].copies.get_mut(queue) {
+            copy.deliveries = copy.deliveries.max(1);
+        }
+    }
+
+    /// The server confirmed that the item is done.
+    pub(crate) fn acked(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) {
+        self.end_hold(conn, queue, put);
+        if let Some(copy) = self.puts[put].copies.get_mut(queue) {
+            copy.gone_since = Some(at.mono_ms);
+        }
+    }
+
+    /// The server said that the connection does not hold the item.
+    pub(crate) fn not_held(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) -> Check {
+        let hold = self.puts[put].copies.get(queue).and_then(|copy| copy.holder);
+        match hold.filter(|hold| hold.conn == conn && at.mono_ms < hold.until_ms) {
+            Some(_) => Err(format!("item {put} of {queue} is not held although nothing ended it")),
+            None => Ok(()),
+        }
+    }
+
+    fn end_hold(&mut self, conn: ConnId, queue: Queue, put: usize) {
+        if let Some(copy) = self.puts[put].copies.get_mut(queue)
+            && copy.holder.is_some_and(|hold| hold.conn == conn)
+        {
+            copy.holder = None;
+        }
+    }
+
+    /// The queue may be emptied from now on.
+    pub(crate) fn flush_sent(&mut self, queue: Queue) {
+        for copy in self.puts.iter_mut().filter_map(|put| put.copies.get_mut(queue)) {
+            copy.may_be_flushed = true;
+        }
+    }
+
+    /// The queue was emptied: what had been stored when it was asked for is gone, what was sent meanwhile may be.
+    pub(crate) fn flush_answered(&mut self, asked: Moment, queue: Queue) {
+        for put in &mut self.puts {
+            let was_there = put.answered.is_some_and(|at| at.step < asked.step);
+            if let Some(copy) = put.copies.get_mut(queue) {
+                copy.may_be_flushed = true;
+                copy.is_flushed |= was_there && copy.deliveries == 0;
+            }
+        }
+    }
+
+    /// The connection is gone as its client sees it. `asked` are takes without an answer: (sent, queues, whether they remove).
+    pub(crate) fn conn_gone(&mut self, conn: ConnId, asked: &[(Moment, Vec<Queue>, bool)]) {
+        for put in &mut self.puts {
+            for copy in put.copies.values_mut() {
+                if copy.holder.is_some_and(|hold| hold.conn == conn) {
+                    copy.holder = None;
+                }
+            }
+        }
+        for (sent, queues, removes) in asked {
+            self.open_window(sent.step, conn, queues, *removes);
+            for queue in queues.iter().filter(|_| *removes) {
+                *self.excuses.entry(queue).or_default() += 1;
+            }
+        }
+    }
+
+    /// The client will send nothing more: a wait of its own is given up, and what it was about to be handed goes back.
+    pub(crate) fn half_closed(&mut self, conn: ConnId, asked: &[(Moment, Vec<Queue>, bool)]) {
+        for (sent, queues, removes) in asked {
+            self.open_window(sent.step, conn, queues, *removes);
+        }
+    }
+
+    /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
+    pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
+        self.had_power_cut |= cut == Cut::Power;
+        let survives_ms = match (cut, self.policy) {
+            (Cut::Kill, _) | (Cut::Power, SyncPolicy::Always) => Some(0),
+            (Cut::Power, SyncPolicy::Every { ms }) if !is_faulty => Some(ms + REMOVAL_SLACK_MS),
+            (Cut::Power, _) => None,
+        };
+        let removal_ms = match (cut, self.policy) {
+            _ if is_faulty => None,
+            (Cut::Kill, _) => Some(REMOVAL_SLACK_MS),
+            (Cut::Power, SyncPolicy::Never) => None,
+            (Cut::Power, _) => Some(1000 + REMOVAL_SLACK_MS),
+        };
+        let is_past = |since: u64, limit: Option<u64>| {
+            limit.is_some_and(|ms| since.saturating_add(ms) <= at.mono_ms)
+        };
+        for put in &mut self.puts {
+            if put.state == State::Stored
+                && !put.answered.is_some_and(|stored| is_past(stored.mono_ms, survives_ms))
+            {
+                put.state = State::Sent;
+            }
+            for copy in put.copies.values_mut() {
+                copy.holder = None;
+                copy.since_cut = 0;
+                copy.gone_since = copy.gone_since.filter(|&since| is_past(since, removal_ms));
+                copy.is_flushed &= survives_ms == Some(0);
+            }
+        }
+        for window in &mut self.windows {
+            // What was taken by one who never showed it may be back, at its old place: until now it was away.
+            let is_back = window.taken_ms.is_some_and(|since| !is_past(since, removal_ms));
+            let was_away = is_back || window.to_ms >= at.mono_ms;
+            window.to = if was_away { at.step } else { window.to.min(at.step) };
+            window.to_ms = 0;
+        }
+    }
+
+    /// How many items have been shown to be taken, again ones included.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.puts
+            .iter()
+            .flat_map(|put| put.copies.values())
+            .map(|copy| u64::from(copy.deliveries))
+            .sum()
+    }
+
+    /// Everything that is left was delivered: what is missing is lost.
+    pub(crate) fn finish(&self, now: Moment) -> Result<Tally, String> {
+        let mut missing: BTreeMap<Queue, Vec<usize>> = BTreeMap::new();
+        let mut tally = Tally::default();
+        for (number, put) in self.puts.iter().enumerate() {
+            match put.state {
+                State::Stored => tally.stored += 1,
+                State::Refused => tally.refused += 1,
+                State::Sent => tally.unknown += 1,
+            }
+            for (queue, copy) in &put.copies {
+                tally.delivered += u64::from(copy.deliveries.min(1));
+                tally.redelivered += u64::from(copy.deliveries.saturating_sub(1));
+                if self.is_missing(put, copy, now) {
+                    missing.entry(queue).or_default().push(number);
+                }
+            }
+        }
+        for (queue, numbers) in missing {
+            let excused = self.excuses.get(queue).copied().unwrap_or_default();
+            if numbers.len() as u64 > excused {
+                return Err(format!(
+                    "LOST: items {numbers:?} of {queue}; plain gets whose answer nobody saw explain {excused} of them"
+                ));
+            }
+        }
+        Ok(tally)
+    }
+
+    fn is_missing(&self, put: &Put, copy: &Copy, now: Moment) -> bool {
+        let is_expired = put.expiry.earliest_ms != 0 && put.expiry.earliest_ms < now.wall_ms;
+        if copy.deliveries > 0 || copy.may_be_flushed || is_expired {
+            return false;
+        }
+        let is_whole_fanout_promised = self.policy == SyncPolicy::Always || !self.had_power_cut;
+        match put.state {
+            State::Stored => true,
+            State::Refused => false,
+            // Nobody was promised anything, but all queues have it or none.
+            State::Sent => {
+                is_whole_fanout_promised && put.copies.values().any(|copy| copy.since_cut > 0)
+            }
+        }
+    }
+}
+
+/// Whether this item may be shown to this client now.
+fn judge(put: &Put, copy: &Copy, shown: &Shown<'_>, at: Moment) -> Check {
+    if put.body != shown.body || put.flags != shown.flags {
+        return Err("body or flags are not those that were put".into());
+    }
+    if !put.is_whole {
+        return Err("delivered although it was never sent whole".into());
+    }
+    if put.state == State::Refused {
+        return Err("delivered although it had been refused".into());
+    }
+    if put.expiry.latest_ms != 0 && put.expiry.latest_ms < shown.asked.wall_ms {
+        return Err("delivered after it had expired".into());
+    }
+    if shown.is_stale(at) {
+        return Ok(());
+    }
+    if copy.is_flushed {
+        return Err("delivered after it had been flushed".into());
+    }
+    if copy.gone_since.is_some_and(|since| shown.how != How::Peeked || since < shown.asked.mono_ms)
+    {
+        return Err("came back after it had been confirmed".into());
+    }
+    let Some(hold) = copy.holder else { return Ok(()) };
+    let is_past = at.mono_ms >= hold.until_ms;
+    let may_be_earlier = shown.how == How::Peeked && shown.asked.step <= hold.received.step;
+    match is_past || may_be_earlier {
+        true => Ok(()),
+        false => Err(format!(
+            "given to connection {} while connection {} holds it",
+            shown.conn, hold.conn
+        )),
+    }
+}
+
+/// A body that can be told from every other: its number, a colon, and bytes that follow from the number.
+pub(crate) fn body(number: usize, filler_bytes: usize) -> Vec<u8> {
+    let mut body = format!("{number}:").into_bytes();
+    body.extend((0..filler_bytes).map(|at| (number.wrapping_mul(31) + at * 7) as u8));
+    body
+}
+
+fn number_of(body: &[u8]) -> Option<usize> {
+    let end = body.iter().position(|&byte| byte == b':')?;
+    std::str::from_utf8(&body[..end]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER_ENDS: How = How::Held { until_ms: u64::MAX };
+
+    fn at(step: u64) -> Moment {
+        Moment { step, mono_ms: step, wall_ms: 1_000_000 + step }
+    }
+
+    /// Puts 0, 1, 2 … of connection 1, stored, each for these queues.
+    fn stored(puts: usize, queues: &[Queue]) -> Oracle {
+        let mut oracle = Oracle::new(SyncPolicy::Always);
+        for number in 0..puts {
+            oracle.put_sent(at(number as u64), 1, queues, 7, Expiry::default(), body(number, 9));
+            oracle.put_arrived(number);
+            oracle.put_stored(at(number as u64), number).unwrap();
+        }
+        oracle
+    }
+
+    fn show(
+        oracle: &mut Oracle,
+        step: u64,
+        number: usize,
+        how: How,
+        conn: ConnId,
+    ) -> Result<usize, String> {
+        let body = body(number, 9);
+        let shown = Shown { queue: "q", flags: 7, body: &body, how, conn, asked: at(step) };
+        oracle.shown(at(step), &shown)
+    }
+
+    #[test]
+    fn a_correct_history_is_accepted() {
+        let mut oracle = stored(2, &["q"]);
+        show(&mut oracle, 10, 0, NEVER_ENDS, 2).unwrap();
+        oracle.release_sent(2, "q", 0);
+        show(&mut oracle, 11, 0, How::Taken, 3).unwrap();
+        show(&mut oracle, 12, 1, NEVER_ENDS, 2).unwrap();
+        oracle.acked(at(13), 2, "q", 1);
+        assert_eq!(oracle.finish(at(20)).unwrap().stored, 2);
+    }
+
+    #[test]
+    fn what_is_missing_is_lost() {
+        let mut oracle = stored(2, &["q"]);
+        show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
+        assert!(oracle.finish(at(20)).unwrap_err().contains("LOST: items [1] of q"));
+        oracle.conn_gone(3, &[(at(11), vec!["q"], true)]);
+        oracle.finish(at(20)).unwrap();
+    }
+
+    #[test]
+    fn what_was_altered_or_never_sent_is_invented() {
+        let mut oracle = stored(1, &["q"]);
+        let mut shown =
+            Shown { queue: "q", flags: 7, body: b"9:", how: How::Taken, conn: 2, asked: at(9) };
+        assert!(oracle.shown(at(9), &shown).is_err());
+        let other = body(0, 8);
+        shown.body = &other;
+        assert!(oracle.shown(at(9), &shown).is_err());
+        shown.queue = "r";
+        assert!(oracle.shown(at(9), &shown).is_err());
+    }
+
+    #[test]
+    fn two_may_not_hold_one_item() {
+        let mut oracle = stored(1, &["q"]);
+        show(&mut oracle, 10, 0, How::Held { until_ms: 50 }, 2).unwrap();
+        assert!(show(&mut oracle, 11, 0, How::Taken, 3).is_err());
+        show(&mut oracle, 50, 0, How::Taken, 3).unwrap();
+    }
+
+    #[test]
+    fn what_was_confirmed_does_not_come_back_but_after_a_crash_that_followed_at_once() {
+        let mut oracle = stored(1, &["q"]);
+        show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
+        assert!(show(&mut oracle, 11, 0, How::Taken, 2).is_err());
+        oracle.cut(at(9000), Cut::Power, false);
+        assert!(show(&mut oracle, 9001, 0, How::Taken, 2).is_err());
+        let mut oracle = stored(1, &["q"]);
+        show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
+        oracle.cut(at(500), Cut::Power, false);
+        show(&mut oracle, 501, 0, How::Taken, 2).unwrap();
+    }
+
+    #[test]
+    fn order_is_kept_among_items_that_nobody_can_have_held() {
+        let mut oracle = stored(3, &["q"]);
+        show(&mut oracle, 10, 1, How::Taken, 2).unwrap();
+        assert!(show(&mut oracle, 11, 0, How::Taken, 2).is_err());
+        let mut oracle = stored(3, &["q"]);
+        oracle.conn_gone(5, &[(at(9), vec!["q"], false)]);
+        show(&mut oracle, 10, 1, How::Taken, 2).unwrap();
+        show(&mut oracle, 11, 0, How::Taken, 2).unwrap();
+    }
+
+    #[test]
+    fn a_fanout_is_whole_or_absent() {
+        let mut oracle = Oracle::new(SyncPolicy::Always);
+        oracle.put_sent(at(1), 1, &["q", "q+a"], 7, Expiry::default(), body(0, 9));
+        oracle.put_arrived(0);
+        oracle.cut(at(2), Cut::Power, false);
+        oracle.finish(at(20)).unwrap();
+        show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
+        assert!(oracle.finish(at(20)).is_err());
+    }
+
+    #[test]
+    fn what_was_flushed_or_refused_or_expired_stays_away() {
+        let mut oracle = stored(1, &["q"]);
+        oracle.flush_answered(at(5), "q");
+        assert!(show(&mut oracle, 10, 0, How::Taken, 2).is_err());
+        let mut oracle = stored(1, &["q"]);
+        oracle.put_refused(at(5), 0).unwrap();
+        assert!(show(&mut oracle, 10, 0, How::Taken, 2).is_err());
+        let mut oracle = stored(1, &["q"]);
+        oracle.puts[0].expiry.latest_ms = 1_000_005;
+        assert!(show(&mut oracle, 10, 0, How::Taken, 2).is_err());
+    }
+}

@@ -1,0 +1,700 @@
+//! One simulated life of a data directory: servers that die and start again, clients that come and go, a disk that loses what was not synced.
+//!
+//! Everything that happens follows from the seed: each step the world picks one of the things that could happen next. It drives the broker as the server's shell
+//! does. Invariants: a step uses no clock, no thread and no randomness but the seed's.
+//! Must not: judge what the clients see; the oracle does.
+
+use std::panic;
+
+use fastrand::Rng;
+use kqueue_broker::{
+    Boot, Broker, BrokerConfig, ConfigTable, DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, Now,
+    QueueConfig, QueueOverrides, Retirement, SessionId, SyncPolicy, WriterConfig, parse_header,
+};
+
+use crate::conn::{BRIEF, Conn, ITEM_BYTES_MAX, Link, OPEN_MAX, QUEUES, Role};
+use crate::disk::{Cut, Disk};
+use crate::oracle::{ConnId, Moment, Oracle, Tally};
+
+const SEGMENT_BYTES: u64 = 64 * 1024;
+/// What a record has besides its body, at most.
+const META_BYTES_MAX: u64 = 4 * 1024;
+/// Replies that the shell keeps for a client that does not read.
+const OUTPUT_HIGH: usize = 256 * 1024;
+/// Unix time at the beginning, in milliseconds.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+/// More than any wait needs to end.
+const SETTLE_STEPS: u32 = 20_000;
+
+/// What kind of life it is; follows from the seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// How many steps the clients act.
+    pub steps: u64,
+    /// How many clients at a time.
+    pub conns: usize,
+    /// Of every queue.
+    pub policy: SyncPolicy,
+    /// Longest time that a disk job takes, in milliseconds.
+    pub disk_ms: u64,
+    /// The process dies or the power goes in one of so many steps, 0: never.
+    pub cut_every: u64,
+    /// A client goes in one of so many steps, 0: never.
+    pub disconnect_every: u64,
+    /// The disk becomes full, or is so no more, in one of so many steps, 0: never.
+    pub full_every: u64,
+    /// One in so many writes and syncs fails, 0: none.
+    pub io_fault_every: u64,
+    /// Syncs are answered and not done: for the test of the simulator itself.
+    pub disk_lies: bool,
+}
+
+impl Scenario {
+    fn random(rng: &mut Rng) -> Self {
+        let policy = match rng.u32(..10) {
+            0..7 => SyncPolicy::Always,
+            7 | 8 => SyncPolicy::Every { ms: rng.u64(1..300) },
+            _ => SyncPolicy::Never,
+        };
+        let mut one_in =
+            |probability: f64, range: std::ops::Range<u64>| match rng.f64() < probability {
+                true => rng.u64(range),
+                false => 0,
+            };
+        let cut_every = one_in(0.8, 100..2000);
+        let disconnect_every = one_in(0.8, 20..300);
+        let full_every = one_in(0.3, 200..2000);
+        let io_fault_every = one_in(0.2, 100..1000);
+        Self {
+            steps: rng.u64(500..6000),
+            conns: rng.usize(2..12),
+            policy,
+            disk_ms: *rng.choice(&[0, 2, 20, 100]).expect("not empty"),
+            cut_every,
+            disconnect_every,
+            full_every,
+            io_fault_every,
+            disk_lies: false,
+        }
+    }
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Steps of the simulation.
+    pub steps: u64,
+    /// Time that passed in it.
+    pub virtual_ms: u64,
+    /// Processes that died.
+    pub kills: u64,
+    /// Machines that died.
+    pub power_cuts: u64,
+    /// Writes and syncs that failed.
+    pub disk_failures: u64,
+    /// Clients that went.
+    pub disconnects: u64,
+    /// Ends of the log that recovery cut.
+    pub torn_tails: u64,
+    /// Old segments that were emptied.
+    pub retired_segments: u64,
+    /// Ends of the server in good order.
+    pub clean_restarts: u64,
+    /// What the oracle counted.
+    pub tally: Tally,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which life.
+    pub seed: u64,
+    /// When.
+    pub step: u64,
+    /// In words.
+    pub what: String,
+}
+
+/// See the module's description.
+struct World {
+    rng: Rng,
+    scenario: Scenario,
+    step: u64,
+    mono_ms: u64,
+    broker: Broker,
+    disk: Disk,
+    conns: Vec<Conn>,
+    next_conn: ConnId,
+    log_job: Option<(Job, u64)>,
+    background: Option<(Job, u64)>,
+    retirement: Option<(Retirement, bool)>,
+    oracle: Oracle,
+    summary: Summary,
+    /// Nothing fails any more: the end has come.
+    calm: bool,
+    /// The disk has failed since the server started.
+    is_faulty: bool,
+    trace: Option<Vec<String>>,
+}
+
+type Outcome = Result<(), String>;
+
+/// Runs one seed to its end.
+///
+/// # Errors
+/// The first broken promise.
+pub fn run(seed: u64) -> Result<Summary, Violation> {
+    let run = || World::new(seed, |_| {}).live(seed);
+    // A broken invariant panics; the seed must be told all the same.
+    panic::catch_unwind(run)
+        .unwrap_or_else(|_| Err(Violation { seed, step: 0, what: "panicked, see above".into() }))
+}
+
+/// Like [`run`], with a line for everything that happened.
+pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
+    let mut world = World::new(seed, |_| {});
+    world.trace = Some(Vec::new());
+    world.oracle.notes = Some(Vec::new());
+    let outcome = world.live(seed);
+    (outcome, world.trace.unwrap_or_default())
+}
+
+/// Like [`run`], in a scenario that `change` has changed.
+///
+/// # Errors
+/// The first broken promise.
+pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summary, Violation> {
+    World::new(seed, change).live(seed)
+}
+
+impl World {
+    fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut scenario = Scenario::random(&mut rng);
+        change(&mut scenario);
+        let mut disk = Disk::new(SEGMENT_BYTES);
+        disk.lies = scenario.disk_lies;
+        let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
+        let (broker, _) = boot(&disk, &scenario, rng.u64(..), now).expect("an empty disk");
+        Self {
+            rng,
+            scenario,
+            step: 0,
+            mono_ms: 1,
+            broker,
+            disk,
+            conns: Vec::new(),
+            next_conn: 1,
+            log_job: None,
+            background: None,
+            retirement: None,
+            oracle: Oracle::new(scenario.policy),
+            summary: Summary::default(),
+            calm: false,
+            is_faulty: false,
+            trace: None,
+        }
+    }
+
+    fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
+        let outcome = self.live_through();
+        let step = self.step;
+        outcome.map(|()| self.summary).map_err(|what| Violation { seed, step, what })
+    }
+
+    fn live_through(&mut self) -> Outcome {
+        let scenario = self.scenario;
+        self.note(|| format!("{scenario:?}"));
+        self.make_sub_queues()?;
+        while self.step < self.scenario.steps {
+            self.step += 1;
+            self.happen()?;
+            self.pump()?;
+            if self.step.is_multiple_of(16) {
+                self.broker.check_invariants();
+            }
+        }
+        self.end()
+    }
+
+    fn at(&self) -> Moment {
+        let now = self.now();
+        Moment { step: self.step, mono_ms: now.mono_ms, wall_ms: now.wall_ms }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms }
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let notes = self.oracle.notes.as_mut().map(std::mem::take).unwrap_or_default();
+            trace.extend(notes.into_iter().map(|note| format!("{:>22}{note}", "")));
+            trace.push(format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line()));
+        }
+    }
+
+    fn one_in(&mut self, steps: u64) -> bool {
+        steps > 0 && !self.calm && self.rng.u64(..steps) == 0
+    }
+
+    /// The one thing that happens in this step.
+    fn happen(&mut self) -> Outcome {
+        if self.one_in(self.scenario.cut_every) {
+            let cut = if self.rng.bool() { Cut::Kill } else { Cut::Power };
+            return self.cut(cut);
+        }
+        if self.one_in(self.scenario.disconnect_every) {
+            self.disconnect_one();
+        }
+        if self.one_in(self.scenario.full_every) {
+            self.disk.is_full = !self.disk.is_full;
+            let is_full = self.disk.is_full;
+            self.note(|| format!("disk full: {is_full}"));
+        }
+        if self.broker.progress().poisoned && self.rng.u32(..30) == 0 {
+            // The server says so and ends.
+            let cut = if self.rng.bool() { Cut::Kill } else { Cut::Power };
+            return self.cut(cut);
+        }
+        if self.conns.len() < self.scenario.conns {
+            let role = Role::random(&mut self.rng);
+            self.connect(role);
+        }
+        let index = self.rng.usize(..self.conns.len());
+        match self.rng.u32(..100) {
+            0..40 => {
+                let (at, conn) = (self.at(), &mut self.conns[index]);
+                if conn.link == Link::Open && !conn.expects_close {
+                    let before = conn.wire.len();
+                    conn.act(&mut self.rng, at, &mut self.oracle);
+                    let (id, sent): (_, Vec<u8>) =
+                        (conn.id, conn.wire.iter().skip(before).copied().collect());
+                    if !sent.is_empty() {
+                        self.note(|| format!("{id} -> {}", shorten(&sent)));
+                    }
+                }
+            }
+            40..60 => {
+                let count = match self.rng.u32(..4) {
+                    0 => self.rng.usize(1..60),
+                    _ => usize::MAX,
+                };
+                self.conns[index].arrive(count, &mut self.oracle);
+                self.run_conn(index);
+            }
+            60..75 => self.run_conn(index),
+            75..90 => self.flush_conn(index, false)?,
+            90..93 => self.notice_one(),
+            _ => self.pass_time(),
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, role: Role) {
+        let id = self.next_conn;
+        self.next_conn += 1;
+        self.broker.handle_connect(SessionId(id));
+        self.conns.push(Conn::new(id, role));
+        self.note(|| format!("connection {id}: {role:?}"));
+    }
+
+    /// What the shell does when a connection's task runs.
+    fn run_conn(&mut self, index: usize) {
+        let now = self.now();
+        let conn = &mut self.conns[index];
+        if conn.output.len() >= OUTPUT_HIGH {
+            return;
+        }
+        conn.session.feed(&mut conn.input);
+        if conn.session.wants_broker() {
+            self.broker.execute(now, &mut conn.session);
+            let progress = self.broker.progress();
+            conn.session.encode(&progress, &mut conn.output);
+        }
+    }
+
+    /// Some of the server's bytes reach the client; the connection ends if the server is done with it.
+    fn flush_conn(&mut self, index: usize, all: bool) -> Outcome {
+        let at = self.at();
+        let conn = &mut self.conns[index];
+        let count = match self.rng.bool() {
+            _ if all => conn.output.len(),
+            true => conn.output.len(),
+            false => self.rng.usize(..=conn.output.len()),
+        };
+        let bytes: Vec<u8> = conn.output.chunks().flatten().copied().take(count).collect();
+        conn.output.advance(count);
+        conn.receive(&bytes, at, &mut self.oracle)?;
+        if count > 0 {
+            let id = self.conns[index].id;
+            self.note(|| format!("{id} <- {}", shorten(&bytes)));
+        }
+        let conn = &self.conns[index];
+        let is_over = conn.session.is_finished()
+            || (conn.link == Link::HalfClosed && conn.session.is_idle() && conn.wire.is_empty());
+        if is_over && conn.output.is_empty() {
+            let may_close = conn.expects_close
+                || conn.link != Link::Open
+                || conn.session.is_closing() && self.calm;
+            if !may_close {
+                return Err(format!(
+                    "the server closed connection {}, awaiting {}",
+                    conn.id,
+                    conn.awaits()
+                ));
+            }
+            self.close(index);
+        }
+        Ok(())
+    }
+
+    /// Both ends are gone.
+    fn close(&mut self, index: usize) {
+        let (now, at) = (self.now(), self.at());
+        let conn = self.conns.swap_remove(index);
+        conn.settle_flushes(&mut self.oracle);
+        if conn.link != Link::Abandoned {
+            self.oracle.conn_gone(conn.id, &conn.unanswered_takes());
+        }
+        self.broker.handle_disconnect(now, SessionId(conn.id));
+        self.oracle.conn_noticed(at, conn.id);
+        self.note(|| format!("connection {} is over", conn.id));
+    }
+
+    /// A client goes, with or without a word.
+    fn disconnect_one(&mut self) {
+        if self.conns.is_empty() {
+            return;
+        }
+        let index = self.rng.usize(..self.conns.len());
+        let conn = &mut self.conns[index];
+        if conn.link != Link::Open {
+            return;
+        }
+        self.summary.disconnects += 1;
+        let id = conn.id;
+        match self.rng.u32(..3) {
+            0 if conn.wire.is_empty() => {
+                conn.link = Link::HalfClosed;
+                conn.session.peer_closed();
+                let asked = conn.unanswered_takes();
+                self.oracle.half_closed(id, &asked);
+                self.note(|| format!("{id} half-closed"));
+            }
+            1 => {
+                // Nobody has seen what is still on its way, but it may arrive.
+                conn.link = Link::Abandoned;
+                let asked = conn.unanswered_takes();
+                self.oracle.conn_gone(id, &asked);
+                self.note(|| format!("{id} abandoned"));
+            }
+            _ => self.close(index),
+        }
+    }
+
+    /// The server notices that a client is gone.
+    fn notice_one(&mut self) {
+        if let Some(index) = self.conns.iter().position(|conn| conn.link == Link::Abandoned) {
+            self.close(index);
+        }
+    }
+
+    /// Time goes on, a little, or up to what is due next; the server's timer may be late.
+    fn pass_time(&mut self) {
+        let due = [self.broker.poll_timeout(), self.broker.poll_journal_timeout()];
+        let due = due.into_iter().flatten().min().filter(|&due| due > self.mono_ms);
+        match due.filter(|_| self.rng.bool()) {
+            Some(due) => self.mono_ms = due.min(self.mono_ms + 5_000) + self.rng.u64(..3),
+            None => self.mono_ms += self.rng.u64(..20),
+        }
+        if self.broker.poll_timeout().is_some_and(|due| due <= self.mono_ms) {
+            self.broker.handle_timeout(self.now());
+        }
+    }
+
+    /// What the shell does after every call: jobs go to the disk, those that are done are reported, sessions are told.
+    fn pump(&mut self) -> Outcome {
+        loop {
+            self.finish_jobs()?;
+            if !self.start_job() {
+                break;
+            }
+        }
+        self.retire();
+        while let Some(session) = self.broker.poll_event() {
+            if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
+                conn.session.set_ready();
+            }
+        }
+        Ok(())
+    }
+
+    fn start_job(&mut self) -> bool {
+        let now = self.now();
+        let Some(job) = self.broker.poll_job(now) else { return false };
+        let takes_ms = match job.is_write_only {
+            true => 0,
+            false => self.rng.u64(..=self.scenario.disk_ms),
+        };
+        self.note(|| {
+            format!(
+                "job {}: {}",
+                job.id.0,
+                job.ops.iter().map(name_of).collect::<Vec<_>>().join(", ")
+            )
+        });
+        let slot = if job.is_background { &mut self.background } else { &mut self.log_job };
+        assert!(slot.is_none(), "two jobs of one lane at a time");
+        *slot = Some((job, self.mono_ms + takes_ms));
+        true
+    }
+
+    fn finish_jobs(&mut self) -> Outcome {
+        for is_background in [false, true] {
+            let slot = if is_background { &mut self.background } else { &mut self.log_job };
+            let Some((job, _)) = slot.take_if(|(_, done)| *done <= self.mono_ms) else { continue };
+            let touches_log =
+                job.ops.iter().any(|op| matches!(op, DiskOp::Write { .. } | DiskOp::Sync { .. }));
+            let result = if touches_log && self.one_in(self.scenario.io_fault_every) {
+                self.disk.run_in_part(&mut self.rng, &job);
+                self.is_faulty = true;
+                self.summary.disk_failures += 1;
+                Err(DiskFault { kind: FaultKind::Io, text: "virtual fault".into() })
+            } else {
+                self.disk.run(&job)
+            };
+            self.is_faulty |= result.is_err();
+            self.note(|| format!("job {} done: {}", job.id.0, result.is_ok()));
+            self.broker.handle_done(self.now(), job.id, result);
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self) {
+        if self.retirement.is_none() {
+            self.retirement = self.broker.poll_retire().map(|retirement| (retirement, false));
+        }
+        let Some((retirement, is_loaded)) = &mut self.retirement else { return };
+        if !*is_loaded {
+            retirement.load(&self.disk.read(&retirement.read));
+            *is_loaded = true;
+        } else if self.broker.is_written() && self.broker.retire_step(retirement) {
+            self.retirement = None;
+            self.summary.retired_segments += 1;
+            self.note(|| "a segment was emptied".into());
+        }
+    }
+
+    /// The server's life ends, and the next one begins.
+    fn cut(&mut self, cut: Cut) -> Outcome {
+        let at = self.at();
+        match cut {
+            Cut::Kill => self.summary.kills += 1,
+            Cut::Power => self.summary.power_cuts += 1,
+        }
+        self.note(|| format!("---- {cut:?}"));
+        for (job, _) in [self.log_job.take(), self.background.take()].into_iter().flatten() {
+            self.disk.run_in_part(&mut self.rng, &job);
+        }
+        self.disk.cut(&mut self.rng, cut);
+        for conn in self.conns.drain(..) {
+            conn.settle_flushes(&mut self.oracle);
+            if conn.link != Link::Abandoned {
+                self.oracle.conn_gone(conn.id, &conn.unanswered_takes());
+            }
+        }
+        self.oracle.cut(at, cut, self.is_faulty);
+        self.restart()
+    }
+
+    fn restart(&mut self) -> Outcome {
+        (self.log_job, self.background, self.retirement) = (None, None, None);
+        (self.is_faulty, self.disk.is_full) = (false, false);
+        let seed = self.rng.u64(..);
+        let (broker, torn_tails) = boot(&self.disk, &self.scenario, seed, self.now())?;
+        self.broker = broker;
+        self.broker.check_invariants();
+        self.summary.torn_tails += torn_tails;
+        // It may die again before anybody has asked anything.
+        if self.one_in(self.scenario.cut_every.min(4)) {
+            return self.cut(Cut::Power);
+        }
+        self.make_sub_queues()
+    }
+
+    /// Sub-queues receive from when they exist; nobody else speaks meanwhile.
+    fn make_sub_queues(&mut self) -> Outcome {
+        let was_calm = std::mem::replace(&mut self.calm, true);
+        self.connect(Role::Producer);
+        let at = self.at();
+        for queue in &QUEUES[1..3] {
+            let conn = self.conns.last_mut().ok_or("no connection")?;
+            conn.put(&mut self.rng, at, queue, &mut self.oracle);
+        }
+        let outcome = self.settle();
+        self.close(self.conns.len() - 1);
+        self.calm = was_calm;
+        outcome
+    }
+
+    /// Lets everything happen that is under way, until nobody waits for an answer.
+    fn settle(&mut self) -> Outcome {
+        for _ in 0..SETTLE_STEPS {
+            self.step += 1;
+            for index in (0..self.conns.len()).rev() {
+                self.conns[index].arrive(usize::MAX, &mut self.oracle);
+                self.run_conn(index);
+                self.pump()?;
+                self.run_conn(index);
+                self.flush_conn(index, true)?;
+            }
+            self.pump()?;
+            let is_quiet = |conn: &Conn| {
+                conn.link == Link::Abandoned || !conn.is_waiting() && conn.wire.is_empty()
+            };
+            if self.conns.iter().all(is_quiet) && self.broker.is_written() {
+                return Ok(());
+            }
+            self.pass_time();
+        }
+        let waits: Vec<_> =
+            self.conns.iter().map(|conn| format!("{}: {}", conn.id, conn.awaits())).collect();
+        Err(format!("no answer ever came: {}", waits.join("; ")))
+    }
+
+    /// Everything comes to rest, and whatever is left in the queues is taken out and counted.
+    fn end(&mut self) -> Outcome {
+        (self.calm, self.disk.is_full) = (true, false);
+        self.note(|| "---- the end begins".into());
+        if self.broker.progress().poisoned {
+            self.cut(Cut::Kill)?;
+        }
+        self.settle()?;
+        match self.rng.u32(..4) {
+            0 => self.restart_cleanly()?,
+            1 => self.cut(Cut::Power)?,
+            2 => self.cut(Cut::Kill)?,
+            _ => {}
+        }
+        while !self.conns.is_empty() {
+            self.close(0);
+        }
+        self.drain()?;
+        self.broker.check_invariants();
+        self.summary.tally = self.oracle.finish(self.at())?;
+        (self.summary.steps, self.summary.virtual_ms) = (self.step, self.mono_ms);
+        Ok(())
+    }
+
+    /// SIGTERM: every session ends, everything is synced.
+    fn restart_cleanly(&mut self) -> Outcome {
+        for conn in &mut self.conns {
+            conn.session.begin_close();
+        }
+        for _ in 0..SETTLE_STEPS {
+            self.step += 1;
+            for index in (0..self.conns.len()).rev() {
+                self.run_conn(index);
+                self.flush_conn(index, true)?;
+            }
+            self.broker.sync_everything(self.now());
+            self.pump()?;
+            if self.conns.is_empty() && self.broker.is_settled() {
+                break;
+            }
+            if self.conns.iter().all(|conn| conn.link == Link::Abandoned) {
+                self.notice_one();
+            }
+            self.pass_time();
+        }
+        if !self.conns.is_empty() || !self.broker.is_settled() {
+            return Err("the server does not come to an end".into());
+        }
+        self.summary.clean_restarts += 1;
+        // Everything was synced, so even a power cut takes nothing, whatever the policy.
+        self.disk.cut(&mut self.rng, Cut::Power);
+        self.oracle.cut(self.at(), Cut::Kill, self.is_faulty);
+        self.restart()
+    }
+
+    fn drain(&mut self) -> Outcome {
+        self.connect(Role::Admin);
+        for queue in QUEUES {
+            loop {
+                let (at, before) = (self.at(), self.oracle.deliveries());
+                self.conns[0].get_now(at, queue);
+                self.settle()?;
+                if self.oracle.deliveries() == before {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what is on the disk as the server does at start; answers how many torn tails were cut.
+fn boot(
+    disk: &Disk,
+    scenario: &Scenario,
+    salt_seed: u64,
+    now: Now,
+) -> Result<(Broker, u64), String> {
+    let sizes = WriterConfig {
+        segment_bytes: SEGMENT_BYTES,
+        log_cap_bytes: 3 * SEGMENT_BYTES,
+        max_record_bytes: ITEM_BYTES_MAX as u64 + META_BYTES_MAX,
+    };
+    let mut boot =
+        Boot::new(config(scenario), sizes, salt_seed).map_err(|error| error.to_string())?;
+    let headers: Vec<_> =
+        disk.segments().map(|(_, file)| parse_header(&file[..HEADER_BYTES])).collect();
+    for (index, (number, file)) in disk.segments().enumerate() {
+        let next = headers.get(index + 1).and_then(|header| header.as_ref().ok());
+        let header =
+            headers[index].as_ref().map_err(|error| format!("segment {number}: {error}"))?;
+        boot.segment(header, file, next).map_err(|error| error.to_string())?;
+    }
+    let (broker, report) = boot.finish(now);
+    // What had not been synced may be gone in any form; what had been synced was promised.
+    if let Some(gap) = report.gaps.iter().find(|gap| gap.was_synced && gap.is_loss()) {
+        return Err(format!("recovery found damage on a disk that has none: {gap:?}"));
+    }
+    Ok((broker, u64::from(report.torn_tail_bytes > 0)))
+}
+
+fn config(scenario: &Scenario) -> BrokerConfig {
+    let defaults = QueueConfig { sync: scenario.policy, ..QueueConfig::default() };
+    let mut table = ConfigTable { defaults, ..ConfigTable::default() };
+    let small = QueueOverrides { max_items: Some(8), ..QueueOverrides::default() };
+    table.named.insert((*b"small").into(), small);
+    let brief = QueueOverrides { max_age_ms: Some(Some(600_000)), ..QueueOverrides::default() };
+    table.named.insert(BRIEF.as_bytes().into(), brief);
+    BrokerConfig {
+        table,
+        max_open_transactions: OPEN_MAX,
+        max_item_size: ITEM_BYTES_MAX,
+        sweep_every_ms: 500,
+        version: "sim",
+    }
+}
+
+fn name_of(op: &DiskOp) -> String {
+    match op {
+        DiskOp::Prepare => "prepare".into(),
+        DiskOp::Create { segment, .. } => format!("create {segment}"),
+        DiskOp::Write { segment, offset, chunks } => {
+            let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+            format!("write {segment} at {offset}, {bytes} bytes")
+        }
+        DiskOp::Sync { segment } => format!("sync {segment}"),
+        DiskOp::Remove { segment } => format!("remove {segment}"),
+        DiskOp::Read { segment, .. } => format!("read {segment}"),
+    }
+}
+
+fn shorten(bytes: &[u8]) -> String {
+    let text = bytes[..bytes.len().min(100)].escape_ascii().to_string();
+    if bytes.len() > 100 { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+}
