@@ -9,7 +9,7 @@ cd "$(dirname -- "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
 stages=${*:-lint deny unit sim phpt cross}
-seeds=${SEEDS:-500}
+seeds=${SEEDS:-2000}
 
 for stage in $stages; do
     echo "== $stage"

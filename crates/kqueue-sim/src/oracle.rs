@@ -430,7 +430,7 @@ impl Oracle {
             let is_back = window.taken_ms.is_some_and(|since| !is_past(since, removal_ms));
             let was_away = is_back || window.to_ms >= at.mono_ms;
             window.to = if was_away { at.step } else { window.to.min(at.step) };
-            window.to_ms = 0;
+            window.to_ms = window.to_ms.min(at.mono_ms);
         }
     }
 
