@@ -30,18 +30,30 @@ pub fn repository() -> PathBuf {
 /// # Panics
 /// If there is none: it has to be built first (`make test` does, or `cargo build -p kqueue-server`).
 pub fn daemon_binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("KQUEUE_SERVER") {
+    built("KQUEUE_SERVER", "kqueue-server")
+}
+
+/// The extension under test: `$KQUEUE_EXTENSION`, or the one that cargo built beside this test.
+///
+/// # Panics
+/// If there is none, like [`daemon_binary`].
+pub fn extension() -> PathBuf {
+    built("KQUEUE_EXTENSION", "libkqueue.so")
+}
+
+fn built(variable: &str, file: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
     let mut directory = std::env::current_exe().expect("a test has a path");
     while directory.pop() {
-        let candidate = directory.join("kqueue-server");
+        let candidate = directory.join(file);
         if candidate.is_file() {
             return candidate;
         }
     }
     panic!(
-        "kqueue-server is not built: run `cargo build -p kqueue-server` first, or set KQUEUE_SERVER"
+        "{file} is not built: run `cargo build -p kqueue -p kqueue-server` first, or set {variable}"
     );
 }
 
@@ -94,7 +106,7 @@ impl Daemon {
 
     fn start_with(data: DataDir, extra: &str) -> Result<Self, Exit> {
         let config = data.path().join("server.toml");
-        fs::write(&config, config_text(&data.path().join("data"), extra))
+        fs::write(&config, config_text(data.path(), extra))
             .expect("the configuration can be written");
         let mut child = Command::new(daemon_binary())
             .arg("--config")
@@ -119,6 +131,16 @@ impl Daemon {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The unix socket on which it listens, too; the same after a restart.
+    pub fn socket(&self) -> PathBuf {
+        self.data.path().join("memcache.sock")
+    }
+
+    /// The address of [`Daemon::socket`] as PHP's `KQueue` takes it.
+    pub fn socket_url(&self) -> String {
+        format!("unix://{}", self.socket().display())
     }
 
     /// Its process id.
@@ -197,11 +219,11 @@ impl Drop for Daemon {
 }
 
 /// Small segments keep the tests quick and make the log turn over; a table in `extra` may come first only if it is another table.
-fn config_text(data_dir: &Path, extra: &str) -> String {
-    let data_dir = data_dir.display();
+fn config_text(directory: &Path, extra: &str) -> String {
+    let directory = directory.display();
     let (server, rest) = extra.split_once("----").unwrap_or(("", extra));
     format!(
-        "[server]\ndata_dir = \"{data_dir}\"\n{server}\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n{rest}\n"
+        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n{rest}\n"
     )
 }
 

@@ -4,7 +4,11 @@
 //! that started it; waiting is for an event, never for a time.
 
 pub mod daemon;
+pub mod fpm;
+pub mod program;
 pub mod wire;
 
-pub use daemon::{Daemon, Exit, daemon_binary, repository};
+pub use daemon::{Daemon, Exit, daemon_binary, extension, repository};
+pub use fpm::Fpm;
+pub use program::{php, run, run_with_input};
 pub use wire::Wire;

@@ -76,7 +76,6 @@ pub struct Broker {
     pub(crate) version: &'static str,
     pub(crate) default_sync: SyncPolicy,
     pub(crate) item_bytes_max: usize,
-    pub(crate) draining: bool,
     pub(crate) started: Now,
     gates: Gates,
     /// What sessions waited for and have not picked up yet.
@@ -102,7 +101,6 @@ impl Broker {
             version: config.version,
             default_sync: config.table.defaults.sync,
             item_bytes_max: config.max_item_size,
-            draining: false,
             started: now,
             gates: Gates::default(),
             delivered: BTreeMap::new(),
@@ -230,11 +228,6 @@ impl Broker {
     /// How far the journal is.
     pub fn progress(&self) -> Progress {
         self.log.writer.progress()
-    }
-
-    /// The server drains: puts are refused, nobody waits any more. Connections are closed by the shell.
-    pub fn begin_shutdown(&mut self) {
-        self.draining = true;
     }
 
     /// Asks for a sync of everything appended so far.

@@ -117,9 +117,6 @@ impl Broker {
                 return PutResult::Refused(too_large(*bytes, self.item_bytes_max));
             }
         };
-        if self.draining {
-            return PutResult::Unavailable("the server is shutting down".into());
-        }
         let progress = self.log.writer.progress();
         if progress.poisoned {
             return PutResult::Unavailable("the journal failed, the server needs attention".into());
@@ -182,7 +179,7 @@ impl Broker {
             _ => self.counters.cmd_get += 1,
         }
         let queues: SmallVec<[&[u8]; 1]> = SmallVec::from_buf([queue]);
-        let wait_ms = if session.must_not_wait() || self.draining { 0 } else { options.wait_ms };
+        let wait_ms = if session.must_not_wait() { 0 } else { options.wait_ms };
         let args =
             TakeArgs { queues: &queues, mode, max: 1, max_bytes: u64::MAX, wait_ms, lease_ms: 0 };
         let outcome = self.engine.take(now, session.id, args, &mut self.log);
@@ -200,7 +197,7 @@ impl Broker {
     ) {
         self.counters.cmd_get += 1;
         let queues: SmallVec<[&[u8]; 1]> = keys.iter().map(Name::as_bytes).collect();
-        let wait_ms = if session.must_not_wait() || self.draining { 0 } else { wait_ms };
+        let wait_ms = if session.must_not_wait() { 0 } else { wait_ms };
         let args = TakeArgs {
             queues: &queues,
             mode: Mode::Open,
