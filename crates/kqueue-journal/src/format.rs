@@ -146,7 +146,13 @@ impl core::error::Error for HeaderError {}
 /// See [`HeaderError`]. A header of which only one copy is damaged is no error, see [`SegmentHeader::is_damaged`].
 pub fn parse_header(file: &[u8]) -> Result<SegmentHeader, HeaderError> {
     let Some(header) = file.get(..HEADER_BYTES) else {
-        return Err(HeaderError::TooShort { bytes: file.len() });
+        // What is left of a segment, or something that never was one.
+        let is_left_of_ours = file.iter().zip(&MAGIC).all(|(byte, magic)| byte == magic)
+            || file.iter().all(|&byte| byte == 0);
+        return Err(match is_left_of_ours {
+            true => HeaderError::TooShort { bytes: file.len() },
+            false => HeaderError::NotASegment,
+        });
     };
     let copies = HEADER_COPIES.map(|at| header.get(at..at + HEADER_FIELDS_BYTES).unwrap_or(&[]));
     if let Some(parsed) = copies.into_iter().find_map(SegmentHeader::parse_copy) {

@@ -128,6 +128,7 @@ fn what_is_no_header_is_named() {
     let encoded = header().encode();
     assert_eq!(parse_header(&encoded[..4095]), Err(HeaderError::TooShort { bytes: 4095 }));
     assert_eq!(parse_header(&[]), Err(HeaderError::TooShort { bytes: 0 }));
+    assert_eq!(parse_header(b"a text"), Err(HeaderError::NotASegment));
     assert_eq!(parse_header(&[0; HEADER_BYTES]), Err(HeaderError::Blank));
     assert_eq!(parse_header(&[b'x'; HEADER_BYTES]), Err(HeaderError::NotASegment));
     let mut both = encoded.clone();

@@ -42,24 +42,32 @@ impl std::error::Error for ConfigError {}
 pub(crate) struct Error {
     span: Range<usize>,
     message: String,
+    /// The message is the library's and does not say what it is about: the place has to be shown.
+    shows_place: bool,
 }
 
 impl Error {
     pub(crate) fn at(span: Range<usize>, message: String) -> Self {
-        Self { span, message }
+        Self { span, message, shows_place: false }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
     pub(crate) fn syntax(error: toml::de::Error) -> Self {
         // The library's message can have several lines; ours has one.
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        Self { span: error.span().unwrap_or(0..0), message: format!("not valid TOML: {message}") }
+        let span = error.span().unwrap_or(0..0);
+        Self { span, message: format!("not valid TOML: {message}"), shows_place: true }
     }
 
     pub(crate) fn in_file(self, path: &Path, text: &str) -> ConfigError {
         let before = text.as_bytes().iter().take(self.span.start);
         let line = 1 + before.filter(|&&byte| byte == b'\n').count();
-        ConfigError { path: path.to_path_buf(), line: Some(line), message: self.message }
+        let key = || text.lines().nth(line - 1).and_then(|text| text.split('=').next());
+        let message = match key().filter(|_| self.shows_place) {
+            Some(key) => format!("{}: {}", self.message, key.trim()),
+            None => self.message,
+        };
+        ConfigError { path: path.to_path_buf(), line: Some(line), message }
     }
 }
 

@@ -115,7 +115,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         ("[queues.\"q\"]\nsync = \"never\"", "k.toml:2: unknown key queues.\"q\".sync"),
         ("queues = 3", "k.toml:1: queues must be a table"),
         ("[server\n", "k.toml:1: not valid TOML"),
-        ("[server]\na = 1\na = 2", "k.toml:3: not valid TOML"),
+        ("[server]\na = 1\na = 2", "k.toml:3: not valid TOML: duplicate key: a"),
     ];
     for (text, expected) in cases {
         let error = error(text);

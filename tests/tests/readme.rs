@@ -1,0 +1,109 @@
+//! What the documents say is tried: the PHP of the README runs, links lead somewhere, the annotated configuration is accepted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use kqueue_tests::{Daemon, daemon_binary, extension, php, repository, run};
+
+fn php_blocks(markdown: &str) -> Vec<String> {
+    let blocks = markdown.split("```php\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_php_of_the_readme_runs() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("the README");
+    let blocks = php_blocks(&readme);
+    let [push, work] = &blocks[..] else { panic!("two blocks of PHP, not {}", blocks.len()) };
+    let daemon = Daemon::start("");
+    let here = |code: &str| {
+        assert!(code.contains("127.0.0.1:22133"), "the default address: {code}");
+        code.replace("127.0.0.1:22133", &daemon.address().to_string())
+    };
+    assert!(php(&here(push)).starts_with("queued as "));
+    assert_eq!(daemon.stat("queue_posts_items").as_deref(), Some("1"));
+    assert_eq!(php(&here(work)), "{\"title\":\"Hello\"}\n");
+    assert_eq!(daemon.stat("curr_items").as_deref(), Some("0"));
+}
+
+#[test]
+fn the_examples_run() {
+    let daemon = Daemon::start("");
+    let example = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new("php");
+        command.arg("-n").arg("-d").arg(format!("extension={}", extension().display()));
+        command.arg("-d").arg(format!("kqueue.servers={}", daemon.address()));
+        command.arg(repository().join("php/examples").join(name)).args(arguments);
+        run(&mut command)
+    };
+    example("push.php", &["jobs", "an item"]);
+    assert_eq!(daemon.stat("queue_jobs_items").as_deref(), Some("1"));
+    assert!(example("worker.php", &["jobs", "1"]).contains("an item"));
+    assert_eq!(daemon.stat("curr_items").as_deref(), Some("0"));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = repository();
+    let mut documents = vec![root.join("README.md")];
+    collect(&root.join("docs"), &mut documents);
+    let mut links = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a document");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let directory = document.parent().expect("a file lies in a directory");
+            let message = format!("{}: {link}", document.display());
+            assert!(directory.join(target).exists(), "{message}");
+        }
+    }
+    assert!(links > 5);
+}
+
+fn collect(directory: &Path, documents: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, documents);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(path);
+        }
+    }
+}
+
+/// As it stands, and with every line that shows a default or an example switched on.
+#[test]
+fn the_annotated_configuration_is_accepted() {
+    let text = fs::read_to_string(repository().join("packaging/kqueue.toml")).expect("the file");
+    let is_setting = |line: &&str| !line.starts_with('#') || !line.starts_with("# ");
+    let all: Vec<&str> =
+        text.lines().filter(is_setting).map(|l| l.trim_start_matches('#')).collect();
+    for text in [text.clone(), all.join("\n")] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path().join("data");
+        let text = text
+            .replace("/var/lib/kqueue", &data.display().to_string())
+            .replace("127.0.0.1:22133", "127.0.0.1:0")
+            .replace("\"64MiB\"", "\"2MiB\"");
+        let config = directory.path().join("k.toml");
+        fs::write(&config, &text).expect("a file");
+        // An error would end it with 2; asked for nothing else, it says that it is ready.
+        let mut child = Command::new(daemon_binary())
+            .arg("--config")
+            .arg(&config)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("it can be run");
+        let log = std::io::BufReader::new(child.stderr.take().expect("piped"));
+        let is_ready =
+            std::io::BufRead::lines(log).map_while(Result::ok).any(|l| l.contains("ready"));
+        child.kill().expect("it can be ended");
+        child.wait().expect("it ends");
+        assert!(is_ready, "{text}");
+    }
+}
