@@ -4,7 +4,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SEEDS ?= 20000
 
-.PHONY: help build demo test bench soak fmt lint deny unit sim phpt cross advisories clean
+.PHONY: help build demo test bench soak advisories clean
 
 help:                 ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

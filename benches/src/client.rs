@@ -1,0 +1,94 @@
+//! The least that a client needs: one connection, bytes out, the end of the reply in.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::server::Server;
+
+/// How items are put and awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `set` and `get` with `/t=`.
+    Memcache,
+    /// `LPUSH` and `BRPOP`.
+    Redis,
+}
+
+impl Protocol {
+    pub(crate) fn put(self, queue: &str, body: &[u8]) -> Vec<u8> {
+        let (queue_bytes, body_bytes) = (queue.len(), body.len());
+        let head = match self {
+            Self::Memcache => format!("set {queue} 0 0 {body_bytes}\r\n"),
+            Self::Redis => {
+                format!("*3\r\n$5\r\nLPUSH\r\n${queue_bytes}\r\n{queue}\r\n${body_bytes}\r\n")
+            }
+        };
+        [head.as_bytes(), body, b"\r\n"].concat()
+    }
+
+    pub(crate) fn wait_for_item(self, queue: &str) -> Vec<u8> {
+        match self {
+            Self::Memcache => format!("get {queue}/t=10000\r\n"),
+            Self::Redis => {
+                format!("*3\r\n$5\r\nBRPOP\r\n${}\r\n{queue}\r\n$2\r\n10\r\n", queue.len())
+            }
+        }
+        .into_bytes()
+    }
+}
+
+/// One connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_nodelay(true).expect("nodelay");
+        Self { stream, buffer: vec![0; 64 * 1024] }
+    }
+
+    pub(crate) fn send(&mut self, request: &[u8]) {
+        self.stream.write_all(request).expect("the server takes requests");
+    }
+
+    /// Reads until the reply ends like this; what is measured answers one request at a time.
+    pub(crate) fn receive(&mut self, end: &[u8]) -> &[u8] {
+        let mut filled = 0;
+        while !self.buffer[..filled].ends_with(end) {
+            let count = self.stream.read(&mut self.buffer[filled..]).expect("the server answers");
+            assert!(count > 0, "the server closed the connection");
+            filled += count;
+        }
+        &self.buffer[..filled]
+    }
+
+    pub(crate) fn put(&mut self, protocol: Protocol, request: &[u8]) {
+        self.send(request);
+        let reply = self.receive(b"\r\n");
+        let is_stored = match protocol {
+            Protocol::Memcache => reply == b"STORED\r\n",
+            Protocol::Redis => reply.starts_with(b":"),
+        };
+        assert!(is_stored, "not stored: {}", String::from_utf8_lossy(reply));
+    }
+}
+
+/// A figure of our server's statistics.
+pub(crate) fn stat(server: &Server, name: &str) -> f64 {
+    let mut client = Client::connect(server.address);
+    client.send(b"stats\r\n");
+    let reply = String::from_utf8_lossy(client.receive(b"END\r\n")).into_owned();
+    let prefix = format!("STAT {name} ");
+    let value = reply.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.and_then(|value| value.trim().parse().ok()).expect("a statistic of our server")
+}
+
+/// Empties every queue of our server.
+pub(crate) fn flush_all(server: &Server) {
+    let mut client = Client::connect(server.address);
+    client.send(b"flush_all\r\n");
+    client.receive(b"\r\n");
+}

@@ -1,0 +1,24 @@
+//! The extension beside php-memcached, in one PHP process, in turns, to the same server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::server::Server;
+
+/// Medians, in microseconds, of a `KQueue::push` and a `Memcached::set` over persistent connections.
+pub(crate) fn push_and_set(built: &Path, server: &Server) -> (f64, f64) {
+    let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "php", "push.php"].iter().collect();
+    let output = Command::new("php")
+        .arg("-d")
+        .arg(format!("extension={}", built.join("libkqueue.so").display()))
+        .arg(script)
+        .arg(server.address.to_string())
+        .output()
+        .expect("php is installed: run scripts/install.sh bench");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut values = text.split_whitespace().filter_map(|word| word.parse::<f64>().ok());
+    match (values.next(), values.next()) {
+        (Some(push), Some(set)) => (push, set),
+        _ => panic!("push.php: {text}{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}

@@ -1,0 +1,112 @@
+//! The servers that are measured: started for the run, ended with it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Ours, with its data in a directory of its own.
+    pub(crate) fn kqueue(built: &Path, data: &Path, sync: &str) -> Self {
+        let config = data.join(format!("{sync}.toml"));
+        let text = format!(
+            "[server]\ndata_dir = \"{}\"\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsync = \"{sync}\"\n",
+            data.join(sync).display()
+        );
+        fs::write(&config, text).expect("a configuration");
+        let mut child = Command::new(built.join("kqueue-server"))
+            .arg("--config")
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kqueue-server is built");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let address = log
+            .by_ref()
+            .map_while(Result::ok)
+            .filter(|line| line.contains("ready"))
+            .find_map(|line| line.split_whitespace().find_map(|word| word.parse().ok()))
+            .expect("kqueue-server says where it listens");
+        // It must never wait for somebody to read its log.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { child, address }
+    }
+
+    /// memcached, as Debian has it, with one thread more than it needs.
+    pub(crate) fn memcached() -> Self {
+        let address = free_address();
+        let mut command = Command::new("memcached");
+        command.args([
+            "-l",
+            "127.0.0.1",
+            "-p",
+            &address.port().to_string(),
+            "-U",
+            "0",
+            "-m",
+            "256",
+        ]);
+        command.args(["-u", "nobody"]);
+        Self::start(command, address)
+    }
+
+    /// Redis that syncs before it answers.
+    pub(crate) fn redis(data: &Path) -> Self {
+        let address = free_address();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--dir"]).arg(data);
+        Self::start(command, address)
+    }
+
+    fn start(mut command: Command, address: SocketAddr) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}: run scripts/install.sh bench"));
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < give_up, "{name} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended already is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    listener.local_addr().expect("an address")
+}
+
+/// How often the thread that syncs has been scheduled since the server started.
+pub(crate) fn disk_thread_wakeups(server: &Server) -> f64 {
+    let tasks = format!("/proc/{}/task", server.child.id());
+    let switches = |task: &Path| -> Option<f64> {
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let status = fs::read_to_string(task.join("status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"))?;
+        let count = line.split_whitespace().nth(1)?.parse().ok()?;
+        (name.trim() == "disk").then_some(count)
+    };
+    let tasks = fs::read_dir(tasks).expect("the server runs").flatten();
+    tasks.filter_map(|task| switches(&task.path())).sum()
+}
