@@ -51,6 +51,6 @@ done
 export KQUEUE_EXTENSION="$extension" KQUEUE_SERVER="$server" KQUEUE_ROOT="$root"
 export TEST_PHP_EXECUTABLE="$php" NO_INTERACTION=1 RUST_BACKTRACE=0
 status=0
-(cd "$work" && "$php" -n "$run_tests" -n -q -g FAIL,XFAIL,XPASS,WARN,LEAK,XLEAK,SKIP,BORK "-j${JOBS:-4}" \
+(cd "$work" && "$php" -n "$run_tests" -n -q --no-progress -g FAIL,XFAIL,XPASS,WARN,LEAK,XLEAK,SKIP,BORK "-j${JOBS:-4}" \
     --show-diff --set-timeout 60 -d "extension=$extension" "$@") || status=$?
 exit $status

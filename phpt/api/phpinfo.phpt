@@ -11,7 +11,7 @@ foreach (['KQueue support', 'Version', 'This process', 'Connections opened', 'It
 ?>
 --EXPECTF--
 KQueue support => enabled
-Version => %d.%d.%d
+Version => %d.%d.%d%S
 This process => pid %d
 Connections opened => 0
 Items reserved now => 0
