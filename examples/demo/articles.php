@@ -2,7 +2,8 @@
 declare(strict_types=1);
 
 /**
- * Real text that every Debian machine has: the descriptions of the installed packages and the texts of their copyright files.
+ * Real text that every Debian machine has: the descriptions of the installed packages, the texts of their copyright
+ * files, and the documentation inside Perl's modules (which every compiler package brings along).
  *
  * @return list<array{number: int, title: string, body: string}> exactly $count articles, numbered from 1, none equal to another
  */
@@ -28,10 +29,21 @@ function texts(): Generator
         }
     }
     foreach (glob('/usr/share/doc/*/copyright') as $path) {
-        $package = basename(dirname($path));
-        foreach (str_split(clean((string) file_get_contents($path)), 2000) as $part => $text) {
-            yield "$package, its licence, part " . ($part + 1) => $text;
+        yield from parts(basename(dirname($path)) . ', its licence', (string) file_get_contents($path));
+    }
+    foreach (glob('/usr/share/perl/5.*', GLOB_ONLYDIR) as $directory) {
+        foreach (new RegexIterator(new RecursiveIteratorIterator(new RecursiveDirectoryIterator($directory)), '/\.(pm|pod)$/') as $file) {
+            preg_match_all('/^=head1 .*?(?=^=cut|\z)/ms', (string) file_get_contents((string) $file), $documentation);
+            yield from parts(substr((string) $file, strlen($directory) + 1), implode("\n", $documentation[0]));
         }
+    }
+}
+
+/** @return Generator<string, string> long texts as articles of 1000 bytes */
+function parts(string $title, string $text): Generator
+{
+    foreach (array_filter(str_split(clean($text), 1000)) as $part => $body) {
+        yield "$title, part " . ($part + 1) => $body;
     }
 }
 
@@ -41,7 +53,7 @@ function clean(string $text): string
     return trim(str_replace("\n .\n", "\n\n", ascii($text)));
 }
 
-/** Bytes that are not ASCII become "?": a text cut at 2000 bytes stays valid UTF-8. */
+/** Bytes that are not ASCII become "?": a text cut anywhere stays valid UTF-8. */
 function ascii(string $text): string
 {
     return preg_replace('/[^\x09\x0a\x20-\x7e]/', '?', $text);

@@ -24,6 +24,8 @@ mod output;
 mod retire;
 mod session;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use boot::{Boot, BootError};
 pub use broker::{Broker, BrokerConfig, Damage};

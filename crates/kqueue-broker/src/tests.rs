@@ -1,0 +1,242 @@
+//! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+use crate::*;
+
+const SEGMENT_BYTES: u64 = 64 * 1024;
+const NOW: Now = Now { mono_ms: 1, wall_ms: 1_000_000_000_000 };
+
+fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    let config = BrokerConfig {
+        table: ConfigTable::default(),
+        max_open_transactions: 10,
+        max_item_size: 4096,
+        sweep_every_ms: 0,
+        version: "1.2.3",
+    };
+    let sizes = WriterConfig {
+        segment_bytes: SEGMENT_BYTES,
+        log_cap_bytes: 4 * SEGMENT_BYTES,
+        max_record_bytes: 8192,
+    };
+    let mut boot = Boot::new(config, sizes, 7).expect("sound sizes");
+    let headers: Vec<_> =
+        files.values().map(|file| parse_header(file).expect("a sound header")).collect();
+    for (index, file) in files.values().enumerate() {
+        boot.segment(&headers[index], file, headers.get(index + 1)).expect("one log");
+    }
+    boot.finish(NOW).0
+}
+
+/// A broker, a disk that does what it is told when it is told, and one connection.
+struct Server {
+    broker: Broker,
+    files: BTreeMap<u64, Vec<u8>>,
+    session: Session,
+    input: BytesMut,
+}
+
+impl Server {
+    fn new() -> Self {
+        let limits = Limits { item_bytes: 4096, ..Limits::default() };
+        let mut broker = boot(&BTreeMap::new());
+        broker.handle_connect(SessionId(1));
+        let session = Session::new(SessionId(1), limits);
+        Self { broker, files: BTreeMap::new(), session, input: BytesMut::new() }
+    }
+
+    /// Bytes arrive, what can be run is run; returns what leaves.
+    fn send(&mut self, bytes: &[u8]) -> String {
+        self.input.extend_from_slice(bytes);
+        self.turn()
+    }
+
+    fn turn(&mut self) -> String {
+        let mut output = Output::default();
+        while self.session.feed(&mut self.input) || self.session.wants_broker() {
+            self.broker.execute(NOW, &mut self.session);
+            self.session.encode(&self.broker.progress(), &mut output);
+        }
+        let bytes: Vec<u8> = output.chunks().flatten().copied().collect();
+        String::from_utf8(bytes).expect("ascii")
+    }
+
+    /// One job is done, or fails; returns what may leave now.
+    fn disk(&mut self, result: Result<(), FaultKind>) -> String {
+        let job = self.broker.poll_job(NOW).expect("a job is due");
+        if result.is_ok() {
+            job.ops.iter().for_each(|op| self.apply(op));
+        }
+        let result = result.map_err(|kind| DiskFault { kind, text: "a test".into() });
+        self.broker.handle_done(NOW, job.id, result);
+        while let Some(session) = self.broker.poll_event() {
+            assert_eq!(session, SessionId(1));
+            self.session.set_ready();
+        }
+        self.turn()
+    }
+
+    fn apply(&mut self, op: &DiskOp) {
+        match op {
+            DiskOp::Create { segment, header } => {
+                let mut file = header.clone();
+                file.resize(SEGMENT_BYTES as usize, 0);
+                self.files.insert(*segment, file);
+            }
+            DiskOp::Write { segment, offset, chunks } => {
+                let file = self.files.get_mut(segment).expect("it was created");
+                let bytes = chunks.concat();
+                file[*offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+            }
+            _ => {}
+        }
+    }
+
+    /// Runs jobs until there is none; returns all that leaves.
+    fn settle(&mut self) -> String {
+        let mut left = String::new();
+        while let Some(job) = self.broker.poll_job(NOW) {
+            job.ops.iter().for_each(|op| self.apply(op));
+            self.broker.handle_done(NOW, job.id, Ok(()));
+            while self.broker.poll_event().is_some() {
+                self.session.set_ready();
+            }
+            left += &self.turn();
+        }
+        left
+    }
+}
+
+#[test]
+fn nothing_leaves_before_the_disk_has_it_and_everything_leaves_in_order() {
+    let mut server = Server::new();
+    assert_eq!(server.send(b"version\r\nset q 0 0 1\r\na\r\nget q/peek\r\n"), "VERSION 1.2.3\r\n");
+    assert_eq!(server.disk(Ok(())), "", "the segment is there, the record is not");
+    assert_eq!(server.disk(Ok(())), "STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n");
+}
+
+#[test]
+fn a_failed_sync_is_told_and_no_put_is_acknowledged_after_it() {
+    let mut server = Server::new();
+    server.send(b"set q 0 0 1\r\na\r\n");
+    assert_eq!(server.settle(), "STORED\r\n");
+    assert_eq!(server.send(b"set q 0 0 1\r\nb\r\n"), "");
+    let told = server.disk(Err(FaultKind::Io));
+    assert_eq!(told, "SERVER_ERROR the journal failed, the outcome is unknown\r\n");
+    assert!(server.broker.progress().poisoned);
+    let refused = server.send(b"put q 1\r\nc\r\n");
+    assert!(refused.starts_with("SERVER_ERROR the journal failed"), "{refused}");
+    assert!(server.broker.poll_job(NOW).is_none(), "nothing is retried");
+    // What was stored before is still served; a second time after the next start, since the removal is not on the disk.
+    assert_eq!(server.send(b"get q\r\n"), "VALUE q 0 1\r\na\r\nEND\r\n");
+    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    assert_eq!(again.send(b"get q\r\n"), "VALUE q 0 1\r\na\r\nEND\r\n");
+}
+
+#[test]
+fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
+    let mut server = Server::new();
+    let item = [b"set q 0 0 4000\r\n", &[b'x'; 4000][..], b"\r\n"].concat();
+    server.send(&item);
+    assert_eq!(server.settle(), "STORED\r\n");
+    server.send(b"set q 0 0 5\r\nsmall\r\n");
+    server.settle();
+    // The spare segment cannot be made when the present one runs low.
+    let mut stored = 2;
+    let refused = loop {
+        let answer = server.send(&item);
+        let Some(job) = server.broker.poll_job(NOW) else { break answer };
+        let is_new = matches!(job.ops[0], DiskOp::Prepare | DiskOp::Create { .. });
+        job.ops.iter().filter(|_| !is_new).for_each(|op| server.apply(op));
+        let fault = DiskFault { kind: FaultKind::NoSpace, text: "full".into() };
+        server.broker.handle_done(NOW, job.id, if is_new { Err(fault) } else { Ok(()) });
+        stored += 1;
+        assert!(stored < 100, "the segment is never full");
+    };
+    assert!(refused.ends_with("SERVER_ERROR out of disk space\r\n"), "{refused}");
+    assert!(!server.broker.progress().poisoned);
+    assert!(server.send(b"get q\r\n").starts_with("VALUE q 0 4000\r\n"));
+    assert_eq!(server.send(b"get q/open\r\n"), "VALUE q 0 5\r\nsmall\r\nEND\r\n");
+    assert_eq!(server.send(b"get q/close\r\n"), "END\r\n");
+    // Space is back: the next attempt succeeds by itself.
+    let later = Now { mono_ms: NOW.mono_ms + 60_000, ..NOW };
+    while let Some(job) = server.broker.poll_job(later) {
+        job.ops.iter().for_each(|op| server.apply(op));
+        server.broker.handle_done(later, job.id, Ok(()));
+    }
+    server.send(b"set q 0 0 1\r\nz\r\n");
+    assert!(server.settle().ends_with("STORED\r\n"));
+}
+
+#[test]
+fn a_wait_that_is_given_up_is_answered_and_what_follows_is_run() {
+    let mut server = Server::new();
+    assert_eq!(server.send(b"get q/t=1000\r\nversion\r\n"), "");
+    server.session.peer_closed();
+    assert_eq!(server.turn(), "END\r\nVERSION 1.2.3\r\n");
+    assert!(server.session.is_idle());
+}
+
+/// Requests of every kind, some of them wrong in ways that keep the connection.
+fn any_request() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        (0..3000usize).prop_map(|bytes| {
+            let body = vec![b'x'; bytes];
+            [std::format!("set q 3 0 {bytes}\r\n").as_bytes(), &body, b"\r\n"].concat()
+        }),
+        Just(b"get q\r\n".to_vec()),
+        Just(b"get q/peek\r\n".to_vec()),
+        Just(b"get q/abort\r\n".to_vec()),
+        Just(b"put q 2 ttl=9\r\n\r\n\r\n".to_vec()),
+        Just(b"reserve 2 0 0 q r\r\n".to_vec()),
+        Just(b"ack q 1\r\n".to_vec()),
+        Just(b"set q 0 0 5000\r\n".iter().copied().chain([b'y'; 5000]).chain(*b"\r\n").collect()),
+        Just(b"delete\r\n".to_vec()),
+        Just(b"delete q noreply\r\n".to_vec()),
+        Just(b"version\r\n".to_vec()),
+    ]
+}
+
+/// Ids count the log's records, commit markers included, so they depend on what was written together.
+fn without_ids(replies: &str) -> Vec<String> {
+    let strip = |line: &str| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        match words[0] {
+            "STORED" => words.truncate(1),
+            "ITEM" => drop(words.remove(2)),
+            _ => {}
+        }
+        words.join(" ")
+    };
+    replies.lines().map(strip).collect()
+}
+
+proptest! {
+    #[test]
+    fn however_requests_are_cut_the_replies_are_the_same(
+        requests in prop::collection::vec(any_request(), 1..20),
+        cuts in prop::collection::vec(1..2000usize, 1..20),
+    ) {
+        let bytes = requests.concat();
+        let mut whole = Server::new();
+        let mut expected = whole.send(&bytes);
+        expected += &whole.settle();
+        let mut cut = Server::new();
+        let (mut got, mut rest, mut cuts) = (String::new(), &bytes[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let count = (*cuts.next().expect("it cycles")).min(rest.len());
+            got += &cut.send(&rest[..count]);
+            got += &cut.settle();
+            rest = &rest[count..];
+        }
+        prop_assert_eq!(without_ids(&got), without_ids(&expected));
+        cut.broker.check_invariants();
+    }
+}
