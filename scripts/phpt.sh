@@ -40,6 +40,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 cp -R "$root/phpt" "$work/phpt"
+# It writes beside itself, where only root may.
+cp "$run_tests" "$work/run-tests.php"
 
 # Tests named on the command line are relative to the checkout's phpt folder.
 set -- "${@:-.}"
@@ -51,6 +53,6 @@ done
 export KQUEUE_EXTENSION="$extension" KQUEUE_SERVER="$server" KQUEUE_ROOT="$root"
 export TEST_PHP_EXECUTABLE="$php" NO_INTERACTION=1 RUST_BACKTRACE=0
 status=0
-(cd "$work" && "$php" -n "$run_tests" -n -q --no-progress -g FAIL,XFAIL,XPASS,WARN,LEAK,XLEAK,SKIP,BORK "-j${JOBS:-4}" \
+(cd "$work" && "$php" -n run-tests.php -n -q --no-progress -g FAIL,XFAIL,XPASS,WARN,LEAK,XLEAK,SKIP,BORK "-j${JOBS:-4}" \
     --show-diff --set-timeout 60 -d "extension=$extension" "$@") || status=$?
 exit $status
