@@ -197,12 +197,15 @@ impl Writer {
     }
 
     /// Recovery is over: the log goes on behind what was found, in a new segment.
+    ///
+    /// What a killed process wrote and did not sync was read from the page cache: it is promised to be on the disk soon, so a sync is due at once.
     pub fn recover_end(&mut self, report: &Report) {
         self.next_seq = self.next_seq.max(report.next_seq.0);
         self.last_seq = self.next_seq - 1;
         self.written = self.last_seq;
-        self.synced = self.last_seq;
-        self.recovered_synced = report.synced_through.0;
+        self.synced = self.last_seq.min(report.synced_through.0);
+        self.recovered_synced = self.synced;
+        self.sync_due = (self.written > self.synced).then_some((0, self.written));
         self.unplaced = Live::new(self.next_seq);
         self.unplaced_from = self.next_seq;
     }

@@ -132,7 +132,7 @@ struct World {
     summary: Summary,
     /// Nothing fails any more: the end has come.
     calm: bool,
-    /// The disk has failed since the server started.
+    /// The disk has failed, and nothing has been synced since.
     is_faulty: bool,
     trace: Option<Vec<String>>,
 }
@@ -458,13 +458,13 @@ impl World {
                 job.ops.iter().any(|op| matches!(op, DiskOp::Write { .. } | DiskOp::Sync { .. }));
             let result = if touches_log && self.one_in(self.scenario.io_fault_every) {
                 self.disk.run_in_part(&mut self.rng, &job);
-                self.is_faulty = true;
                 self.summary.disk_failures += 1;
                 Err(DiskFault { kind: FaultKind::Io, text: "virtual fault".into() })
             } else {
                 self.disk.run(&job)
             };
-            self.is_faulty |= result.is_err();
+            let syncs = job.ops.iter().any(|op| matches!(op, DiskOp::Sync { .. }));
+            self.is_faulty = result.is_err() || (self.is_faulty && !syncs);
             self.note(|| format!("job {} done: {}", job.id.0, result.is_ok()));
             self.broker.handle_done(self.now(), job.id, result);
         }
@@ -510,17 +510,29 @@ impl World {
 
     fn restart(&mut self) -> Outcome {
         (self.log_job, self.background, self.retirement) = (None, None, None);
-        (self.is_faulty, self.disk.is_full) = (false, false);
+        self.disk.is_full = false;
         let seed = self.rng.u64(..);
         let (broker, torn_tails) = boot(&self.disk, &self.scenario, seed, self.now())?;
         self.broker = broker;
         self.broker.check_invariants();
         self.summary.torn_tails += torn_tails;
-        // It may die again before anybody has asked anything.
+        // It may die again before anybody has asked anything, at once or much later.
         if self.one_in(self.scenario.cut_every.min(4)) {
+            if self.rng.bool() {
+                self.idle()?;
+            }
             return self.cut(Cut::Power);
         }
         self.make_sub_queues()
+    }
+
+    /// Nobody asks for anything for a while.
+    fn idle(&mut self) -> Outcome {
+        for _ in 0..5 {
+            self.pump()?;
+            self.mono_ms += 1000;
+        }
+        self.pump()
     }
 
     /// Sub-queues receive from when they exist; nobody else speaks meanwhile.

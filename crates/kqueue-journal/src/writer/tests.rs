@@ -1,11 +1,14 @@
 //! When what is written and synced, where, and what happens when the disk says no.
 
+use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
 
 use super::*;
 use crate::Retire;
-use crate::test_disk::{Kept, TestDisk, append, config, io_fault, no_space, recover, reopen};
+use crate::test_disk::{
+    Kept, TestDisk, append, config, io_fault, no_space, recover, reopen, small_log,
+};
 
 const KIB: u64 = 1024;
 
@@ -598,4 +601,18 @@ fn references_can_be_added_while_recovery_reads() {
     }
     again.recover_end(&recover(&disk.files).1);
     assert_eq!(live_of(&again), live_of(&writer));
+}
+
+#[test]
+fn what_a_killed_process_had_not_synced_is_synced_at_the_next_start() {
+    let small = small_log(&[2, 1], false);
+    let mut disk = small.disk;
+    assert!(!disk.unsynced_blocks().is_empty());
+    let mut writer = reopen(config(64 * 1024), 8, &disk.files);
+    disk.drain(&mut writer, 0);
+    assert!(disk.unsynced_blocks().is_empty());
+    assert_eq!(writer.progress().synced, writer.last_seq());
+    // Nothing to do where everything had been synced and the log says so.
+    let mut writer = reopen(config(64 * 1024), 9, &BTreeMap::new());
+    assert_eq!(writer.poll_job(0), None);
 }
