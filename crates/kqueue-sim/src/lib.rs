@@ -10,7 +10,10 @@ mod conn;
 mod disk;
 mod oracle;
 mod reply;
+mod scenario;
+mod start;
 mod world;
 
 pub use oracle::Tally;
-pub use world::{Scenario, Summary, Violation, replay, run, run_changed};
+pub use scenario::{Scenario, Summary, Violation};
+pub use world::{replay, run, run_changed};

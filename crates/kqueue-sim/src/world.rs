@@ -7,113 +7,20 @@
 use std::panic;
 
 use fastrand::Rng;
-use kqueue_broker::{
-    Boot, Broker, BrokerConfig, ConfigTable, DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, Now,
-    QueueConfig, QueueOverrides, Retirement, SessionId, SyncPolicy, WriterConfig, parse_header,
-};
+use kqueue_broker::{Broker, DiskFault, DiskOp, FaultKind, Job, Now, Retirement, SessionId};
 
-use crate::conn::{BRIEF, Conn, ITEM_BYTES_MAX, Link, OPEN_MAX, QUEUES, Role};
+use crate::conn::{Conn, Link, QUEUES, Role};
 use crate::disk::{Cut, Disk};
-use crate::oracle::{ConnId, Moment, Oracle, Tally};
+use crate::oracle::{ConnId, Moment, Oracle};
+use crate::scenario::{Scenario, Summary, Violation};
+use crate::start::{SEGMENT_BYTES, boot};
 
-const SEGMENT_BYTES: u64 = 64 * 1024;
-/// What a record has besides its body, at most.
-const META_BYTES_MAX: u64 = 4 * 1024;
 /// Replies that the shell keeps for a client that does not read.
 const OUTPUT_HIGH: usize = 256 * 1024;
 /// Unix time at the beginning, in milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 /// More than any wait needs to end.
 const SETTLE_STEPS: u32 = 20_000;
-
-/// What kind of life it is; follows from the seed.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
-    /// How many steps the clients act.
-    pub steps: u64,
-    /// How many clients at a time.
-    pub conns: usize,
-    /// Of every queue.
-    pub policy: SyncPolicy,
-    /// Longest time that a disk job takes, in milliseconds.
-    pub disk_ms: u64,
-    /// The process dies or the power goes in one of so many steps, 0: never.
-    pub cut_every: u64,
-    /// A client goes in one of so many steps, 0: never.
-    pub disconnect_every: u64,
-    /// The disk becomes full, or is so no more, in one of so many steps, 0: never.
-    pub full_every: u64,
-    /// One in so many writes and syncs fails, 0: none.
-    pub io_fault_every: u64,
-    /// Syncs are answered and not done: for the test of the simulator itself.
-    pub disk_lies: bool,
-}
-
-impl Scenario {
-    fn random(rng: &mut Rng) -> Self {
-        let policy = match rng.u32(..10) {
-            0..7 => SyncPolicy::Always,
-            7 | 8 => SyncPolicy::Every { ms: rng.u64(1..300) },
-            _ => SyncPolicy::Never,
-        };
-        let mut one_in =
-            |probability: f64, range: std::ops::Range<u64>| match rng.f64() < probability {
-                true => rng.u64(range),
-                false => 0,
-            };
-        let cut_every = one_in(0.8, 100..2000);
-        let disconnect_every = one_in(0.8, 20..300);
-        let full_every = one_in(0.3, 200..2000);
-        let io_fault_every = one_in(0.2, 100..1000);
-        Self {
-            steps: rng.u64(500..6000),
-            conns: rng.usize(2..12),
-            policy,
-            disk_ms: *rng.choice(&[0, 2, 20, 100]).expect("not empty"),
-            cut_every,
-            disconnect_every,
-            full_every,
-            io_fault_every,
-            disk_lies: false,
-        }
-    }
-}
-
-/// What happened, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Steps of the simulation.
-    pub steps: u64,
-    /// Time that passed in it.
-    pub virtual_ms: u64,
-    /// Processes that died.
-    pub kills: u64,
-    /// Machines that died.
-    pub power_cuts: u64,
-    /// Writes and syncs that failed.
-    pub disk_failures: u64,
-    /// Clients that went.
-    pub disconnects: u64,
-    /// Ends of the log that recovery cut.
-    pub torn_tails: u64,
-    /// Old segments that were emptied.
-    pub retired_segments: u64,
-    /// Ends of the server in good order.
-    pub clean_restarts: u64,
-    /// What the oracle counted.
-    pub tally: Tally,
-}
-
-/// A broken promise.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    /// Which life.
-    pub seed: u64,
-    /// When.
-    pub step: u64,
-    /// In words.
-    pub what: String,
-}
 
 /// See the module's description.
 struct World {
@@ -643,52 +550,6 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-/// Reads what is on the disk as the server does at start; answers how many torn tails were cut.
-fn boot(
-    disk: &Disk,
-    scenario: &Scenario,
-    salt_seed: u64,
-    now: Now,
-) -> Result<(Broker, u64), String> {
-    let sizes = WriterConfig {
-        segment_bytes: SEGMENT_BYTES,
-        log_cap_bytes: 3 * SEGMENT_BYTES,
-        max_record_bytes: ITEM_BYTES_MAX as u64 + META_BYTES_MAX,
-    };
-    let mut boot =
-        Boot::new(config(scenario), sizes, salt_seed).map_err(|error| error.to_string())?;
-    let headers: Vec<_> =
-        disk.segments().map(|(_, file)| parse_header(&file[..HEADER_BYTES])).collect();
-    for (index, (number, file)) in disk.segments().enumerate() {
-        let next = headers.get(index + 1).and_then(|header| header.as_ref().ok());
-        let header =
-            headers[index].as_ref().map_err(|error| format!("segment {number}: {error}"))?;
-        boot.segment(header, file, next).map_err(|error| error.to_string())?;
-    }
-    let (broker, report) = boot.finish(now);
-    // What had not been synced may be gone in any form; what had been synced was promised.
-    if let Some(gap) = report.gaps.iter().find(|gap| gap.was_synced && gap.is_loss()) {
-        return Err(format!("recovery found damage on a disk that has none: {gap:?}"));
-    }
-    Ok((broker, u64::from(report.torn_tail_bytes > 0)))
-}
-
-fn config(scenario: &Scenario) -> BrokerConfig {
-    let defaults = QueueConfig { sync: scenario.policy, ..QueueConfig::default() };
-    let mut table = ConfigTable { defaults, ..ConfigTable::default() };
-    let small = QueueOverrides { max_items: Some(8), ..QueueOverrides::default() };
-    table.named.insert((*b"small").into(), small);
-    let brief = QueueOverrides { max_age_ms: Some(Some(600_000)), ..QueueOverrides::default() };
-    table.named.insert(BRIEF.as_bytes().into(), brief);
-    BrokerConfig {
-        table,
-        max_open_transactions: OPEN_MAX,
-        max_item_size: ITEM_BYTES_MAX,
-        sweep_every_ms: 500,
-        version: "sim",
     }
 }
 

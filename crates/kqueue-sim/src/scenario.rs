@@ -1,0 +1,95 @@
+//! What kind of life a seed stands for, and what came of it.
+
+use fastrand::Rng;
+use kqueue_broker::SyncPolicy;
+
+use crate::oracle::Tally;
+
+/// What kind of life it is; follows from the seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// How many steps the clients act.
+    pub steps: u64,
+    /// How many clients at a time.
+    pub conns: usize,
+    /// Of every queue.
+    pub policy: SyncPolicy,
+    /// Longest time that a disk job takes, in milliseconds.
+    pub disk_ms: u64,
+    /// The process dies or the power goes in one of so many steps, 0: never.
+    pub cut_every: u64,
+    /// A client goes in one of so many steps, 0: never.
+    pub disconnect_every: u64,
+    /// The disk becomes full, or is so no more, in one of so many steps, 0: never.
+    pub full_every: u64,
+    /// One in so many writes and syncs fails, 0: none.
+    pub io_fault_every: u64,
+    /// Syncs are answered and not done: for the test of the simulator itself.
+    pub disk_lies: bool,
+}
+
+impl Scenario {
+    pub(crate) fn random(rng: &mut Rng) -> Self {
+        let policy = match rng.u32(..10) {
+            0..7 => SyncPolicy::Always,
+            7 | 8 => SyncPolicy::Every { ms: rng.u64(1..300) },
+            _ => SyncPolicy::Never,
+        };
+        let mut one_in =
+            |probability: f64, range: std::ops::Range<u64>| match rng.f64() < probability {
+                true => rng.u64(range),
+                false => 0,
+            };
+        let cut_every = one_in(0.8, 100..2000);
+        let disconnect_every = one_in(0.8, 20..300);
+        let full_every = one_in(0.3, 200..2000);
+        let io_fault_every = one_in(0.2, 100..1000);
+        Self {
+            steps: rng.u64(500..6000),
+            conns: rng.usize(2..12),
+            policy,
+            disk_ms: *rng.choice(&[0, 2, 20, 100]).expect("not empty"),
+            cut_every,
+            disconnect_every,
+            full_every,
+            io_fault_every,
+            disk_lies: false,
+        }
+    }
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Steps of the simulation.
+    pub steps: u64,
+    /// Time that passed in it.
+    pub virtual_ms: u64,
+    /// Processes that died.
+    pub kills: u64,
+    /// Machines that died.
+    pub power_cuts: u64,
+    /// Writes and syncs that failed.
+    pub disk_failures: u64,
+    /// Clients that went.
+    pub disconnects: u64,
+    /// Ends of the log that recovery cut.
+    pub torn_tails: u64,
+    /// Old segments that were emptied.
+    pub retired_segments: u64,
+    /// Ends of the server in good order.
+    pub clean_restarts: u64,
+    /// What the oracle counted.
+    pub tally: Tally,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which life.
+    pub seed: u64,
+    /// When.
+    pub step: u64,
+    /// In words.
+    pub what: String,
+}
