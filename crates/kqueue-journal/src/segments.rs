@@ -138,8 +138,9 @@ struct Unplaced {
 }
 
 impl Segments {
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
+    /// No segment yet; records from `unplaced_from` on are in none.
+    pub(crate) fn new(unplaced_from: u64) -> Self {
+        Self { unplaced_from, ..Self::default() }
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Segment> {
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
 
     fn table() -> Segments {
-        let mut segments = Segments { unplaced_from: 300, ..Segments::default() };
+        let mut segments = Segments::new(300);
         for (number, first_seq) in [(1, 1), (2, 100), (5, 200)] {
             segments.push(Segment::new(number, first_seq, number, 1 << 20));
         }
@@ -313,7 +314,7 @@ mod tests {
         assert!(segments.may_be_dead, "the last reference takes all bytes with it");
         assert_eq!((of(&segments, 2), segments.live_bytes()), ((0, 0), 80));
         segments.remove(2);
-        assert_eq!((segments.len(), segments.file_bytes()), (2, 2 << 20));
+        assert_eq!((segments.iter().count(), segments.file_bytes()), (2, 2 << 20));
         assert!(segments.of_seq(150).is_none());
     }
 

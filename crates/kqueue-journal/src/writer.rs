@@ -158,7 +158,7 @@ impl Writer {
             synced: 0,
             recovered_synced: 0,
             poisoned: false,
-            segments: Segments { unplaced_from: 1, ..Segments::default() },
+            segments: Segments::new(1),
             active: None,
             superblock: Superblock::default(),
             checkpoints: Checkpoints::default(),
