@@ -208,7 +208,10 @@ impl FirstPass {
         }
         let anomaly = match &step.record {
             Ok(record) => self.replay.apply(record, &mut self.oldest)?,
-            Err(broken) => Some(Anomaly::Broken(*broken)),
+            Err(broken) => {
+                self.replay.interrupt();
+                Some(Anomaly::Broken(*broken))
+            }
         };
         self.records += u64::from(step.record.is_ok());
         if let Some(anomaly) = anomaly {

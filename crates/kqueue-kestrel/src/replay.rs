@@ -138,6 +138,11 @@ impl Replay {
         }
     }
 
+    /// Records are missing here.
+    pub(crate) fn interrupt(&mut self) {
+        self.added_xid = None;
+    }
+
     /// The journal has ended: what is open goes back to the front, the lowest xid first.
     pub(crate) fn finish(self) -> Finished {
         // What was displaced was opened earlier; the sort is stable.

@@ -179,6 +179,12 @@ fn an_open_without_xid_means_another_item_in_any_other_case() {
     let mut queue = Queue::new();
     queue.fine(&[add_xid(12), Record::SaveXid { xid: 3 }, OPEN, confirm(4)]);
     assert_eq!(queue.left(), [0u64; 0]);
+    // Something may have stood between the two.
+    let mut queue = Queue::new();
+    queue.fine(&[add_xid(12)]);
+    queue.replay.interrupt();
+    queue.fine(&[OPEN, confirm(1)]);
+    assert_eq!(queue.left(), [0u64; 0]);
     // The xid is taken.
     let mut queue = Queue::new();
     queue.fine(&[ADD, open(12), add_xid(12), OPEN, confirm(12), confirm(13)]);
