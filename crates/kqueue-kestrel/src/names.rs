@@ -138,5 +138,9 @@ mod tests {
         let (kept, replaced) = order(&["q.300", "q.200.pack", "q.100.pack", "q.150", "q"]);
         assert_eq!(kept, ["q.200.pack", "q.300", "q"]);
         assert_eq!(replaced, ["q.100.pack", "q.150"]);
+        // Of the same number, whatever their names look like.
+        let (kept, replaced) = order(&["q.100", "q.0100.pack", "q"]);
+        assert_eq!(kept, ["q.0100.pack", "q"]);
+        assert_eq!(replaced, ["q.100"]);
     }
 }

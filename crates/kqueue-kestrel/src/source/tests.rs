@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::QueueReader;
 
 fn directory(names: &[&[u8]]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -56,6 +57,7 @@ fn what_is_left_out_is_named() {
     let source = Source::open(directory.path()).unwrap();
     assert_eq!(source.queues().len(), 1);
     assert_eq!(names(&source.queues()[0].files), ["q.100.pack", "q"]);
+    assert_eq!(source.queues()[0].files[0].archived_at_ms, Some(100));
     let skipped: Vec<_> = source
         .skipped()
         .iter()
@@ -92,4 +94,15 @@ fn a_directory_that_is_not_there_is_an_error_that_names_it() {
     let missing = directory.path().join("spool");
     let error = Source::open(&missing).unwrap_err().to_string();
     assert!(error.contains("spool") && error.contains("cannot list"), "{error}");
+}
+
+#[test]
+fn a_file_that_vanishes_is_an_error_and_is_not_made_anew() {
+    let directory = directory(&[b"q"]);
+    let source = Source::open(directory.path()).unwrap();
+    let path = directory.path().join("q");
+    fs::remove_file(&path).unwrap();
+    let error = QueueReader::replay(&source.queues()[0], &mut |_| {}).unwrap_err();
+    assert!(matches!(&error, Error::Read { path: named, .. } if *named == path), "{error}");
+    assert!(!path.exists());
 }
