@@ -26,6 +26,9 @@ use crate::session::{Session, State};
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
 
+/// Places that could not be read and may have held something; older ones are forgotten.
+const SUSPECTS_MAX: usize = 64;
+
 /// What the broker is built from, besides what recovery found.
 #[derive(Debug)]
 pub struct BrokerConfig {
@@ -89,6 +92,8 @@ pub struct Broker {
     /// What sessions waited for and have not picked up yet.
     delivered: BTreeMap<SessionId, Delivery>,
     ready: VecDeque<SessionId>,
+    /// Places that could not be read, and the queue that looked there for items.
+    suspects: alloc::vec::Vec<(u64, BadPlace)>,
     sweep_every_ms: u64,
     sweep_due_ms: u64,
 }
@@ -113,6 +118,7 @@ impl Broker {
             gates: Gates::default(),
             delivered: BTreeMap::new(),
             ready: VecDeque::new(),
+            suspects: alloc::vec::Vec::new(),
             sweep_every_ms: config.sweep_every_ms,
             sweep_due_ms: now.mono_ms.saturating_add(config.sweep_every_ms),
         }
@@ -255,7 +261,21 @@ impl Broker {
         let lost = self.engine.handle_loaded(now, &request, items, through, &mut self.log);
         self.damage.damaged_items += lost;
         self.collect_deliveries();
-        (pieces.bad, lost)
+        // A place that cannot be read need not have held anything: recovery may have gone past it. It counts when an item turns out to be missing.
+        let no = request.queue.0;
+        self.suspects.extend(pieces.bad.into_iter().map(|bad| (no, bad)));
+        let mut bad = alloc::vec::Vec::new();
+        if lost > 0 {
+            self.suspects.retain(|(queue, suspect)| {
+                if *queue == no {
+                    bad.push(*suspect);
+                }
+                *queue != no
+            });
+        }
+        let excess = self.suspects.len().saturating_sub(SUSPECTS_MAX);
+        self.suspects.drain(..excess);
+        (bad, lost)
     }
 
     /// A place was found that cannot be read any more.
@@ -297,5 +317,17 @@ impl Broker {
     /// If an invariant is broken.
     pub fn check_invariants(&self) {
         self.engine.check_invariants();
+        let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
+        self.engine.references(|seq, refs| {
+            let segment = self.log.writer.segment_of(kqueue_journal::Seq(seq.0));
+            let is_written = seq.0 > 0 && seq.0 <= self.log.writer.progress().written.0;
+            assert!(segment.is_some() || !is_written, "the segment of record {} is gone", seq.0);
+            *wanted.entry(segment.unwrap_or(0)).or_default() += refs;
+        });
+        for segment in self.log.writer.segments() {
+            // Items that are being moved are referred to at both places.
+            let refs = wanted.remove(&segment.segment).unwrap_or(0);
+            assert!(segment.live_refs >= refs, "{segment:?} holds {refs} items");
+        }
     }
 }

@@ -117,7 +117,10 @@ impl Broker {
         if !retirement.pieces.is_over {
             return RetireStep::Read(retirement.pieces.next_read());
         }
-        self.log.writer.retire_done(retirement.retire.segment);
+        if self.log.writer.retire_done(retirement.retire.segment) {
+            // Nothing of what could not be read was needed.
+            retirement.pieces.bad.clear();
+        }
         RetireStep::Done
     }
 

@@ -171,9 +171,9 @@ impl Engine {
         };
         let cold = queue.cold_mut();
         // Segments are read from front to back: what lies before the item in its extent was moved before, or is not alive.
-        cold.cut_front(index, old);
+        let rest = cold.cut_front(index, old);
         cold.insert_before(index, new, rec);
-        rec.unref(Seq(old.seq), 1, old.cost);
+        rec.unref(Seq(old.seq), 1, old.cost + rest);
         true
     }
 }

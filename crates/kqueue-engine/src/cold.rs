@@ -179,16 +179,28 @@ impl Cold {
         self.index_of(id).filter(|&index| self.extents[index].has(id, seq))
     }
 
-    /// Takes an item out of the extent in which it is the first live one; what it kept alive is given.
-    pub(crate) fn cut_front(&mut self, index: usize, item: ColdItem) {
-        let extent = &mut self.extents[index];
-        extent.sub(item.bytes, item.cost);
-        extent.advance(item.id, item.seq);
-        self.count -= 1;
-        self.bytes = self.bytes.saturating_sub(item.bytes);
+    /// Changes an extent and keeps the sums; one without items goes. Answers what is left of its cost then: averages need not come out even.
+    pub(crate) fn change(&mut self, index: usize, change: impl FnOnce(&mut Extent)) -> u64 {
+        let Some(extent) = self.extents.get_mut(index) else { return 0 };
+        self.count -= u64::from(extent.count);
+        self.bytes -= extent.bytes;
+        change(extent);
         if extent.count == 0 {
+            let rest = extent.cost;
             self.extents.remove(index);
+            return rest;
         }
+        self.count += u64::from(extent.count);
+        self.bytes += extent.bytes;
+        0
+    }
+
+    /// Takes an item out of the extent in which it is the first live one; what it kept alive is given.
+    pub(crate) fn cut_front(&mut self, index: usize, item: ColdItem) -> u64 {
+        self.change(index, |extent| {
+            extent.sub(item.bytes, item.cost);
+            extent.advance(item.id, item.seq);
+        })
     }
 
     /// Puts an item that was written again before the extent `index`, from which it comes.
@@ -223,14 +235,9 @@ impl Cold {
         }
         let (bytes, cost) = extent.average();
         let seq = Seq(extent.first_seq);
-        extent.sub(bytes, cost);
-        self.count -= 1;
-        self.bytes = self.bytes.saturating_sub(bytes);
         self.attempts.remove(&id);
-        if extent.count == 0 {
-            self.extents.remove(index);
-        }
-        Some((seq, cost))
+        let rest = self.change(index, |extent| extent.sub(bytes, cost));
+        Some((seq, cost + rest))
     }
 
     /// During replay: of the items up to `through` only those in `except` (rising) are left. Answers what is gone: (a sequence number, how many, cost).

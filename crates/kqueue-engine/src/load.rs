@@ -126,24 +126,32 @@ impl Engine {
         let mut can_expire = false;
         let lost = self.with(slot, |queue| {
             let mut is_break = false;
+            let Some(last_id) = queue.cold().and_then(|cold| cold.extents.front()).map(|e| e.last_id)
+            else {
+                return 0;
+            };
             for loaded in items {
                 let cold = queue.cold_mut();
-                let Some(extent) = cold.extents.front_mut() else { break };
+                // With its last item an extent is gone.
+                let Some(extent) = cold.extents.front_mut().filter(|e| e.last_id == last_id) else {
+                    break;
+                };
                 if !extent.has(loaded.id.0, loaded.seq.0) {
                     is_break |= (extent.first_id..=extent.last_id).contains(&loaded.id.0);
                     continue;
                 }
                 let bytes = loaded.body.len() as u64;
-                // What is counted is never more than there is: averages of a start are set right here.
-                extent.sub(bytes, u64::from(loaded.share));
-                extent.advance(loaded.id.0, loaded.seq.0);
-                cold.count = cold.count.saturating_sub(1);
+                let rest = cold.change(0, |extent| {
+                    extent.sub(bytes, u64::from(loaded.share));
+                    extent.advance(loaded.id.0, loaded.seq.0);
+                });
+                rec.unref(loaded.seq, 0, rest);
                 let attempts = cold.attempts.remove(&loaded.id.0).unwrap_or(loaded.attempts);
                 let item = item_of(loaded, attempts);
                 can_expire |= queue.can_expire(&item);
                 queue.push_loaded(item, core::mem::take(&mut is_break));
             }
-            let lost = finish_extent(queue, through, rec);
+            let lost = finish_extent(queue, last_id, through, rec);
             queue.join_tail();
             lost
         });
@@ -157,21 +165,25 @@ impl Engine {
 }
 
 /// Everything of the first extent up to `through` was seen. Answers how many of its items were not there although it is at its end.
-fn finish_extent(queue: &mut crate::queue::Queue, through: Seq, rec: &mut impl Recorder) -> u64 {
+fn finish_extent(
+    queue: &mut crate::queue::Queue,
+    last_id: u64,
+    through: Seq,
+    rec: &mut impl Recorder,
+) -> u64 {
     let cold = queue.cold_mut();
-    let Some(extent) = cold.extents.front_mut() else { return 0 };
-    extent.first_seq = extent.first_seq.max(through.0.saturating_add(1));
-    let mut lost = 0;
-    if extent.count == 0 || extent.first_seq > extent.last_seq {
-        lost = u64::from(extent.count);
-        // Also what is left of averages.
-        rec.unref(Seq(extent.last_seq), lost, extent.cost);
-        cold.count = cold.count.saturating_sub(lost);
-        cold.extents.pop_front();
+    let Some(extent) = cold.extents.front_mut().filter(|extent| extent.last_id == last_id) else {
         queue.break_order();
+        return 0;
+    };
+    extent.first_seq = extent.first_seq.max(through.0.saturating_add(1));
+    if extent.first_seq <= extent.last_seq {
+        return 0;
     }
-    let cold = queue.cold_mut();
-    cold.bytes = cold.extents.iter().map(|extent| extent.bytes).sum();
+    let (last, lost) = (Seq(extent.last_seq), u64::from(extent.count));
+    let rest = cold.change(0, |extent| extent.count = 0);
+    rec.unref(last, lost, rest);
+    queue.break_order();
     lost
 }
 

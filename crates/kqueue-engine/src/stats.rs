@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::engine::{Engine, EngineCounters};
 use crate::queue::QueueCounters;
-use crate::types::Now;
+use crate::types::{Now, Seq};
 
 /// One queue's figures.
 #[derive(Clone, Debug)]
@@ -74,6 +74,18 @@ impl Engine {
     /// What happened since start.
     pub fn counters(&self) -> EngineCounters {
         self.counters
+    }
+
+    /// Says for every reference that the queues hold: a record in its segment, and how many; for tests and the simulator.
+    pub fn references(&self, mut visit: impl FnMut(Seq, u64)) {
+        for &slot in self.by_number.values() {
+            let queue = self.queue(slot);
+            queue.items().for_each(|item| visit(item.seq, 1));
+            for extent in queue.cold().into_iter().flat_map(|cold| &cold.extents) {
+                visit(Seq(extent.first_seq), u64::from(extent.count));
+            }
+        }
+        self.held.values().flatten().for_each(|held| visit(held.item.seq, 1));
     }
 
     /// Checks what must always be true; for tests and the simulator.

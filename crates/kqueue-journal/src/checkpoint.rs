@@ -21,6 +21,8 @@ const STEP_SEGMENTS: usize = 16;
 pub(crate) struct Checkpoints {
     /// Sequence number and total length of the log where the last one began.
     begun: (u64, u64),
+    /// The newest segment at that time: those before it are described by the checkpoint, it and those behind are read.
+    newest_segment: u64,
     /// How long the last one was.
     length: u64,
     pub(crate) is_running: bool,
@@ -61,16 +63,18 @@ impl Writer {
     /// Begins a checkpoint.
     pub fn begin_checkpoint(&mut self) {
         self.checkpoints.begun = (self.next_seq, self.appended_bytes);
+        self.checkpoints.newest_segment = self.segments.back().map_or(0, |back| back.number);
         self.checkpoints.is_running = true;
     }
 
     /// Appends what has to be known of some segments, those from number `from` on; answers where to go on.
     pub fn checkpoint_segments(&mut self, from: u64) -> Option<u64> {
-        let newest = self.segments.back().map_or(0, |back| back.number);
+        let newest = self.checkpoints.newest_segment;
         let some: alloc::vec::Vec<_> = self
             .segments
             .iter()
             .filter(|segment| segment.number >= from && segment.number < newest)
+            .filter(|segment| !self.is_freeing(segment.number))
             .take(STEP_SEGMENTS)
             .map(crate::segments::Segment::record)
             .collect();
@@ -95,8 +99,11 @@ impl Writer {
     /// Where replay may begin, if a checkpoint has ended and is synced since.
     pub(crate) fn durable_start(&self) -> Option<Start> {
         self.checkpoints.ended.filter(|&end| end <= self.synced)?;
-        let segment = self.segments.of_seq(self.checkpoints.begun.0)?;
-        let entry = segment.entry_before(self.checkpoints.begun.0);
+        let Checkpoints { begun: (begun, _), newest_segment, .. } = self.checkpoints;
+        // Its first record may have got into the next segment: then reading begins with the last batch of the one before.
+        let number = self.segments.of_seq(begun)?.number.min(newest_segment);
+        let segment = self.segments.by_number(number)?;
+        let entry = segment.entry_before(begun);
         Some(Start { segment: segment.number, offset: entry.offset, seq: entry.seq })
     }
 
@@ -106,9 +113,15 @@ impl Writer {
         self.segments.may_be_dead = true;
     }
 
-    /// The end of the segment in which the record is: nothing from there on is in it. `u64::MAX` for the newest, or for a record that is not placed yet.
+    /// The end of the segment in which the record is: nothing from there on is in it. `u64::MAX` for the newest; one more than `seq` as long as
+    /// nobody knows in which segment the record will be.
     pub fn segment_end(&self, seq: Seq) -> Seq {
-        Seq(self.segments.of_seq(seq.0).map_or(u64::MAX, |segment| segment.end_seq))
+        Seq(self.segments.of_seq(seq.0).map_or(seq.0 + 1, |segment| segment.end_seq))
+    }
+
+    /// Number of the segment in which the record is; `None` if it is in none yet.
+    pub fn segment_of(&self, seq: Seq) -> Option<u64> {
+        self.segments.of_seq(seq.0).map(|segment| segment.number)
     }
 
     /// Roughly where in its segment a record is, in bytes.
@@ -118,6 +131,11 @@ impl Writer {
 
     /// Where the records from `first` to `last`, which are in one segment, are to be read; `None` if they are not written yet or their segment is gone.
     pub fn locate(&self, first: Seq, last: Seq) -> Option<crate::Place> {
-        self.segments.locate(first, last)
+        if last.0 > self.written {
+            return None;
+        }
+        let place = self.segments.locate(first, last)?;
+        // Behind what is written there may be a batch on its way.
+        Some(crate::Place { end_seq: place.end_seq.min(self.written + 1), ..place })
     }
 }

@@ -64,15 +64,16 @@ impl Writer {
         self.segments.file_bytes() > limit || matches!(self.space, Space::Refused { .. })
     }
 
-    /// Everything in the segment that is still needed has been appended again, or cannot be: it goes as soon as nothing refers to it.
-    pub fn retire_done(&mut self, segment: u64) {
-        if self.retiring.take_if(|retiring| *retiring == segment).is_some() {
-            self.end_read(segment);
-            if let Some(found) = self.segments.by_number_mut(segment) {
-                found.is_kept = found.refs > 0;
-            }
-            self.segments.may_be_dead = true;
+    /// Everything in the segment that is still needed has been appended again, or cannot be: it goes as soon as nothing refers to it. False: something still does.
+    pub fn retire_done(&mut self, segment: u64) -> bool {
+        if self.retiring.take_if(|retiring| *retiring == segment).is_none() {
+            return true;
         }
+        self.end_read(segment);
+        self.segments.may_be_dead = true;
+        let Some(found) = self.segments.by_number_mut(segment) else { return true };
+        found.is_kept = found.refs > 0;
+        !found.is_kept
     }
 
     /// Somebody reads in the segment: its file stays.
@@ -114,7 +115,8 @@ impl Writer {
         }
     }
 
-    fn is_freeing(&self, segment: u64) -> bool {
+    /// A record says that it goes: nothing may be said of it after that.
+    pub(crate) fn is_freeing(&self, segment: u64) -> bool {
         self.freeing.iter().any(|freeing| freeing.segment == segment)
     }
 

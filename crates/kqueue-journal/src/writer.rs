@@ -109,7 +109,7 @@ pub struct Writer {
     next_job: u64,
     /// Sequence number of the last record appended (markers do not count).
     pub(crate) last_seq: u64,
-    written: u64,
+    pub(crate) written: u64,
     pub(crate) synced: u64,
     /// What recovery could prove to be synced, for the header of the first segment after it.
     recovered_synced: u64,
