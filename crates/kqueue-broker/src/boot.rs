@@ -49,7 +49,10 @@ impl fmt::Display for BootError {
                 "segment {segment:016x}, byte {offset}: {error}; was it written by a newer version?"
             ),
             Self::Missing { segment } => {
-                write!(f, "segment {segment:016x} is missing; it holds items that were not consumed")
+                write!(
+                    f,
+                    "segment {segment:016x} is missing; it holds items that were not consumed"
+                )
             }
         }
     }
@@ -87,6 +90,27 @@ pub struct Boot {
     missing: BTreeSet<u64>,
 }
 
+/// What checkpoints anywhere in the log tell of segments: to be made before everything is read.
+#[derive(Debug, Default)]
+pub struct Survey {
+    ends: BTreeMap<u64, u64>,
+}
+
+impl Survey {
+    /// Reads a segment; in any order.
+    pub fn segment(&mut self, header: &SegmentHeader, file: &[u8]) {
+        let ends = &mut self.ends;
+        // What cannot be read is found and told when it is replayed.
+        let _ = Recovery::with_holes(BTreeMap::new()).segment(header, file, None, &mut |raw| {
+            if raw.kind == KIND_SEGMENT
+                && let Some(record) = SegmentRecord::decode(raw.meta)
+            {
+                ends.insert(record.number, record.end_seq);
+            }
+        });
+    }
+}
+
 /// A broker, and what was found out on the way.
 #[derive(Debug)]
 pub struct Booted {
@@ -94,8 +118,6 @@ pub struct Booted {
     pub broker: Broker,
     /// What was read.
     pub report: Report,
-    /// Files of segments that are in no use any more: they may go.
-    pub stale: Vec<u64>,
 }
 
 impl Boot {
@@ -112,6 +134,8 @@ impl Boot {
         data: impl IntoIterator<Item = (u64, u64)>,
     ) -> Result<Self, ConfigError> {
         let mut boot = Self::new(config, sizes, salt_seed, Mode::Checkpoint)?;
+        // Without a checkpoint no segment has been removed yet.
+        boot.engine.keep_old(superblock.start.segment == 0);
         if superblock.start.segment > 0 {
             boot.recovery = Recovery::from_checkpoint(superblock.start);
         }
@@ -120,7 +144,7 @@ impl Boot {
         Ok(boot)
     }
 
-    /// Begins at the oldest segment that there is. `superblock`: what is known of it, if anything.
+    /// Begins at the oldest segment that there is. `superblock`: what is known of it, if anything. `survey`: all segments.
     ///
     /// # Errors
     /// As [`Boot::from_checkpoint`].
@@ -129,11 +153,13 @@ impl Boot {
         sizes: WriterConfig,
         salt_seed: u64,
         superblock: Superblock,
+        survey: Survey,
     ) -> Result<Self, ConfigError> {
         let mut boot = Self::new(config, sizes, salt_seed, Mode::Everything)?;
-        boot.recovery = Recovery::with_holes();
+        boot.engine.keep_old(true);
+        boot.recovery = Recovery::with_holes(survey.ends);
         // Nothing may go before there is a checkpoint that can be read.
-        boot.superblock = Superblock { start: Start::default(), ..superblock };
+        boot.superblock = Superblock { start: Start::EVERYTHING, ..superblock };
         Ok(boot)
     }
 
@@ -213,7 +239,8 @@ impl Boot {
     /// # Errors
     /// [`BootError::Missing`].
     pub fn finish(self, now: Now) -> Result<Option<Booted>, BootError> {
-        let Self { config, mut engine, mut writer, recovery, mode, superblock, data, missing } = self;
+        let Self { config, mut engine, mut writer, recovery, mode, superblock, data, missing } =
+            self;
         let report = recovery.finish();
         let is_partial = mode == Mode::Checkpoint && superblock.start.segment > 0;
         if is_partial && report.gaps.iter().any(kqueue_journal::Gap::is_loss) {
@@ -223,8 +250,9 @@ impl Boot {
             return Err(BootError::Missing { segment });
         }
         let known: BTreeSet<u64> = writer.segments().map(|segment| segment.segment).collect();
-        let stale = data.into_keys().filter(|number| !known.contains(number)).collect();
+        let stale: Vec<u64> = data.into_keys().filter(|number| !known.contains(number)).collect();
         writer.recover_end(&report, superblock);
+        stale.into_iter().for_each(|segment| writer.free_stale(segment));
         engine.finish_replay(&mut References(&mut writer));
         let mut damage = Damage {
             torn_tails: u64::from(report.torn_tail_bytes > 0),
@@ -236,7 +264,7 @@ impl Boot {
             damage.damaged_bytes += gap.bytes;
         }
         let broker = Broker::new(now, config, engine, Log::new(writer), damage);
-        Ok(Some(Booted { broker, report, stale }))
+        Ok(Some(Booted { broker, report }))
     }
 }
 
@@ -268,7 +296,8 @@ impl Replay<'_> {
                 if self.mode == Mode::Checkpoint {
                     let number = record.number;
                     let salt = self.data.get(&number).copied();
-                    if self.writer.recover_data_segment(record, salt.unwrap_or(0)) && salt.is_none() {
+                    if self.writer.recover_data_segment(record, salt.unwrap_or(0)) && salt.is_none()
+                    {
                         self.missing.insert(number);
                     }
                 }

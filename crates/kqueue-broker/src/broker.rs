@@ -243,7 +243,8 @@ impl Broker {
     pub fn poll_load(&mut self) -> Option<Load> {
         loop {
             let request = self.engine.poll_load()?;
-            let (first, last) = (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
+            let (first, last) =
+                (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
             let Some(place) = self.log.writer.locate(first, last) else {
                 self.engine.load_later(&request);
                 continue;

@@ -354,9 +354,10 @@ fn too_large(bytes: u64, limit: usize) -> Cow<'static, str> {
 fn refusal_text(refusal: Refusal, bytes: usize) -> Cow<'static, str> {
     match refusal {
         Refusal::QueueFull => "the queue is full".into(),
-        Refusal::TooManyQueues { limit } => {
-            format!("too many queues: there are max_queues = {limit}, and this would be another one").into()
-        }
+        Refusal::TooManyQueues { limit } => format!(
+            "too many queues: there are max_queues = {limit}, and this would be another one"
+        )
+        .into(),
         Refusal::ItemTooLarge { limit } => {
             format!("the item has {bytes} bytes, max_item_size of the queue is {limit}").into()
         }

@@ -28,7 +28,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use boot::{Boot, BootError, Booted};
+pub use boot::{Boot, BootError, Booted, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
     ConfigTable, EngineLimits, Now, QueueConfig, QueueOverrides, SessionId, SyncPolicy,

@@ -43,7 +43,8 @@ impl Recorder for Log {
         let references = record.references();
         let mut share = 0;
         if references > 0 {
-            share = share_of(self.meta.len(), record.body().map_or(0, |body| body.len()), references);
+            share =
+                share_of(self.meta.len(), record.body().map_or(0, |body| body.len()), references);
             let refs = u64::from(references);
             self.writer.add_ref(seq, refs, refs * u64::from(share));
         }
@@ -62,9 +63,17 @@ impl Recorder for Log {
         segment_end(&self.writer, seq)
     }
 
+    fn has_segment(&self, seq: Seq) -> bool {
+        has_segment(&self.writer, seq)
+    }
+
     fn offset_near(&self, seq: Seq) -> u64 {
         self.writer.offset_near(journal_seq(seq))
     }
+}
+
+fn has_segment(writer: &Writer, seq: Seq) -> bool {
+    seq.0 > writer.last_seq().0 || writer.segment_of(journal_seq(seq)).is_some()
 }
 
 fn unref(writer: &mut Writer, seq: Seq, refs: u64, bytes: u64) {
@@ -99,6 +108,10 @@ impl Recorder for References<'_> {
 
     fn segment_end(&self, seq: Seq) -> Seq {
         segment_end(self.0, seq)
+    }
+
+    fn has_segment(&self, seq: Seq) -> bool {
+        self.0.segment_of(journal_seq(seq)).is_some()
     }
 
     fn offset_near(&self, seq: Seq) -> u64 {

@@ -26,6 +26,8 @@ struct Move {
     bytes: u64,
     old: (Seq, u32),
     new: (Seq, u32),
+    /// What was written again of the queue before it.
+    previous: Seq,
 }
 
 /// An item as its record says.
@@ -68,15 +70,13 @@ impl Engine {
             _ => return,
         };
         let recorded = Recorded { seq, record, id, queues, body, body_crc, share };
-        let mut left: SmallVec<[Owner; 4]> = recorded
-            .queues
-            .iter()
-            .filter_map(|&no| self.owner(no, &recorded))
-            .collect();
+        let mut left: SmallVec<[Owner; 4]> =
+            recorded.queues.iter().filter_map(|&no| self.owner(no, &recorded)).collect();
         // Copies of an item share one record as long as they were delivered equally often.
         while let Some(&Owner { attempts, .. }) = left.first() {
-            let (same, others) =
-                left.into_iter().partition::<SmallVec<[_; 4]>, _>(|owner| owner.attempts == attempts);
+            let (same, others) = left
+                .into_iter()
+                .partition::<SmallVec<[_; 4]>, _>(|owner| owner.attempts == attempts);
             left = others;
             self.rerecord_for(&recorded, &same, attempts, moves, rec);
         }
@@ -112,7 +112,9 @@ impl Engine {
             RecordBuf::Put { flags, put_ms, expiry_ms, origin, .. } => {
                 (*flags, *put_ms, *expiry_ms, *origin)
             }
-            RecordBuf::Transfer { flags, put_ms, origin, .. } => (*flags, *put_ms, 0, Some(*origin)),
+            RecordBuf::Transfer { flags, put_ms, origin, .. } => {
+                (*flags, *put_ms, 0, Some(*origin))
+            }
             _ => return,
         };
         let new = rec.record(&Record::PutAgain {
@@ -128,6 +130,8 @@ impl Engine {
             body_crc: recorded.body_crc,
         });
         for owner in owners {
+            let last_again = &mut self.queue_mut(owner.slot).last_again;
+            let previous = core::mem::replace(last_again, new.seq);
             if owner.is_cold {
                 moves.0.push(Move {
                     queue: owner.no,
@@ -135,6 +139,7 @@ impl Engine {
                     bytes: recorded.body.len() as u64,
                     old: (recorded.seq, recorded.share),
                     new: (new.seq, new.share),
+                    previous,
                 });
             } else if let Some(item) = self.find_anywhere(owner.slot, recorded.id.0) {
                 rec.unref(item.seq, 1, u64::from(item.share));
@@ -163,6 +168,7 @@ impl Engine {
         slot: Slot,
         old: ColdItem,
         new: ColdItem,
+        previous: Seq,
         rec: &mut impl Recorder,
     ) -> bool {
         let queue = self.queue_mut(slot);
@@ -172,7 +178,7 @@ impl Engine {
         let cold = queue.cold_mut();
         // Segments are read from front to back: what lies before the item in its extent was moved before, or is not alive.
         let rest = cold.cut_front(index, old);
-        cold.insert_before(index, new, rec);
+        cold.insert_before(index, new, previous, rec);
         rec.unref(Seq(old.seq), 1, old.cost + rest);
         true
     }
@@ -181,7 +187,7 @@ impl Engine {
 impl Moves {
     /// What was written again is on the disk: it counts from now on.
     pub fn settle(&mut self, engine: &mut Engine, rec: &mut impl Recorder) {
-        for Move { queue, id, bytes, old, new } in self.0.drain(..) {
+        for Move { queue, id, bytes, old, new, previous } in self.0.drain(..) {
             let slot = engine.by_number.get(&queue.0).copied();
             let mut is_moved = false;
             if let Some(slot) = slot {
@@ -192,7 +198,7 @@ impl Moves {
                     cost: u64::from(share),
                     follows: true,
                 };
-                is_moved = engine.move_cold(slot, of(old), of(new), rec);
+                is_moved = engine.move_cold(slot, of(old), of(new), previous, rec);
                 // It may have been read into memory meanwhile.
                 if !is_moved && let Some(item) = engine.find_anywhere(slot, id) {
                     if item.seq == old.0 {

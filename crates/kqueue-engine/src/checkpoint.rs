@@ -157,12 +157,22 @@ fn record_state(queue: &Queue, held: Vec<&crate::queue::Item>, rec: &mut impl Re
         behind.push(item.as_cold(before == Some(item.ord.wrapping_sub(1))), rec);
         before = Some(item.ord);
     }
-    let mut parts = Parts { queue: queue.no, rec, part: Vec::new(), extents: Vec::new(), count: 0, last_id: 0, flags: FIRST };
+    let mut parts = Parts {
+        queue: queue.no,
+        rec,
+        part: Vec::new(),
+        extents: Vec::new(),
+        count: 0,
+        last_id: 0,
+        flags: FIRST,
+    };
     let cold = queue.cold();
     hot.extents.iter().for_each(|extent| parts.extent(extent));
     cold.into_iter().flat_map(|cold| &cold.extents).for_each(|extent| parts.extent(extent));
     behind.extents.iter().for_each(|extent| parts.extent(extent));
     attempts.extend(cold.into_iter().flat_map(|cold| &cold.attempts).map(|(&id, &n)| (id, n)));
+    attempts.sort_unstable();
+    attempts.dedup_by_key(|(id, _)| *id);
     parts.finish(&attempts);
 }
 

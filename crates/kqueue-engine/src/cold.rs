@@ -187,6 +187,10 @@ impl Cold {
         change(extent);
         if extent.count == 0 {
             let rest = extent.cost;
+            if index + 1 == self.extents.len() {
+                // What comes next does not follow what is last then.
+                self.last_ord = None;
+            }
             self.extents.remove(index);
             return rest;
         }
@@ -203,11 +207,19 @@ impl Cold {
         })
     }
 
-    /// Puts an item that was written again before the extent `index`, from which it comes.
-    pub(crate) fn insert_before(&mut self, index: usize, item: ColdItem, rec: &impl Recorder) {
+    /// Puts an item that was written again before the extent `index`, from which it comes. It joins the extent before that if `previous` is the last record there:
+    /// the one that was written again before it, of this queue.
+    pub(crate) fn insert_before(
+        &mut self,
+        index: usize,
+        item: ColdItem,
+        previous: Seq,
+        rec: &impl Recorder,
+    ) {
         self.count += 1;
         self.bytes += item.bytes;
         if let Some(growing) = index.checked_sub(1).and_then(|at| self.extents.get_mut(at))
+            && growing.last_seq == previous.0
             && growing.can_take(&item, rec)
         {
             return growing.take(item);
@@ -241,15 +253,19 @@ impl Cold {
     }
 
     /// During replay: of the items up to `through` only those in `except` (rising) are left. Answers what is gone: (a sequence number, how many, cost).
-    pub(crate) fn keep_only(&mut self, from: u64, through: u64, except: &[u64]) -> Vec<(Seq, u64, u64)> {
+    pub(crate) fn keep_only(
+        &mut self,
+        from: u64,
+        through: u64,
+        except: &[u64],
+    ) -> Vec<(Seq, u64, u64)> {
         let mut gone = Vec::new();
         for extent in &mut self.extents {
             if extent.first_id > through || extent.last_id < from {
                 continue;
             }
-            let is_left = |id: &&u64| {
-                (extent.first_id..=extent.last_id).contains(*id) && extent.passes(**id)
-            };
+            let is_left =
+                |id: &&u64| (extent.first_id..=extent.last_id).contains(*id) && extent.passes(**id);
             let left: Vec<u64> = except.iter().filter(is_left).copied().collect();
             let lost = extent.count.saturating_sub(left.len() as u32);
             let (bytes, cost) = extent.average();
@@ -281,6 +297,12 @@ impl Cold {
         let count: u64 = self.extents.iter().map(|extent| u64::from(extent.count)).sum();
         let bytes: u64 = self.extents.iter().map(|extent| extent.bytes).sum();
         assert_eq!((count, bytes), (self.count, self.bytes), "sums over the extents");
-        assert!(self.extents.iter().all(|extent| extent.count > 0 && extent.first_seq <= extent.last_seq));
+        assert!(
+            self.extents
+                .iter()
+                .all(|extent| extent.count > 0 && extent.first_seq <= extent.last_seq),
+            "{:?}",
+            self.extents
+        );
     }
 }

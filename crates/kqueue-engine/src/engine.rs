@@ -105,6 +105,8 @@ pub struct Engine {
     pub(crate) hot_cost: u64,
     /// Nothing of what is replayed is forgotten: it was written by a version that kept everything in memory.
     pub(crate) keeps_all: bool,
+    /// See [`Engine::keep_old`].
+    pub(crate) keeps_old: bool,
     pub(crate) last_id: u64,
     last_no: u64,
     pub(crate) counters: EngineCounters,
@@ -134,6 +136,7 @@ impl Engine {
             pending: Vec::new(),
             hot_cost: 0,
             keeps_all: false,
+            keeps_old: false,
             last_id: 0,
             last_no: 0,
             counters: EngineCounters::default(),
@@ -176,8 +179,7 @@ impl Engine {
         rec: &mut impl Recorder,
     ) -> PutOutcome {
         let journaled = receivers.iter().filter(|&&slot| self.queue(slot).config.keep_journal);
-        let numbers: SmallVec<[QueueNo; 4]> =
-            journaled.map(|&slot| self.queue(slot).no).collect();
+        let numbers: SmallVec<[QueueNo; 4]> = journaled.map(|&slot| self.queue(slot).no).collect();
         let (mut seq, mut share) = (Seq(0), 0);
         if !numbers.is_empty() {
             for &slot in receivers {
@@ -308,7 +310,8 @@ impl Engine {
     pub(crate) fn trim(&mut self, slot: Slot, rec: &mut impl Recorder) {
         loop {
             let queue = self.queue(slot);
-            let is_over = queue.len() > queue.config.max_items || queue.bytes() > queue.config.max_size;
+            let is_over =
+                queue.len() > queue.config.max_items || queue.bytes() > queue.config.max_size;
             if !queue.config.discard_old_when_full || !is_over {
                 return;
             }
@@ -507,7 +510,8 @@ impl Engine {
     fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
         let queue = self.queue_mut(slot);
         queue.counters.expired_items += 1;
-        let target = queue.config.expire_to_queue.clone().filter(|target| **target != queue.name[..]);
+        let target =
+            queue.config.expire_to_queue.clone().filter(|target| **target != queue.name[..]);
         match target {
             Some(target) => self.transfer(now, slot, &target, item, Reason::Expired, rec),
             None => remove(queue.no, &item, Reason::Expired, rec),
@@ -893,7 +897,8 @@ impl Engine {
         let queue = self.queue_mut(slot);
         queue.name = name.clone();
         queue.config = config;
-        let may_expire = queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
+        let may_expire =
+            queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
         if may_expire {
             self.expiring.insert(slot);
         }

@@ -44,6 +44,6 @@ pub use record::{Origin, Reason, Record, RecordBuf, RecordError, Recorded, Recor
 pub use replay::BadState;
 pub use stats::QueueStats;
 pub use types::{
-    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
-    TakeArgs, TakeOutcome, Taken,
+    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal,
+    Seq, SessionId, TakeArgs, TakeOutcome, Taken,
 };

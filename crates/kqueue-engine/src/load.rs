@@ -126,7 +126,8 @@ impl Engine {
         let mut can_expire = false;
         let lost = self.with(slot, |queue| {
             let mut is_break = false;
-            let Some(last_id) = queue.cold().and_then(|cold| cold.extents.front()).map(|e| e.last_id)
+            let Some(last_id) =
+                queue.cold().and_then(|cold| cold.extents.front()).map(|e| e.last_id)
             else {
                 return 0;
             };

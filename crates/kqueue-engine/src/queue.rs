@@ -102,6 +102,8 @@ pub(crate) struct Queue {
     bytes: u64,
     hot_cost: u64,
     next_ord: u32,
+    /// The record of this queue that was written again last.
+    pub(crate) last_again: Seq,
     /// The token of the read that is under way.
     pub(crate) loading: Option<u64>,
     /// Items handed out tentatively, and to whom.
@@ -130,6 +132,7 @@ impl Queue {
             bytes: 0,
             hot_cost: 0,
             next_ord: 0,
+            last_again: Seq(0),
             loading: None,
             open: BTreeMap::new(),
             takers: VecDeque::new(),
@@ -377,7 +380,10 @@ impl Queue {
 
     /// All waiting items in memory: those before the extents, then those behind, each in order of id.
     pub(crate) fn in_memory(&self) -> (Merged<'_>, impl Iterator<Item = &Item>) {
-        let head = Merged { ready: self.ready.iter().peekable(), returned: self.returned.values().peekable() };
+        let head = Merged {
+            ready: self.ready.iter().peekable(),
+            returned: self.returned.values().peekable(),
+        };
         (head, self.tail.iter())
     }
 

@@ -168,6 +168,8 @@ pub trait Recorder {
     fn unref(&mut self, seq: Seq, refs: u64, bytes: u64);
     /// The first sequence number behind the segment in which `seq` is; one more than `seq` as long as nobody knows in which segment it will be.
     fn segment_end(&self, seq: Seq) -> Seq;
+    /// Whether the segment in which the record is, or will be, is there.
+    fn has_segment(&self, seq: Seq) -> bool;
     /// Roughly where in its segment a record is, in bytes.
     fn offset_near(&self, seq: Seq) -> u64;
 }
@@ -214,9 +216,9 @@ impl Record<'_> {
     /// The body, if the record has one.
     pub fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::Put { body, .. }
-            | Self::PutAgain { body, .. }
-            | Self::Transfer { body, .. } => Some(body),
+            Self::Put { body, .. } | Self::PutAgain { body, .. } | Self::Transfer { body, .. } => {
+                Some(body)
+            }
             _ => None,
         }
     }
@@ -478,13 +480,8 @@ impl<'a> RecordBuf<'a> {
     }
 }
 
-const REASONS: [Reason; 5] = [
-    Reason::Taken,
-    Reason::Acked,
-    Reason::Expired,
-    Reason::Discarded,
-    Reason::DeadLettered,
-];
+const REASONS: [Reason; 5] =
+    [Reason::Taken, Reason::Acked, Reason::Expired, Reason::Discarded, Reason::DeadLettered];
 
 struct Reader<'a>(&'a [u8]);
 
@@ -530,9 +527,7 @@ impl<'a> Reader<'a> {
     fn reason(&mut self) -> Option<Reason> {
         let (field, rest) = self.0.split_first()?;
         self.0 = rest;
-        REASONS
-            .into_iter()
-            .find(|&reason| reason_number(reason) == *field)
+        REASONS.into_iter().find(|&reason| reason_number(reason) == *field)
     }
 
     fn rest<T, L: FromIterator<T>>(&mut self, wrap: impl Fn(u64) -> T) -> Option<L> {

@@ -125,13 +125,17 @@ impl Engine {
     ) {
         let slot = self.slot_of(queue);
         self.last_id = self.last_id.max(item.id);
+        let mut previous = Seq(0);
+        if old.is_some() {
+            previous = core::mem::replace(&mut self.queue_mut(slot).last_again, item.seq);
+        }
         if let Some(found) = self.queue_mut(slot).find_mut(item.id) {
             let ord = found.ord;
             let old = core::mem::replace(found, Item { ord, ..item });
             return rec.unref(old.seq, 1, u64::from(old.share));
         }
         if let Some(old) = old
-            && self.replay_moved(slot, &item, old, rec)
+            && self.replay_moved(slot, &item, old, previous, rec)
         {
             return;
         }
@@ -151,18 +155,32 @@ impl Engine {
         slot: Slot,
         item: &Item,
         old: Seq,
+        previous: Seq,
         rec: &mut impl Recorder,
     ) -> bool {
+        let keeps_old = self.keeps_old && rec.has_segment(old);
         let Some(cold) = self.queue(slot).cold() else { return false };
         let Some(index) = cold.find(item.id, old.0) else {
+            // Written again more than once, and the first time was not believed: it is still where it was first.
+            if self.keeps_old
+                && cold.index_of(item.id).is_some_and(|at| cold.extents[at].passes(item.id))
+            {
+                rec.unref(item.seq, 1, u64::from(item.share));
+                return true;
+            }
             return self.replay_between(slot, item, rec);
         };
+        if keeps_old {
+            // Others that were moved with it may have been lost on the way: it stays where it was, in their company.
+            rec.unref(item.seq, 1, u64::from(item.share));
+            return true;
+        }
         let extent = &cold.extents[index];
         // What its old record kept alive is known on average only.
         let cost = extent.cost / u64::from(extent.count.max(1));
         let new = item.as_cold(true);
         let old = ColdItem { seq: old.0, cost, ..new };
-        self.move_cold(slot, old, new, rec)
+        self.move_cold(slot, old, new, previous, rec)
     }
 
     /// The record that this one replaces was in a segment that is gone, and the state that would know of it was damaged: the item takes its place by id.
@@ -173,7 +191,7 @@ impl Engine {
         if index == cold.extents.len() || cold.index_of(item.id).is_some() {
             return false;
         }
-        cold.insert_before(index, item.as_cold(false), rec);
+        cold.insert_before(index, item.as_cold(false), Seq(0), rec);
         queue.counters.total_items += 1;
         true
     }
@@ -246,6 +264,7 @@ impl Engine {
         }
         let slots: Vec<Slot> = self.by_number.values().copied().collect();
         for slot in slots {
+            self.drop_unreadable(slot, rec);
             self.with(slot, crate::queue::Queue::join_tail);
             let newest = self.queue(slot).newest_id().unwrap_or(0);
             self.last_id = self.last_id.max(newest);
@@ -254,7 +273,7 @@ impl Engine {
                 self.expiring.insert(slot);
             }
         }
-        self.keeps_all = false;
+        (self.keeps_all, self.keeps_old) = (false, false);
         self.counters.total_items = 0;
         self.counters.queue_deletes = 0;
         self.counters.queue_creates = self.by_number.len() as u64;
@@ -263,6 +282,25 @@ impl Engine {
     /// While what is replayed was written by a version that kept everything in memory, so does this one: such a log says nothing of where items were before.
     pub fn keep_all(&mut self, keep: bool) {
         self.keeps_all = keep;
+    }
+
+    /// Where everything was read that there is, a state may name items of a segment that is not: they were moved or consumed later, or they are lost.
+    fn drop_unreadable(&mut self, slot: Slot, rec: &impl Recorder) {
+        let queue = self.queue_mut(slot);
+        let mut index = 0;
+        while let Some(extent) = queue.cold().and_then(|cold| cold.extents.get(index)) {
+            if !rec.has_segment(Seq(extent.first_seq)) {
+                queue.counters.damaged_items += u64::from(extent.count);
+                queue.cold_mut().change(index, |extent| extent.count = 0);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Whether items that were written again stay where they were as long as that is there: after records were lost, nobody knows which others were written again.
+    pub fn keep_old(&mut self, keep: bool) {
+        self.keeps_old = keep;
     }
 
     fn drop_replayed(&mut self, slot: Slot, rec: &mut impl Recorder) {

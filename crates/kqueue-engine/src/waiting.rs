@@ -286,9 +286,8 @@ impl Engine {
             if deadline_ms > now.mono_ms {
                 break;
             }
-            let needs_load = |waiter: &Waiter| {
-                waiter.slots.iter().any(|&slot| self.queue(slot).needs_load())
-            };
+            let needs_load =
+                |waiter: &Waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load());
             if self.waiters.by_arrival.get(&arrival).is_some_and(needs_load) {
                 // There is something for it: it only has to be read.
                 self.waiters.deadlines.pop_first();

@@ -47,7 +47,7 @@ impl Writer {
 
     /// Space is missing, and there is a segment that only replay still needs.
     fn would_help(&self) -> bool {
-        let start = self.superblock.start.segment;
+        let start = self.superblock.start.checkpoint_segment();
         let newest = self.segments.back().map_or(0, |back| back.number);
         let mut between =
             self.segments.iter().filter(|found| found.number >= start && found.number < newest);

@@ -5,6 +5,7 @@
 //! nothing else is lost without a [`Gap`]; reading the same files twice gives the same records, also after the log went on behind a tail that was cut.
 //! Must not: change or judge by anything but the bytes; panic on any of them.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -114,6 +115,8 @@ pub struct Report {
 pub struct SegmentEnd {
     /// Bytes from the file's beginning that hold anything.
     pub used_bytes: u64,
+    /// First sequence number behind it.
+    pub end_seq: u64,
     /// Bytes of it that were read.
     pub read_bytes: u64,
     /// Some batch beginnings.
@@ -182,6 +185,8 @@ pub struct Recovery {
     gaps: Vec<Gap>,
     start: Start,
     has_holes: bool,
+    /// Of segments whose successor may be gone: the first sequence number behind them.
+    ends: BTreeMap<u64, u64>,
 }
 
 impl Default for Recovery {
@@ -202,6 +207,7 @@ impl Recovery {
             gaps: Vec::new(),
             start: Start::default(),
             has_holes: false,
+            ends: BTreeMap::new(),
         }
     }
 
@@ -210,9 +216,11 @@ impl Recovery {
         Self { start, next_seq: start.seq.max(1), ..Self::new() }
     }
 
-    /// Begins at the oldest segment that there is, whatever is missing between the others: for a log that cannot be read from its checkpoint on.
-    pub fn with_holes() -> Self {
-        Self { has_holes: true, ..Self::new() }
+    /// Begins at the oldest segment that there is, whatever is missing between the others: for a log that cannot be read from its checkpoint on. `ends`: the first
+    /// sequence number behind a segment, as far as records of kind [`crate::KIND_SEGMENT`] tell it; where nobody tells, a batch without marker at the end
+    /// of a segment counts as a torn tail.
+    pub fn with_holes(ends: BTreeMap<u64, u64>) -> Self {
+        Self { has_holes: true, ends, ..Self::new() }
     }
 
     /// Reads one segment. `file` is all of it (header included), `next` the header of the segment that follows, `None` for the last one: it says where
@@ -234,7 +242,13 @@ impl Recovery {
             .then_some(From { offset: self.start.offset, seq: self.start.seq });
         // Between segments that are not neighbours nobody can say what is missing.
         let is_hole = self.has_holes && next.is_some_and(|next| next.segment != header.segment + 1);
-        let next = next.filter(|_| !is_hole);
+        let known = self.ends.get(&header.segment).map(|&first_seq| SegmentHeader {
+            segment: header.segment + 1,
+            first_seq: first_seq.max(header.first_seq),
+            synced_through: 0,
+            ..header.clone()
+        });
+        let next = if is_hole { known.as_ref() } else { next };
         self.check_order(header, from, next)?;
         if header.is_damaged {
             self.gaps.push(damaged_header(header));
@@ -243,10 +257,11 @@ impl Recovery {
         if is_hole {
             outcome.gaps.retain(|gap| gap.verdict != Verdict::TornTail);
         }
+        let begin = from.map_or(HEADER_BYTES as u64, |from| from.offset);
         let end = SegmentEnd {
             used_bytes: outcome.used_bytes,
-            read_bytes: outcome.used_bytes
-                - from.map_or(HEADER_BYTES as u64, |from| from.offset).min(outcome.used_bytes),
+            end_seq: outcome.next_seq,
+            read_bytes: outcome.used_bytes.saturating_sub(begin),
             index: core::mem::take(&mut outcome.index),
         };
         self.take(outcome);

@@ -41,7 +41,9 @@ impl Writer {
             return None;
         }
         let candidates = self.segments.iter().filter(|segment| {
-            segment.number < self.superblock.start.segment && segment.refs > 0 && !segment.is_kept
+            segment.number < self.superblock.start.checkpoint_segment()
+                && segment.refs > 0
+                && !segment.is_kept
         });
         let chosen = candidates.min_by_key(|segment| segment.bytes)?;
         let is_worthwhile = chosen.bytes.saturating_mul(100)
@@ -90,12 +92,19 @@ impl Writer {
         }
     }
 
+    /// At the end of recovery: the log says of a segment that it is in no use, but its file is there. It goes once all that was read is synced, for
+    /// what says so may only be in the page cache.
+    pub fn free_stale(&mut self, segment: u64) {
+        let through = self.last_seq;
+        self.freeing.push_back(Freeing { segment, through });
+    }
+
     /// Takes note of segments that nobody needs any more: a record for each, and its file goes when that is synced.
     pub(crate) fn free_dead(&mut self) {
         if !core::mem::take(&mut self.segments.may_be_dead) {
             return;
         }
-        let start = self.superblock.start.segment;
+        let start = self.superblock.start.checkpoint_segment();
         let dead: Vec<u64> = self
             .segments
             .iter()

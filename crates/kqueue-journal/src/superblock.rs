@@ -27,6 +27,16 @@ pub struct Start {
     pub seq: u64,
 }
 
+impl Start {
+    /// There are checkpoints, but none that can be relied on: the whole log has to be read, whatever is missing in it.
+    pub const EVERYTHING: Self = Self { segment: u64::MAX, offset: 0, seq: 0 };
+
+    /// The number of the segment in which a checkpoint is; 0 if there is none that can be relied on.
+    pub fn checkpoint_segment(&self) -> u64 {
+        if *self == Self::EVERYTHING { 0 } else { self.segment }
+    }
+}
+
 /// What a slot says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Superblock {

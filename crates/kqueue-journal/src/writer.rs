@@ -197,6 +197,7 @@ impl Writer {
     pub fn recover_read(&mut self, end: SegmentEnd) {
         if let Some(back) = self.segments.back_mut() {
             back.used_bytes = end.used_bytes;
+            back.end_seq = end.end_seq;
             back.index = end.index;
             self.appended_bytes += end.read_bytes;
         }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
     BadPlace, Boot, Broker, BrokerConfig, ConfigError, Gap, HEADER_BYTES, HeaderError, Now, Report,
-    SUPERBLOCK_FILE, SegmentHeader, SuperState, Superblock, Verdict, WriterConfig, parse_header,
-    segment_file_name,
+    SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig,
+    parse_header, segment_file_name,
 };
 use tracing::{error, info, warn};
 
@@ -108,7 +108,8 @@ pub(crate) fn boot(config: &Config, clock: Clock) -> Result<Booted, BootError> {
     let mut gaps = recovered.booted.report.gaps.clone();
     if config.strict {
         gaps.extend(verify_data(&recovered.layout)?);
-        let damaged: Vec<&Gap> = gaps.iter().filter(|gap| gap.verdict != Verdict::TornTail).collect();
+        let damaged: Vec<&Gap> =
+            gaps.iter().filter(|gap| gap.verdict != Verdict::TornTail).collect();
         if !damaged.is_empty() {
             return Err(BootError::Strict { path: data_dir.path.clone(), count: damaged.len() });
         }
@@ -117,18 +118,11 @@ pub(crate) fn boot(config: &Config, clock: Clock) -> Result<Booted, BootError> {
     let quarantine = Quarantine::new(&data_dir.path);
     for gap in gaps.iter().filter(|gap| gap.is_loss()) {
         let place = BadPlace { segment: gap.segment, offset: gap.offset, bytes: gap.bytes };
-        quarantine
-            .copy(&place)
-            .map_err(|(path, source)| BootError::Quarantine { path, source })?;
+        quarantine.copy(&place).map_err(|(path, source)| BootError::Quarantine { path, source })?;
     }
     let spares = usable_spares(&data_dir, config.segment_bytes);
     let disk = Disk::new(&data_dir.path, config.segment_bytes, spares)
         .map_err(|source| file_error(&data_dir.path.join(SUPERBLOCK_FILE), source))?;
-    for number in &recovered.booted.stale {
-        // The log says that it is in no use any more; only its removal was interrupted.
-        disk.remove(*number)
-            .map_err(|source| file_error(&data_dir.path.join(segment_file_name(*number)), source))?;
-    }
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
     }
@@ -153,28 +147,37 @@ pub(crate) fn recover(
     let seed = random_seed()?;
     let sizes = sizes(config);
     let is_whole = matches!(layout.superblock, SuperState::Sound(_));
-    if let SuperState::Sound(superblock) | SuperState::OneSlot(superblock) = layout.superblock {
+    if let SuperState::Sound(superblock) | SuperState::OneSlot(superblock) = layout.superblock
+        && superblock.start != Start::EVERYTHING
+    {
         let start = superblock.start.segment;
         let data = layout.data_before(start);
         let boot = Boot::from_checkpoint(broker_config(config), sizes, seed, superblock, data)?;
         match layout.run(boot, start, now) {
-            Ok(Some((booted, segments_read))) => return Ok(Recovered { booted, layout, segments_read }),
+            Ok(Some((booted, segments_read))) => {
+                return Ok(Recovered { booted, layout, segments_read });
+            }
             Ok(None) => warn!(
                 "something was lost behind the last checkpoint: reading the whole log; items may come again that were consumed"
             ),
             // One slot of the superblock is damaged, and the older one may name a checkpoint that is gone.
-            Err(error) if !is_whole => warn!("{error}; one half of {SUPERBLOCK_FILE} is damaged: reading the whole log"),
+            Err(error) if !is_whole => {
+                warn!("{error}; one half of {SUPERBLOCK_FILE} is damaged: reading the whole log")
+            }
             Err(error) => return Err(error),
         }
     } else {
-        warn!("{SUPERBLOCK_FILE} cannot be read: reading the whole log; items may come again that were consumed");
+        warn!(
+            "no checkpoint can be relied on: reading the whole log; items may come again that were consumed"
+        );
     }
     let known = match layout.superblock {
         SuperState::Sound(superblock) | SuperState::OneSlot(superblock) => superblock,
         // Above all that it may ever have said.
         _ => Superblock { generation: u64::MAX / 2, ..Superblock::default() },
     };
-    let boot = Boot::from_everything(broker_config(config), sizes, seed, known)?;
+    let survey = layout.survey()?;
+    let boot = Boot::from_everything(broker_config(config), sizes, seed, known, survey)?;
     let path = &data_dir.path;
     let whole = layout.run(boot, 0, now)?;
     let (booted, segments_read) =
@@ -225,8 +228,10 @@ impl Layout {
         }
         let start = known.start.segment;
         let is_sound = matches!(self.superblock, SuperState::Sound(_));
+        let is_sound = is_sound && known.start != Start::EVERYTHING;
         if is_sound && start > 0 && !self.segments.iter().any(|segment| segment.number == start) {
-            let what = format!("{} is missing, where the last checkpoint is", segment_file_name(start));
+            let what =
+                format!("{} is missing, where the last checkpoint is", segment_file_name(start));
             return Err(missing(&self.path, what));
         }
         // Without a checkpoint nothing has been removed yet, but by version 1, which removed from the front.
@@ -247,6 +252,19 @@ impl Layout {
             (segment.number, segment.header.as_ref().map_or(0, |header| header.salt))
         })
         .collect()
+    }
+
+    /// What the segments tell of each other.
+    fn survey(&self) -> Result<Survey, BootError> {
+        let mut survey = Survey::default();
+        for segment in &self.segments {
+            if let Some(header) = &segment.header {
+                let file =
+                    fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+                survey.segment(header, &file);
+            }
+        }
+        Ok(survey)
     }
 
     /// Reads the segments from `start` on.
@@ -280,9 +298,8 @@ fn missing(path: &Path, what: String) -> BootError {
 
 fn read_superblock(data_dir: &DataDir, segments: &[Segment]) -> Result<SuperState, BootError> {
     let Some(path) = &data_dir.superblock else {
-        let is_new = |segment: &Segment| {
-            segment.header.as_ref().is_none_or(|header| header.version > 1)
-        };
+        let is_new =
+            |segment: &Segment| segment.header.as_ref().is_none_or(|header| header.version > 1);
         if segments.iter().any(is_new) {
             let what = format!(
                 "{SUPERBLOCK_FILE} is missing (an empty file of that name makes the server read everything that the segments hold, consumed items included)"
@@ -325,9 +342,9 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
     let (SuperState::Sound(known) | SuperState::OneSlot(known)) = layout.superblock else {
         return Ok(Vec::new());
     };
-    let mut recovery = kqueue_broker::Recovery::with_holes();
+    let mut recovery = kqueue_broker::Recovery::with_holes(std::collections::BTreeMap::new());
     for (index, segment) in layout.segments.iter().enumerate() {
-        if segment.number >= known.start.segment {
+        if segment.number >= known.start.checkpoint_segment() {
             break;
         }
         let next = layout.segments[index + 1..].iter().find_map(|later| later.header.as_ref());

@@ -145,9 +145,8 @@ impl Config {
         table.set("max_memory_size", &mut self.engine.max_memory_size, |value| {
             size(value, 1024 * 1024, u64::MAX)
         })?;
-        table.set("max_queues", &mut self.engine.max_queues, |value| {
-            whole(value, 1, 100_000_000)
-        })?;
+        table
+            .set("max_queues", &mut self.engine.max_queues, |value| whole(value, 1, 100_000_000))?;
         table.set("max_connections", &mut self.max_connections, |value| {
             whole(value, 1, 1_000_000).map(|number| number as usize)
         })?;
@@ -222,7 +221,8 @@ impl Config {
         let lacks = |config: &QueueConfig| {
             config.max_attempts.is_some() && config.dead_letter_queue.is_none()
         };
-        let what = "max_attempts needs dead_letter_queue: where items go that were delivered so often";
+        let what =
+            "max_attempts needs dead_letter_queue: where items go that were delivered so often";
         let table = |key: &str| document.get_ref().get(key);
         if lacks(&self.queues.defaults) {
             let span = table("queue_defaults").map_or(0..0, Spanned::span);
@@ -232,7 +232,8 @@ impl Config {
             if lacks(&self.queues.resolve(name)) {
                 let name = String::from_utf8_lossy(name);
                 let queues = table("queues").and_then(|queues| queues.get_ref().as_table());
-                let span = queues.and_then(|queues| queues.get(name.as_ref())).map_or(0..0, Spanned::span);
+                let span =
+                    queues.and_then(|queues| queues.get(name.as_ref())).map_or(0..0, Spanned::span);
                 return Err(reader::Error::at(span, format!("queues.\"{name}\": {what}")));
             }
         }

@@ -111,7 +111,8 @@ impl DataDir {
     }
 
     fn list(path: &Path) -> Result<Self, DataDirError> {
-        let failed = |source| DataDirError::Io { path: path.to_path_buf(), what: "list it", source };
+        let failed =
+            |source| DataDirError::Io { path: path.to_path_buf(), what: "list it", source };
         let mut found = Self {
             path: path.to_path_buf(),
             segments: Vec::new(),

@@ -102,9 +102,8 @@ impl Disk {
                     self.superblock.write_all_at(bytes, (slot * SLOT_BYTES) as u64)?;
                     self.superblock.sync_data()
                 };
-                write().map_err(|error| {
-                    fault("write", &self.directory.join(SUPERBLOCK_FILE), &error)
-                })
+                write()
+                    .map_err(|error| fault("write", &self.directory.join(SUPERBLOCK_FILE), &error))
             }
         }
     }
@@ -193,7 +192,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(crate) fn remove(&self, segment: u64) -> io::Result<()> {
+    fn remove(&self, segment: u64) -> io::Result<()> {
         let path = self.path(segment);
         let is_segment_long = fs::metadata(&path).map(|found| found.len() == self.segment_bytes);
         let keep = is_segment_long.unwrap_or(false) && self.files.lock().spares.len() < SPARES_MAX;

@@ -410,14 +410,20 @@ impl Shared {
                     return Some(piece);
                 }
                 Err(error) if is_transient(&error) => {
-                    warn!("cannot read {} for the moment: {error}", kqueue_broker::segment_file_name(read.segment));
+                    warn!(
+                        "cannot read {} for the moment: {error}",
+                        kqueue_broker::segment_file_name(read.segment)
+                    );
                     if self.core.lock().settled {
                         return None;
                     }
                     std::thread::sleep(READ_PAUSE);
                 }
                 Err(error) => {
-                    error!("cannot open {}: {error}", kqueue_broker::segment_file_name(read.segment));
+                    error!(
+                        "cannot open {}: {error}",
+                        kqueue_broker::segment_file_name(read.segment)
+                    );
                     return None;
                 }
             }

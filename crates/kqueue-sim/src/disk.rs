@@ -154,11 +154,6 @@ impl Disk {
         Some((number, at))
     }
 
-    /// The log says of a segment that it is in no use: its removal was cut short.
-    pub(crate) fn remove_stale(&mut self, segment: u64) {
-        self.files.remove(&segment);
-    }
-
     /// Every segment's number and bytes, in order, as a process sees them.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.files.iter().map(|(&number, file)| (number, &file.cache[..]))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kqueue_broker::{
     Boot, BootError, Booted, Broker, BrokerConfig, ConfigTable, EngineLimits, HEADER_BYTES, Now,
-    QueueConfig, QueueOverrides, SegmentHeader, SuperState, Superblock, WriterConfig, parse_header,
+    QueueConfig, QueueOverrides, SegmentHeader, Start, SuperState, Superblock, Survey,
+    WriterConfig, parse_header,
 };
 
 use crate::conn::{BRIEF, ITEM_BYTES_MAX, OPEN_MAX};
@@ -18,22 +19,16 @@ const META_BYTES_MAX: u64 = 4 * 1024;
 
 /// Reads what is on the disk as the server does at start; answers how many torn tails were cut.
 pub(crate) fn boot(
-    disk: &mut Disk,
+    disk: &Disk,
     scenario: &Scenario,
     salt_seed: u64,
     now: Now,
 ) -> Result<(Broker, u64), String> {
-    let (booted, is_damaged) = read(disk, scenario, salt_seed, now)?;
+    let (booted, _) = read(disk, scenario, salt_seed, now)?;
     // What had not been synced may be gone in any form; what had been synced was promised.
     let loss = booted.report.gaps.iter().find(|gap| gap.was_synced && gap.is_loss());
     if let Some(gap) = loss.filter(|_| scenario.flip_every == 0) {
         return Err(format!("recovery found damage on a disk that has none: {gap:?}"));
-    }
-    if is_damaged && scenario.flip_every == 0 && booted.report.gaps.iter().all(|gap| !gap.is_loss()) {
-        return Err("everything was read although nothing is damaged".to_owned());
-    }
-    for segment in booted.stale {
-        disk.remove_stale(segment);
     }
     Ok((booted.broker, u64::from(booted.report.torn_tail_bytes > 0)))
 }
@@ -61,16 +56,22 @@ fn read(
         if newest < known.newest_segment {
             return Err(format!("segment {} is missing", known.newest_segment));
         }
-        let start = known.start.segment;
+        let start = known.start.checkpoint_segment();
         let data = headers.iter().filter(|(number, _)| *number < start);
         let salts = data.map(|(number, header)| (*number, header.as_ref().map_or(0, |h| h.salt)));
-        let boot =
-            Boot::from_checkpoint(config(scenario), sizes, salt_seed, known, salts)
-                .map_err(|error| error.to_string())?;
-        if let Some(booted) = run(disk, &headers, boot, start, now).map_err(text)? {
+        let boot = Boot::from_checkpoint(config(scenario), sizes, salt_seed, known, salts)
+            .map_err(|error| error.to_string())?;
+        let is_everything = known.start == Start::EVERYTHING;
+        if !is_everything
+            && let Some(booted) = run(disk, &headers, boot, start, now).map_err(text)?
+        {
             return Ok((booted, false));
         }
-        let boot = Boot::from_everything(config(scenario), sizes, salt_seed, known)
+        let mut survey = Survey::default();
+        for ((_, header), (_, file)) in headers.iter().zip(disk.segments()) {
+            header.iter().for_each(|header| survey.segment(header, file));
+        }
+        let boot = Boot::from_everything(config(scenario), sizes, salt_seed, known, survey)
             .map_err(|error| error.to_string())?;
         let booted = run(disk, &headers, boot, 0, now).map_err(text)?;
         return Ok((booted.ok_or("everything was read, and is not enough")?, true));

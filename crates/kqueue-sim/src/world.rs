@@ -87,7 +87,7 @@ impl World {
         let mut disk = Disk::new(SEGMENT_BYTES);
         disk.lies = scenario.disk_lies;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
-        let (broker, _) = boot(&mut disk, &scenario, rng.u64(..), now).expect("an empty disk");
+        let (broker, _) = boot(&disk, &scenario, rng.u64(..), now).expect("an empty disk");
         Self {
             rng,
             scenario,
@@ -439,10 +439,11 @@ impl World {
             let (mut load, _) = self.loads.swap_remove(index);
             while !load.feed(&self.disk.read(&load.next_read())) {}
             self.summary.loads += 1;
+            let what = format!("{load:?}");
             let (bad, lost) = self.broker.handle_loaded(self.now(), load);
             assert!(
                 self.scenario.flip_every > 0 || bad.is_empty() && lost == 0,
-                "damage on a sound disk: {bad:?}, {lost} items"
+                "damage on a sound disk: {bad:?}, {lost} items in {what}"
             );
         }
     }
@@ -476,7 +477,7 @@ impl World {
         self.disk.is_full = false;
         let seed = self.rng.u64(..);
         let now = self.now();
-        let (broker, torn_tails) = boot(&mut self.disk, &self.scenario, seed, now)?;
+        let (broker, torn_tails) = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = broker;
         self.broker.check_invariants();
         self.summary.torn_tails += torn_tails;
