@@ -199,6 +199,10 @@ impl Boot {
         let first_seq = kqueue_journal::Seq(header.first_seq);
         self.writer.recover_segment(header.segment, first_seq, header.salt, file.len() as u64);
         self.engine.keep_all(header.version == 1);
+        let checkpoint_seq = match self.mode {
+            Mode::Checkpoint => self.superblock.start.checkpoint_seq,
+            Mode::Everything => 0,
+        };
         let mut replay = Replay {
             engine: &mut self.engine,
             writer: &mut self.writer,
@@ -209,6 +213,7 @@ impl Boot {
         let mut failed = None;
         let end = self.recovery.segment(header, file, next, &mut |raw| {
             if failed.is_none()
+                && raw.seq.0 >= checkpoint_seq
                 && let Err(error) = replay.apply(&raw)
             {
                 failed =

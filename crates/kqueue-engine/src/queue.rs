@@ -102,6 +102,8 @@ pub(crate) struct Queue {
     bytes: u64,
     hot_cost: u64,
     next_ord: u32,
+    /// Items to be discarded from the head as soon as it is in memory: puts that found the queue full.
+    pub(crate) to_discard: u32,
     /// The record of this queue that was written again last.
     pub(crate) last_again: Seq,
     /// The token of the read that is under way.
@@ -133,6 +135,7 @@ impl Queue {
             hot_cost: 0,
             next_ord: 0,
             last_again: Seq(0),
+            to_discard: 0,
             loading: None,
             open: BTreeMap::new(),
             takers: VecDeque::new(),
@@ -404,7 +407,7 @@ impl Queue {
         }
         (self.ready, self.tail) = (VecDeque::new(), VecDeque::new());
         self.returned.clear();
-        (self.bytes, self.hot_cost) = (0, 0);
+        (self.bytes, self.hot_cost, self.to_discard) = (0, 0, 0);
         self.break_order();
     }
 

@@ -268,10 +268,6 @@ impl Engine {
             self.with(slot, crate::queue::Queue::join_tail);
             let newest = self.queue(slot).newest_id().unwrap_or(0);
             self.last_id = self.last_id.max(newest);
-            // Whether items on the disk expire is not known before they are read.
-            if self.queue(slot).has_cold() {
-                self.expiring.insert(slot);
-            }
         }
         (self.keeps_all, self.keeps_old) = (false, false);
         self.counters.total_items = 0;

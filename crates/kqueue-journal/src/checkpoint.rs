@@ -104,7 +104,12 @@ impl Writer {
         let number = self.segments.of_seq(begun)?.number.min(newest_segment);
         let segment = self.segments.by_number(number)?;
         let entry = segment.entry_before(begun);
-        Some(Start { segment: segment.number, offset: entry.offset, seq: entry.seq })
+        Some(Start {
+            segment: segment.number,
+            offset: entry.offset,
+            seq: entry.seq,
+            checkpoint_seq: begun,
+        })
     }
 
     /// The superblock names the new beginning: what lies before may go.
