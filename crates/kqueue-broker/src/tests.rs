@@ -26,8 +26,8 @@ fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
     };
-    let mut boot = Boot::from_checkpoint(config, sizes, 7, Superblock::default(), [])
-        .expect("sound sizes");
+    let mut boot =
+        Boot::from_checkpoint(config, sizes, 7, Superblock::default(), []).expect("sound sizes");
     let headers: Vec<_> =
         files.values().map(|file| parse_header(file).expect("a sound header")).collect();
     for (index, file) in files.values().enumerate() {

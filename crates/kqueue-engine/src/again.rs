@@ -177,9 +177,10 @@ impl Engine {
         };
         let cold = queue.cold_mut();
         // Segments are read from front to back: what lies before the item in its extent was moved before, or is not alive.
-        let rest = cold.cut_front(index, old);
+        let (lost, rest) = cold.cut_front(index, old);
         cold.insert_before(index, new, previous, rec);
-        rec.unref(Seq(old.seq), 1, old.cost + rest);
+        queue.counters.damaged_items += lost;
+        rec.unref(Seq(old.seq), 1 + lost, old.cost + rest);
         true
     }
 }

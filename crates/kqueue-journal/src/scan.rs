@@ -125,6 +125,7 @@ pub(crate) fn scan(
         records: 0,
         gaps: Vec::new(),
         synced_through: header.synced_through,
+        has_loss: false,
         deliver,
     };
     scan.run();
@@ -175,6 +176,8 @@ struct Scan<'a, 'f> {
     records: u64,
     gaps: Vec<Gap>,
     synced_through: u64,
+    /// Something was lost before the present batch.
+    has_loss: bool,
     deliver: &'f mut dyn FnMut(RawRecord<'_>),
 }
 
@@ -292,6 +295,13 @@ impl<'a> Scan<'a, '_> {
         if !self.batch.is_empty() {
             self.index.note_batch(self.batch_first_seq, self.batch_at as u64);
         }
+        let lost_from = match self.has_loss {
+            true => 0,
+            false => {
+                self.batch_gaps.iter().find(|gap| gap.is_loss()).map_or(u64::MAX, |gap| gap.offset)
+            }
+        };
+        self.has_loss |= lost_from < u64::MAX;
         for found in self.batch.drain(..).filter(|found| found.is_body_sound) {
             let meta_at = found.at + HEAD_BYTES;
             let body_at = meta_at + found.head.meta_len as usize;
@@ -306,6 +316,7 @@ impl<'a> Scan<'a, '_> {
                 meta: file.get(meta_at..body_at).unwrap_or(&[]),
                 body: file.get(body_at..end).unwrap_or(&[]),
                 body_crc: found.head.body_crc,
+                behind_loss: found.at as u64 >= lost_from,
             });
         }
         self.gaps.append(&mut self.batch_gaps);
