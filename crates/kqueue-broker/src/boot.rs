@@ -261,7 +261,10 @@ impl Boot {
             let is_body = matches!(gap.verdict, Verdict::DamagedBody { .. });
             gap.is_loss() && !is_body && (gap.was_synced || gap.first_seq.0 <= end)
         };
-        if is_partial && (end == u64::MAX || report.gaps.iter().any(is_bad)) {
+        let is_bad = report.gaps.iter().any(is_bad);
+        // What says that a segment went may be among what was lost.
+        let is_unsure = !self.missing.is_empty() && report.gaps.iter().any(Gap::is_loss);
+        if is_partial && (end == u64::MAX || is_bad || is_unsure) {
             return Ok(None);
         }
         if let Some(&segment) = self.missing.first() {
@@ -307,6 +310,9 @@ impl Replay<'_> {
         }
         // Of items that were written again some may be missing: all stay where they were. Their segments are there: none goes before what says so is synced.
         self.engine.keep_old(self.keeps_old || raw.behind_loss);
+        if raw.follows_loss {
+            self.engine.note_loss();
+        }
         match raw.kind {
             KIND_SEGMENT | KIND_FREED | KIND_CHECKPOINT_END => {
                 let malformed = RecordError::Malformed { kind: raw.kind };

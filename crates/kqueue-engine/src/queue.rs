@@ -316,6 +316,9 @@ impl Queue {
     pub(crate) fn break_order(&mut self) {
         self.skip_loaded_ords(1);
         self.take_ord();
+        if let Some(cold) = &mut self.cold {
+            cold.last_ord = None;
+        }
     }
 
     /// Without extents the tail follows at once.

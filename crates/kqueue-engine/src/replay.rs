@@ -294,6 +294,14 @@ impl Engine {
         }
     }
 
+    /// Records are lost between what was replayed and what will be. An item that was lost lies between two extents then, and a record that says that it is gone
+    /// concerns neither.
+    pub fn note_loss(&mut self) {
+        for queue in self.queues.iter_mut().flatten() {
+            queue.break_order();
+        }
+    }
+
     /// Whether items that were written again stay where they were as long as that is there: after records were lost, nobody knows which others were written again.
     pub fn keep_old(&mut self, keep: bool) {
         self.keeps_old = keep;

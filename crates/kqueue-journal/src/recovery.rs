@@ -36,6 +36,8 @@ pub struct RawRecord<'a> {
     pub body_crc: u32,
     /// Records before it in this segment are lost: what was appended shortly before may be missing. (A segment begins only after the one before it is synced.)
     pub behind_loss: bool,
+    /// Records between it and the one delivered before are lost.
+    pub follows_loss: bool,
 }
 
 /// What happened to a place in the log that could not be read.
