@@ -101,7 +101,7 @@ impl Engine {
         let flags = read.byte()?;
         if flags & FIRST != 0 {
             self.with(slot, |queue| queue.drain(rec));
-            self.queue_mut(slot).counters.total_items = 0;
+            self.queue_mut(slot).counters = crate::queue::QueueCounters::default();
         }
         if flags & EXPIRES != 0 {
             self.expiring.insert(slot);

@@ -256,6 +256,11 @@ impl Queue {
         tail.or_else(cold).or_else(|| self.ready.back().map(|item| item.id))
     }
 
+    /// The id of the last item at the head that is in memory (but for those that came back).
+    pub(crate) fn last_ready_id(&self) -> Option<u64> {
+        self.ready.back().map(|item| item.id)
+    }
+
     fn take_ord(&mut self) -> u32 {
         self.next_ord = (self.next_ord + 1) % LOADED_ORD;
         self.next_ord

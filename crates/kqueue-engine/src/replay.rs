@@ -180,12 +180,15 @@ impl Engine {
         let cost = extent.cost / u64::from(extent.count.max(1));
         let new = item.as_cold(true);
         let old = ColdItem { seq: old.0, cost, ..new };
-        self.move_cold(slot, old, new, previous, rec)
+        self.move_cold(slot, old, new, previous, rec).is_some()
     }
 
     /// The record that this one replaces was in a segment that is gone, and the state that would know of it was damaged: the item takes its place by id.
     fn replay_between(&mut self, slot: Slot, item: &Item, rec: &mut impl Recorder) -> bool {
         let queue = self.queue_mut(slot);
+        if queue.last_ready_id().is_some_and(|last| last > item.id) {
+            return false;
+        }
         let cold = queue.cold_mut();
         let index = cold.extents.partition_point(|extent| extent.last_id < item.id);
         if index == cold.extents.len() || cold.index_of(item.id).is_some() {

@@ -416,9 +416,9 @@ impl World {
                 RetireStep::Read(read) => retirement.feed(&self.disk.read(&read)),
                 RetireStep::Write => {}
                 RetireStep::Done => {
-                    let bad = retirement.take_bad();
+                    let (bad, lost) = retirement.take_bad();
                     assert!(self.scenario.flip_every > 0 || bad.is_empty(), "damaged: {bad:?}");
-                    self.oracle.is_damage_told |= !bad.is_empty();
+                    self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
                     self.retirement = None;
                     self.summary.retired_segments += 1;
                     self.note(|| "a segment was emptied".into());
