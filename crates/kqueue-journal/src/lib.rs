@@ -25,11 +25,11 @@ extern crate std;
 
 mod batch;
 mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 mod config;
 mod format;
 mod job;
-#[cfg(test)]
-mod model_tests;
 mod names;
 mod own;
 mod recovery;
