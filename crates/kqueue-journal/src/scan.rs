@@ -290,7 +290,7 @@ impl<'a> Scan<'a, '_> {
     fn commit(&mut self) {
         let file: &'a [u8] = self.file;
         if !self.batch.is_empty() {
-            self.index.note_batch(self.batch_first_seq, self.batch_at as u64);
+            self.index.note_batch(self.batch_first_seq, self.batch_at as u64, false);
         }
         for found in self.batch.drain(..).filter(|found| found.is_body_sound) {
             let meta_at = found.at + HEAD_BYTES;
