@@ -50,7 +50,7 @@ impl Writer {
         let at_least = (2 * self.config.segment_bytes).min(at_most);
         let due = state.length.saturating_mul(PER_CHECKPOINT).clamp(at_least, at_most);
         let since = self.appended_bytes - state.begun.1;
-        since >= due || (since >= cap / 16 && self.would_help())
+        since >= due || (since >= cap / 16 && self.would_help()) || self.is_held_up(at_most)
     }
 
     /// Whole segments that replay still needs: only a checkpoint lets them go.
@@ -64,6 +64,12 @@ impl Writer {
     fn would_help(&self) -> bool {
         let is_refused = matches!(self.space, Space::Refused { .. });
         is_refused && self.needed_for_replay().any(|found| found.refs == 0)
+    }
+
+    /// The log is too long for the files that replay needs, however little is in them: every start leaves one behind.
+    fn is_held_up(&self, at_most: u64) -> bool {
+        self.is_too_long()
+            && self.needed_for_replay().map(|found| found.file_bytes).sum::<u64>() >= at_most
     }
 
     /// How many bytes were appended since the last checkpoint began: what a start would have to read.

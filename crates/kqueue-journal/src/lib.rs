@@ -30,6 +30,8 @@ mod checkpoint_tests;
 mod config;
 mod format;
 mod job;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod own;
 mod recovery;
