@@ -6,6 +6,7 @@
 
 use crate::Seq;
 use crate::own::{KIND_CHECKPOINT_END, KIND_SEGMENT};
+use crate::segments::Segment;
 use crate::superblock::Start;
 use crate::writer::{Space, Writer};
 
@@ -30,8 +31,15 @@ pub(crate) struct Checkpoints {
     pub(crate) ended: Option<u64>,
 }
 
+impl Checkpoints {
+    /// Whether the batch that begins with `seq` has to be found again exactly.
+    pub(crate) fn is_begin(&self, seq: u64) -> bool {
+        self.begun.0 == seq
+    }
+}
+
 impl Writer {
-    /// Whether so much was appended since the last checkpoint that another one pays, or one would give space back that is missing.
+    /// Whether so much was appended since the last checkpoint that another one pays, or one would give space back that is missing or wanted.
     pub fn wants_checkpoint(&self) -> bool {
         let state = &self.checkpoints;
         if self.poisoned || state.is_running || state.ended.is_some() || self.active.is_none() {
@@ -42,17 +50,26 @@ impl Writer {
         let at_least = (2 * self.config.segment_bytes).min(at_most);
         let due = state.length.saturating_mul(PER_CHECKPOINT).clamp(at_least, at_most);
         let since = self.appended_bytes - state.begun.1;
-        since >= due || (since >= cap / 16 && self.would_help())
+        since >= due || (since >= cap / 16 && self.would_help()) || self.is_held_up(at_most)
+    }
+
+    /// Whole segments that replay still needs: only a checkpoint lets them go.
+    fn needed_for_replay(&self) -> impl Iterator<Item = &Segment> {
+        let start = self.superblock.start.checkpoint_segment();
+        let newest = self.segments.back().map_or(0, |back| back.number);
+        self.segments.iter().filter(move |found| found.number >= start && found.number < newest)
     }
 
     /// Space is missing, and there is a segment that only replay still needs.
     fn would_help(&self) -> bool {
-        let start = self.superblock.start.checkpoint_segment();
-        let newest = self.segments.back().map_or(0, |back| back.number);
-        let mut between =
-            self.segments.iter().filter(|found| found.number >= start && found.number < newest);
         let is_refused = matches!(self.space, Space::Refused { .. });
-        is_refused && between.any(|found| found.refs == 0)
+        is_refused && self.needed_for_replay().any(|found| found.refs == 0)
+    }
+
+    /// The log is too long for the files that replay needs, however little is in them: every start leaves one behind.
+    fn is_held_up(&self, at_most: u64) -> bool {
+        self.is_too_long()
+            && self.needed_for_replay().map(|found| found.file_bytes).sum::<u64>() >= at_most
     }
 
     /// How many bytes were appended since the last checkpoint began: what a start would have to read.
@@ -61,7 +78,13 @@ impl Writer {
     }
 
     /// Begins a checkpoint.
+    ///
+    /// Its first record begins a batch, so that replay can begin exactly there: what is before may be of an older checkpoint, and name segments that
+    /// only this one describes.
     pub fn begin_checkpoint(&mut self) {
+        if !self.open.is_empty() {
+            self.seal_open();
+        }
         self.checkpoints.begun = (self.next_seq, self.appended_bytes);
         self.checkpoints.newest_segment = self.segments.back().map_or(0, |back| back.number);
         self.checkpoints.is_running = true;
@@ -76,7 +99,7 @@ impl Writer {
             .filter(|segment| segment.number >= from && segment.number < newest)
             .filter(|segment| !self.is_freeing(segment.number))
             .take(STEP_SEGMENTS)
-            .map(crate::segments::Segment::record)
+            .map(Segment::record)
             .collect();
         for record in &some {
             let mut meta = alloc::vec::Vec::new();
@@ -100,9 +123,13 @@ impl Writer {
     pub(crate) fn durable_start(&self) -> Option<Start> {
         self.checkpoints.ended.filter(|&end| end <= self.synced)?;
         let Checkpoints { begun: (begun, _), newest_segment, .. } = self.checkpoints;
-        // Its first record may have got into the next segment: then reading begins with the last batch of the one before.
-        let number = self.segments.of_seq(begun)?.number.min(newest_segment);
-        let segment = self.segments.by_number(number)?;
+        if self.segments.of_seq(begun)?.number > newest_segment {
+            // Its first record has got into the next segment. The one before is neither described nor of use but for its header: reading begins at its end.
+            let Segment { number, used_bytes, end_seq, .. } =
+                *self.segments.by_number(newest_segment)?;
+            return Some(Start { segment: number, offset: used_bytes, seq: end_seq });
+        }
+        let segment = self.segments.of_seq(begun)?;
         let entry = segment.entry_before(begun);
         Some(Start {
             segment: segment.number,

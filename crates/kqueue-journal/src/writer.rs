@@ -123,7 +123,7 @@ pub struct Writer {
     /// Length of everything appended since start, and of what was replayed before.
     pub(crate) appended_bytes: u64,
     sealed: VecDeque<Batch>,
-    open: Batch,
+    pub(crate) open: Batch,
     buffer: BytesMut,
     /// When a sync is due, and up to which record at least.
     sync_due: Option<(u64, u64)>,
@@ -280,7 +280,7 @@ impl Writer {
         seq
     }
 
-    fn seal_open(&mut self) {
+    pub(crate) fn seal_open(&mut self) {
         let marker_seq = self.take_seq();
         let mut batch = core::mem::replace(&mut self.open, Batch::new());
         batch.seal(&mut self.buffer, marker_seq);
@@ -396,7 +396,8 @@ impl Writer {
                 break;
             };
             through = batch.marker_seq;
-            back.note_batch(batch.first_seq, back.used_bytes);
+            let is_begin = self.checkpoints.is_begin(batch.first_seq);
+            back.note_batch(batch.first_seq, back.used_bytes, is_begin);
             back.used_bytes += batch.bytes;
             back.is_unsynced = true;
             self.segments.place_through(through);
