@@ -111,7 +111,9 @@ impl Survey {
                 .kind
             {
                 KIND_SEGMENT => ends.extend(
-                    SegmentRecord::decode(raw.meta).map(|record| (record.number, record.end_seq)),
+                    SegmentRecord::decode(raw.meta)
+                        .filter(|record| record.end_seq < u64::MAX)
+                        .map(|record| (record.number, record.end_seq)),
                 ),
                 KIND_CHECKPOINT_END => {
                     checkpoints.extend(decode_number(raw.meta).map(|begun| (begun, raw.seq.0)));

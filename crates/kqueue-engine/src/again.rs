@@ -203,12 +203,13 @@ impl Moves {
                 is_moved = lost.is_some();
                 all_lost += lost.unwrap_or(0);
                 // It may have been read into memory meanwhile.
-                if !is_moved && let Some(item) = engine.find_anywhere(slot, id) {
-                    if item.seq == old.0 {
-                        rec.unref(item.seq, 1, u64::from(item.share));
-                        (item.seq, item.share) = new;
-                        is_moved = true;
-                    }
+                if !is_moved
+                    && let Some(item) = engine.find_anywhere(slot, id)
+                    && item.seq == old.0
+                {
+                    rec.unref(item.seq, 1, u64::from(item.share));
+                    (item.seq, item.share) = new;
+                    is_moved = true;
                 }
             }
             if !is_moved {

@@ -173,7 +173,7 @@ impl TestLog {
             let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
             let (body, crc, share) = (&entry.body, entry.body_crc, entry.share);
             engine.rerecord(Seq(seq), &record, body, crc, share, &mut moves, self);
-            if nth % 3 == 0 {
+            if nth.is_multiple_of(3) {
                 moves.settle(engine, self);
             }
         }

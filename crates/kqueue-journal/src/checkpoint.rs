@@ -22,20 +22,14 @@ const STEP_SEGMENTS: usize = 16;
 pub(crate) struct Checkpoints {
     /// Sequence number and total length of the log where the last one began.
     begun: (u64, u64),
-    /// The newest segment at that time: those before it are described by the checkpoint, it and those behind are read.
+    /// The newest segment at that time: those before it are described by the checkpoint, it and those behind are read. It is described, too, for the
+    /// sake of its index: it is not read from its beginning.
     newest_segment: u64,
     /// How long the last one was.
     length: u64,
     pub(crate) is_running: bool,
     /// It has ended with this record, and is durable once that is synced: then replay begins at `begun`.
     pub(crate) ended: Option<u64>,
-}
-
-impl Checkpoints {
-    /// Whether the batch that begins with `seq` has to be found again exactly.
-    pub(crate) fn is_begin(&self, seq: u64) -> bool {
-        self.begun.0 == seq
-    }
 }
 
 impl Writer {
@@ -78,13 +72,7 @@ impl Writer {
     }
 
     /// Begins a checkpoint.
-    ///
-    /// Its first record begins a batch, so that replay can begin exactly there: what is before may be of an older checkpoint, and name segments that
-    /// only this one describes.
     pub fn begin_checkpoint(&mut self) {
-        if !self.open.is_empty() {
-            self.seal_open();
-        }
         self.checkpoints.begun = (self.next_seq, self.appended_bytes);
         self.checkpoints.newest_segment = self.segments.back().map_or(0, |back| back.number);
         self.checkpoints.is_running = true;
@@ -96,7 +84,7 @@ impl Writer {
         let some: alloc::vec::Vec<_> = self
             .segments
             .iter()
-            .filter(|segment| segment.number >= from && segment.number < newest)
+            .filter(|segment| (from..=newest).contains(&segment.number))
             .filter(|segment| !self.is_freeing(segment.number))
             .take(STEP_SEGMENTS)
             .map(Segment::record)
@@ -123,13 +111,9 @@ impl Writer {
     pub(crate) fn durable_start(&self) -> Option<Start> {
         self.checkpoints.ended.filter(|&end| end <= self.synced)?;
         let Checkpoints { begun: (begun, _), newest_segment, .. } = self.checkpoints;
-        if self.segments.of_seq(begun)?.number > newest_segment {
-            // Its first record has got into the next segment. The one before is neither described nor of use but for its header: reading begins at its end.
-            let Segment { number, used_bytes, end_seq, .. } =
-                *self.segments.by_number(newest_segment)?;
-            return Some(Start { segment: number, offset: used_bytes, seq: end_seq });
-        }
-        let segment = self.segments.of_seq(begun)?;
+        // Its first record may have got into the next segment: then reading begins with the last batch of the one before.
+        let number = self.segments.of_seq(begun)?.number.min(newest_segment);
+        let segment = self.segments.by_number(number)?;
         let entry = segment.entry_before(begun);
         Some(Start {
             segment: segment.number,

@@ -296,7 +296,7 @@ impl<'a> Scan<'a, '_> {
     fn commit(&mut self) {
         let file: &'a [u8] = self.file;
         if !self.batch.is_empty() {
-            self.index.note_batch(self.batch_first_seq, self.batch_at as u64, false);
+            self.index.note_batch(self.batch_first_seq, self.batch_at as u64);
         }
         let mut losses = self.batch_gaps.iter().filter(|gap| gap.is_loss()).peekable();
         for found in self.batch.drain(..).filter(|found| found.is_body_sound) {

@@ -53,10 +53,10 @@ impl Segment {
         }
     }
 
-    /// A batch that begins with `seq` goes to `offset`. `is_needed`: it has to be in the index, however near the one before is.
-    pub(crate) fn note_batch(&mut self, seq: u64, offset: u64, is_needed: bool) {
+    /// A batch that begins with `seq` goes to `offset`.
+    pub(crate) fn note_batch(&mut self, seq: u64, offset: u64) {
         let step = INDEX_STEP_BYTES.max(self.file_bytes / INDEX_ENTRIES);
-        if is_needed || self.index.last().is_none_or(|last| offset >= last.offset + step) {
+        if self.index.last().is_none_or(|last| offset >= last.offset + step) {
             self.index.push(IndexEntry { seq, offset });
         }
     }
@@ -322,9 +322,9 @@ mod tests {
     fn a_record_is_found_by_the_batch_before_it() {
         let mut segments = table();
         let back = segments.back_mut().unwrap();
-        back.note_batch(200, 4096, false);
-        back.note_batch(210, 5000, false);
-        back.note_batch(220, 80_000, false);
+        back.note_batch(200, 4096);
+        back.note_batch(210, 5000);
+        back.note_batch(220, 80_000);
         back.used_bytes = 100_000;
         assert_eq!(back.index.len(), 2);
         let place = segments.locate(Seq(215), Seq(216)).unwrap();

@@ -259,6 +259,7 @@ pub(crate) fn from_checkpoint(
     let mut missing = Vec::new();
     apply(&mut writer, None);
     read_from(files, start, &mut writer, &mut recovery, &mut |writer, record| match record.kind {
+        _ if record.seq.0 < known.start.checkpoint_seq => {}
         KIND_SEGMENT => {
             let described = SegmentRecord::decode(record.meta).unwrap();
             let number = described.number;
@@ -318,7 +319,9 @@ pub(crate) fn survey(files: &Files) -> BTreeMap<u64, u64> {
         let mut deliver = |record: RawRecord<'_>| {
             if record.kind == KIND_SEGMENT {
                 let described = SegmentRecord::decode(record.meta).unwrap();
-                ends.insert(described.number, described.end_seq);
+                if described.end_seq < u64::MAX {
+                    ends.insert(described.number, described.end_seq);
+                }
             }
         };
         recovery.segment(header, file, None, &mut deliver).unwrap();

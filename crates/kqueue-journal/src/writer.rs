@@ -123,7 +123,7 @@ pub struct Writer {
     /// Length of everything appended since start, and of what was replayed before.
     pub(crate) appended_bytes: u64,
     sealed: VecDeque<Batch>,
-    pub(crate) open: Batch,
+    open: Batch,
     buffer: BytesMut,
     /// When a sync is due, and up to which record at least.
     sync_due: Option<(u64, u64)>,
@@ -198,13 +198,22 @@ impl Writer {
         if let Some(back) = self.segments.back_mut() {
             back.used_bytes = end.used_bytes;
             back.end_seq = end.end_seq;
-            back.index = end.index;
+            // A checkpoint may have told of the part that was not read.
+            let first = end.index.first().map_or(u64::MAX, |first| first.offset);
+            back.index.retain(|entry| entry.offset < first);
+            back.index.extend(end.index);
             self.appended_bytes += end.read_bytes;
         }
     }
 
     /// Takes over a segment that is not read at start, as a checkpoint describes it; false if it is known already.
     pub fn recover_data_segment(&mut self, record: SegmentRecord, salt: u64) -> bool {
+        if let Some(found) = self.segments.by_number_mut(record.number) {
+            if found.index.is_empty() {
+                found.index = record.index;
+            }
+            return false;
+        }
         let mut segment = Segment::new(record.number, record.first_seq, salt, record.file_bytes);
         segment.end_seq = record.end_seq;
         segment.used_bytes = record.used_bytes;
@@ -280,7 +289,7 @@ impl Writer {
         seq
     }
 
-    pub(crate) fn seal_open(&mut self) {
+    fn seal_open(&mut self) {
         let marker_seq = self.take_seq();
         let mut batch = core::mem::replace(&mut self.open, Batch::new());
         batch.seal(&mut self.buffer, marker_seq);
@@ -396,8 +405,7 @@ impl Writer {
                 break;
             };
             through = batch.marker_seq;
-            let is_begin = self.checkpoints.is_begin(batch.first_seq);
-            back.note_batch(batch.first_seq, back.used_bytes, is_begin);
+            back.note_batch(batch.first_seq, back.used_bytes);
             back.used_bytes += batch.bytes;
             back.is_unsynced = true;
             self.segments.place_through(through);
