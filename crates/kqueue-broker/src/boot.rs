@@ -324,6 +324,12 @@ impl Replay<'_> {
         }
     }
 
+    /// Whether a state counts. One behind a loss in its segment may name records that a power cut took, while what they replaced is there.
+    fn is_believed(&self, raw: &RawRecord<'_>) -> bool {
+        let may_name_lost = self.mode == Mode::Everything && raw.behind_loss;
+        self.is_in_checkpoint(raw.seq.0) && !may_name_lost
+    }
+
     /// Whether states count: only those of a whole checkpoint do. Of one that did not get to its end, items may be missing that were put before.
     fn is_in_checkpoint(&self, seq: u64) -> bool {
         match self.mode {
@@ -372,7 +378,7 @@ impl Replay<'_> {
 
     fn apply_record(&mut self, raw: &RawRecord<'_>) -> Result<(), RecordError> {
         let record = RecordBuf::decode(raw.kind, raw.meta)?;
-        if matches!(record, RecordBuf::QueueState { .. }) && !self.is_in_checkpoint(raw.seq.0) {
+        if matches!(record, RecordBuf::QueueState { .. }) && !self.is_believed(raw) {
             return Ok(());
         }
         let references = record.references();

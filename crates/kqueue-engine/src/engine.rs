@@ -108,6 +108,8 @@ pub struct Engine {
     /// See [`Engine::keep_old`].
     pub(crate) keeps_old: bool,
     pub(crate) last_id: u64,
+    /// The latest put time that was replayed, unix time in milliseconds.
+    pub(crate) newest_put_ms: u64,
     last_no: u64,
     pub(crate) counters: EngineCounters,
 }
@@ -138,6 +140,7 @@ impl Engine {
             keeps_all: false,
             keeps_old: false,
             last_id: 0,
+            newest_put_ms: 0,
             last_no: 0,
             counters: EngineCounters::default(),
         }
@@ -280,7 +283,9 @@ impl Engine {
             if queue.needs_load() {
                 // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
                 self.want_load(slot);
-                self.queue_mut(slot).to_discard += 1;
+                let queue = self.queue_mut(slot);
+                let over = (queue.len() + 1).saturating_sub(queue.config.max_items);
+                queue.to_discard = (queue.to_discard + 1).max(over);
                 return Ok(());
             }
             let Some(item) = self.pop(slot) else { return Err(Refusal::QueueFull) };

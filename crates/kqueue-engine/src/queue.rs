@@ -108,7 +108,7 @@ pub(crate) struct Queue {
     next_ord: u32,
     next_loaded_ord: u32,
     /// Items to be discarded from the head as soon as it is in memory: puts that found the queue full.
-    pub(crate) to_discard: u32,
+    pub(crate) to_discard: u64,
     /// The record of this queue that was written again last.
     pub(crate) last_again: Seq,
     /// The token of the read that is under way.

@@ -125,6 +125,7 @@ impl Engine {
     ) {
         let slot = self.slot_of(queue);
         self.last_id = self.last_id.max(item.id);
+        self.newest_put_ms = self.newest_put_ms.max(item.put_ms);
         let mut previous = Seq(0);
         if old.is_some() {
             previous = core::mem::replace(&mut self.queue_mut(slot).last_again, item.seq);
@@ -295,6 +296,11 @@ impl Engine {
                 index += 1;
             }
         }
+    }
+
+    /// The latest put time that was replayed, unix time in milliseconds; 0 if there was none.
+    pub fn newest_put_ms(&self) -> u64 {
+        self.newest_put_ms
     }
 
     /// Records are lost between what was replayed and what will be. An item that was lost lies between two extents then, and a record that says that it is gone

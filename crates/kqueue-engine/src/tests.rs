@@ -2,6 +2,8 @@
 //!
 //! Waits are not in the model: who gets what when several wait is tested below, and by the simulator.
 
+mod rules;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use std::format;
@@ -87,6 +89,11 @@ impl TestLog {
     /// What recovery makes of the log.
     fn replay(&mut self) -> Engine {
         let mut engine = new_engine(self.memory);
+        self.replay_into(&mut engine);
+        engine
+    }
+
+    fn replay_into(&mut self, engine: &mut Engine) {
         engine.keep_old(self.start == 0);
         self.refs.clear();
         let entries = core::mem::take(&mut self.entries);
@@ -99,7 +106,6 @@ impl TestLog {
         }
         engine.finish_replay(self);
         self.entries = entries;
-        engine
     }
 
     /// What the disk has of a queue's items.
