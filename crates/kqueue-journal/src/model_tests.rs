@@ -562,3 +562,53 @@ fn a_busy_log_stays_short_with_items_that_stay() {
     world.settle();
     assert_eq!(world.owner.wanted.keys().copied().collect::<Vec<_>>(), pinned);
 }
+
+/// More than are read in one piece.
+const ITEMS: u64 = 12;
+
+/// A power cut may take a record and leave the state behind it, which names that record: whoever believed the state would lose an item that was promised.
+#[test]
+fn a_state_may_name_a_record_that_a_power_cut_took() {
+    let mut world = World::new();
+    for _ in 0..ITEMS {
+        world.append(1000, Some(0));
+    }
+    while world.disk.files.len() < 3 {
+        world.append(3000, None);
+        world.remove(world.owner.wanted.keys().position(is_new(&world)).unwrap());
+        world.drain();
+    }
+    for _ in 0..QUEUES + 3 {
+        world.checkpoint_step(true);
+    }
+    world.settle();
+    let start = world.writer.last_seq();
+    let unsynced_from = world.writer.segments.back().unwrap().used_bytes as usize;
+    world.writer.config.log_cap_bytes = 0;
+    // Some are moved, then states say so; nothing of both is synced.
+    assert!(world.retire_step());
+    world.poll();
+    world.finish(false);
+    let moved: BTreeSet<u64> = world.owner.wanted.values().map(|spot| spot.seq).collect();
+    assert!(moved.iter().any(|&seq| seq > start.0), "nothing was moved");
+    let moves_end = world.writer.segments.back().unwrap().used_bytes as usize;
+    for _ in 0..QUEUES + 2 {
+        world.checkpoint_step(true);
+    }
+    world.poll();
+    world.finish(false);
+    let blocks = world.disk.unsynced_blocks();
+    let survivors: Vec<_> =
+        blocks.iter().copied().filter(|&(_, at)| at + 512 > moves_end).collect();
+    assert!(survivors.len() < blocks.len() && moves_end > unsynced_from + 512);
+    world.disk.files = world.disk.power_cut(&survivors);
+    world.disk.stable = world.disk.files.clone();
+    world.synced_before = world.writer.progress().synced;
+    world.restart(world.synced_before);
+    assert_eq!(world.owner.wanted.len() as u64, ITEMS);
+}
+
+/// Those that were not there from the beginning.
+fn is_new(world: &World) -> impl Fn(&u64) -> bool + '_ {
+    |key| world.promises[key].put > ITEMS
+}
