@@ -44,7 +44,7 @@ impl Writer {
         let at_least = (2 * self.config.segment_bytes).min(at_most);
         let due = state.length.saturating_mul(PER_CHECKPOINT).clamp(at_least, at_most);
         let since = self.appended_bytes - state.begun.1;
-        since >= due || (since >= cap / 16 && self.would_help()) || self.is_held_up(at_most)
+        since >= due || (since > 0 && self.would_help()) || self.is_held_up(at_most)
     }
 
     /// Whole segments that replay still needs: only a checkpoint lets them go.

@@ -519,6 +519,7 @@ fn the_last_spare_is_for_removals() {
     world.disk.is_full = true;
     // One of the two that are wanted.
     world.disk.spares = vec![vec![0; 64 * 1024]];
+    world.writer.space = Space::Unknown;
     while world.writer.has_room(1000) {
         world.append(1000);
         world.drain();
@@ -551,6 +552,7 @@ fn the_last_spare_is_taken_once() {
     world.drain();
     world.disk.is_full = true;
     world.disk.spares = vec![vec![0; 64 * 1024]];
+    world.writer.space = Space::Unknown;
     while world.disk.files.len() < 2 || world.writer.progress().written >= world.writer.last_seq() {
         append(&mut world.writer, 1_000_000, 0);
         world.drain();

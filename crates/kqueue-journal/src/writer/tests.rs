@@ -56,6 +56,8 @@ fn what_is_appended_while_a_job_is_in_flight_gathers_in_the_next() {
     let job = writer.poll_job(0).unwrap();
     assert_eq!(names(&job), ["write", "sync"]);
     assert!(!job.is_write_only);
+    // Beside it, for the first segment has no other one behind it yet.
+    step(&mut writer, &mut disk, 0, &["prepare"]);
     for tag in 3..=5 {
         append(&mut writer, tag, 10);
         writer.require_sync(0, 0);
@@ -228,11 +230,13 @@ fn the_journals_kinds_are_taken() {
 /// Fills the disk's last segment so far that a spare is asked for and refused.
 fn fill_until_refused(writer: &mut Writer, disk: &mut TestDisk) -> Vec<Kept> {
     let mut all = Vec::new();
-    disk.drain(writer, 0);
     append(writer, 0, 10);
-    disk.drain(writer, 0);
+    if writer.active.is_none() {
+        step(writer, disk, 0, &["create", "super"]);
+    }
     disk.is_full = true;
-    while writer.has_room(1000) && writer.space == Space::Unknown {
+    disk.drain(writer, 0);
+    while writer.has_room(1000) && !matches!(writer.space, Space::Refused { .. }) {
         all.push(append(writer, all.len() as u64 + 1, 1000));
         disk.drain(writer, 0);
     }
