@@ -99,6 +99,22 @@ impl Wire {
         text(&line)
     }
 
+    /// The value of a statistic.
+    pub fn stat(&mut self, name: &str) -> Option<String> {
+        self.send(b"stats\r\n");
+        let prefix = format!("STAT {name} ");
+        let mut found = None;
+        loop {
+            let line = self.line();
+            if line == "END" {
+                return found;
+            }
+            if let Some(value) = line.strip_prefix(&prefix) {
+                found = Some(value.to_owned());
+            }
+        }
+    }
+
     /// Expects that the daemon closes the connection without another byte.
     pub fn expect_close(&mut self) {
         let mut rest = Vec::new();
