@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
@@ -125,11 +125,11 @@ impl DataDir {
 
 impl Starting {
     /// Starts a daemon on an existing data directory. `wrapper` is a program with arguments that becomes the daemon (`exec`), or nothing.
-    pub fn spawn(directory: &Path, extra: &str, wrapper: &[&str]) -> Self {
+    pub fn spawn(directory: &Path, extra: &str, wrapper: &[String]) -> Self {
         Self::spawn_with(DataDir::Given(directory.to_path_buf()), extra, wrapper)
     }
 
-    fn spawn_with(data: DataDir, extra: &str, wrapper: &[&str]) -> Self {
+    fn spawn_with(data: DataDir, extra: &str, wrapper: &[String]) -> Self {
         let config = data.path().join("server.toml");
         fs::write(&config, config_text(data.path(), extra))
             .expect("the configuration can be written");
@@ -203,7 +203,7 @@ impl Daemon {
     ///
     /// # Errors
     /// How it ended, if it did not start.
-    pub fn start_under(wrapper: &[&str], directory: &Path, extra: &str) -> Result<Self, Exit> {
+    pub fn start_under(wrapper: &[String], directory: &Path, extra: &str) -> Result<Self, Exit> {
         Starting::spawn(directory, extra, wrapper).ready()
     }
 
@@ -239,6 +239,13 @@ impl Daemon {
     /// A new connection to it.
     pub fn connect(&self) -> Wire {
         Wire::connect(self.address)
+    }
+
+    /// A connection without any help, for what goes wrong with it.
+    pub fn connect_raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the daemon accepts connections");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream
     }
 
     /// Sends a signal.

@@ -27,6 +27,9 @@ const CONSUMERS: [(usize, Manner); 8] = [
     (MASTER + 2, Manner::Reserve),
 ];
 
+/// So many of the consumers do nothing in a round.
+const CONSUMERS_AWAY_PERCENT: u64 = 50;
+
 #[derive(Clone, Copy)]
 enum Manner {
     /// `get`
@@ -66,13 +69,16 @@ impl Load {
         assert_eq!(wire.get("prepared").as_deref(), Some(&b"x"[..]));
     }
 
-    /// Starts `producers` producers, and consumers of every kind.
+    /// Starts `producers` producers, and consumers of some kinds: what the others leave is there when the daemon starts again.
     pub fn start(&self, address: SocketAddr, producers: usize, dice: &mut Dice) -> Clients {
         let mut threads = Vec::new();
         for _ in 0..producers {
             threads.push(self.spawn(address, dice, Client::produce));
         }
         for (queue, manner) in CONSUMERS {
+            if dice.percent(CONSUMERS_AWAY_PERCENT) {
+                continue;
+            }
             threads.push(self.spawn(address, dice, move |client| match manner {
                 Manner::Plain => client.take_plainly(queue),
                 Manner::Open => client.take_reliably(queue),
@@ -283,7 +289,9 @@ impl Client {
         }
         let body = self.body(&line)?;
         self.expect("END")?;
-        Ok(self.load.change(|ledger| ledger.delivered(queue, &body, None)))
+        let number = self.load.change(|ledger| ledger.delivered(queue, &body, None));
+        // Who was handed nonsense stops.
+        number.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     fn take_leases(&mut self, queue: usize) -> io::Result<()> {

@@ -90,6 +90,11 @@ impl Wire {
         Some(body)
     }
 
+    /// Reads as much as there is place for.
+    pub fn read(&mut self, into: &mut [u8]) {
+        self.reader.read_exact(into).expect("all of it");
+    }
+
     /// Reads one line, without its end.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
