@@ -21,6 +21,8 @@ pub const QUEUES: [&str; 7] =
     ["plain", "reliable", "leased", "kept", "posts", "posts+a", "posts+b"];
 /// The queue from which plain gets take.
 pub const PLAIN: usize = 0;
+/// The queue from which nobody takes.
+pub const KEPT: usize = 3;
 /// The master with sub-queues.
 pub const MASTER: usize = 4;
 /// More complaints than this are not kept.
@@ -198,6 +200,13 @@ impl Ledger {
     /// Puts and removals that were answered.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// How many items there are in the queue from which nobody takes: at least and at most.
+    pub fn kept(&self) -> (u64, u64) {
+        let kept = || self.items.iter().filter(|item| item.queue == KEPT);
+        let stored = kept().filter(|item| item.put == Put::Stored);
+        (stored.count() as u64, kept().count() as u64)
     }
 
     /// Whether it was written, as far as anybody can tell.

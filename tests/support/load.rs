@@ -5,13 +5,14 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::Wire;
 use crate::dice::{Dice, body};
-use crate::ledger::{Ledger, MASTER, PLAIN, QUEUES};
+use crate::ledger::{KEPT, Ledger, MASTER, PLAIN, QUEUES};
 
 /// Longer than anything takes; only a defect waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +45,8 @@ enum Manner {
 #[derive(Clone, Default)]
 pub struct Load {
     shared: Arc<(Mutex<Ledger>, Condvar)>,
+    /// Clients that have not ended.
+    at_work: Arc<AtomicUsize>,
 }
 
 /// The clients of one round.
@@ -95,14 +98,17 @@ impl Load {
         work: impl FnOnce(&mut Client) -> io::Result<()> + Send + 'static,
     ) -> JoinHandle<()> {
         let (load, dice) = (self.clone(), Dice::new(dice.number()));
+        self.at_work.fetch_add(1, Ordering::SeqCst);
         std::thread::spawn(move || {
-            let Ok(mut client) = Client::connect(address, load.clone(), dice) else { return };
+            let worked = Client::connect(address, load.clone(), dice)
+                .and_then(|mut client| work(&mut client));
             // That the daemon ended is what a client waits for; that it does not answer is not.
-            if let Err(error) = work(&mut client)
-                && error.kind() == io::ErrorKind::WouldBlock
-            {
-                load.ledger().complain("a client waited for an answer in vain".into());
-            }
+            load.change(|ledger| {
+                load.at_work.fetch_sub(1, Ordering::SeqCst);
+                if worked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    ledger.complain("a client waited for an answer in vain".into());
+                }
+            });
         })
     }
 
@@ -112,15 +118,20 @@ impl Load {
         result
     }
 
-    /// Waits until so many more puts and removals have been acknowledged.
+    /// Waits until so many more puts and removals have been acknowledged; that this does not come is something that must not be.
     pub fn wait_for(&self, more: u64) {
         let ledger = self.ledger();
         let goal = ledger.acknowledged() + more;
-        let is_below =
-            |ledger: &mut Ledger| ledger.acknowledged() < goal && ledger.complaints().is_empty();
-        let (_ledger, waited) =
+        let is_below = |ledger: &mut Ledger| {
+            ledger.acknowledged() < goal
+                && ledger.complaints().is_empty()
+                && self.at_work.load(Ordering::SeqCst) > 0
+        };
+        let (mut ledger, _) =
             self.shared.1.wait_timeout_while(ledger, PATIENCE, is_below).expect("not poisoned");
-        assert!(!waited.timed_out(), "nothing is acknowledged any more");
+        if is_below(&mut ledger) || ledger.acknowledged() < goal {
+            ledger.complain("nothing is acknowledged any more".into());
+        }
     }
 
     /// Empties all queues, which nobody else may use meanwhile. Ids rise in every queue.
@@ -132,7 +143,11 @@ impl Load {
             loop {
                 let items = client.reserve(queue, 100, 0).expect("it answers");
                 if items.is_empty() {
-                    break;
+                    let left = Wire::connect(address).stat(&format!("queue_{name}_items"));
+                    let left = left.filter(|left| left != "0");
+                    let Some(left) = left else { break };
+                    let text = format!("no item for a reserve, and {left} wait in {name}");
+                    self.change(|ledger| ledger.complain(text));
                 }
                 for &(_, id) in &items {
                     if id <= last_id {
@@ -217,7 +232,7 @@ impl Client {
                 0..=3 => PLAIN,
                 4..=6 => 1,
                 7..=9 => 2,
-                10 => 3,
+                10 => KEPT,
                 _ => MASTER,
             };
             let extended = self.dice.percent(50);
