@@ -280,6 +280,7 @@ impl Engine {
             if queue.needs_load() {
                 // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
                 self.want_load(slot);
+                self.queue_mut(slot).to_discard += 1;
                 return Ok(());
             }
             let Some(item) = self.pop(slot) else { return Err(Refusal::QueueFull) };
@@ -306,16 +307,11 @@ impl Engine {
         remove(queue.no, item, Reason::Discarded, rec);
     }
 
-    /// After old items were read: discards what is over the limits.
+    /// After old items were read: discards what had to wait for that. What is over the limits for another reason stays.
     pub(crate) fn trim(&mut self, slot: Slot, rec: &mut impl Recorder) {
-        loop {
-            let queue = self.queue(slot);
-            let is_over =
-                queue.len() > queue.config.max_items || queue.bytes() > queue.config.max_size;
-            if !queue.config.discard_old_when_full || !is_over {
-                return;
-            }
+        while self.queue(slot).to_discard > 0 {
             let Some(item) = self.pop(slot) else { return };
+            self.queue_mut(slot).to_discard -= 1;
             self.discard(slot, &item, rec);
         }
     }

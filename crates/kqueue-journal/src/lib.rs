@@ -25,6 +25,8 @@ extern crate std;
 
 mod batch;
 mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 mod config;
 mod format;
 mod job;

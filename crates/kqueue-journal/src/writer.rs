@@ -198,13 +198,22 @@ impl Writer {
         if let Some(back) = self.segments.back_mut() {
             back.used_bytes = end.used_bytes;
             back.end_seq = end.end_seq;
-            back.index = end.index;
+            // A checkpoint may have told of the part that was not read.
+            let first = end.index.first().map_or(u64::MAX, |first| first.offset);
+            back.index.retain(|entry| entry.offset < first);
+            back.index.extend(end.index);
             self.appended_bytes += end.read_bytes;
         }
     }
 
     /// Takes over a segment that is not read at start, as a checkpoint describes it; false if it is known already.
     pub fn recover_data_segment(&mut self, record: SegmentRecord, salt: u64) -> bool {
+        if let Some(found) = self.segments.by_number_mut(record.number) {
+            if found.index.is_empty() {
+                found.index = record.index;
+            }
+            return false;
+        }
         let mut segment = Segment::new(record.number, record.first_seq, salt, record.file_bytes);
         segment.end_seq = record.end_seq;
         segment.used_bytes = record.used_bytes;

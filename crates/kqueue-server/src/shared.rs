@@ -351,7 +351,8 @@ impl Shared {
                 RetireStep::Done => break,
             }
         }
-        self.report_bad(&retirement.take_bad(), 0);
+        let (bad, lost) = retirement.take_bad();
+        self.report_bad(&bad, lost);
         self.disk_wake.notify_one();
     }
 
