@@ -13,6 +13,8 @@ use rustix::process::Signal;
 /// Small segments and a small log: it rolls, empties segments that hold what nobody takes, and uses files again, all the time.
 const SMALL: &str =
     "max_item_size = \"68KiB\"----segment_size = \"256KiB\"\nlog_cap = \"512KiB\"\n";
+/// Next to nothing stays in memory: most items are read from the disk when they are taken.
+const SMALL_AND_COLD: &str = "max_item_size = \"68KiB\"\nmax_memory_size = \"1MiB\"----segment_size = \"256KiB\"\nlog_cap = \"512KiB\"\n[queue_defaults]\nmax_memory_size = \"8KiB\"\n";
 const PRODUCERS: usize = 4;
 const ROUNDS: u64 = 12;
 /// The state of the directory before so many starts is kept.
@@ -22,12 +24,22 @@ const ACKNOWLEDGEMENTS_MAX: u64 = 600;
 
 #[test]
 fn killed_under_load_and_during_recovery_it_loses_invents_and_damages_nothing() {
+    crash_loop(SMALL);
+}
+
+#[test]
+fn killed_while_most_items_are_not_in_memory_it_loses_invents_and_damages_nothing() {
+    crash_loop(SMALL_AND_COLD);
+}
+
+fn crash_loop(config: &str) {
     let rounds = std::env::var("KQUEUE_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok());
     let seed = Dice::seed_from("KQUEUE_CRASH_SEED");
     println!("KQUEUE_CRASH_SEED={seed}");
     let directory = tempfile::tempdir().expect("a directory");
     let mut run = Run {
         directory: directory.path(),
+        config,
         dice: Dice::new(seed),
         load: Load::default(),
         start_takes: Duration::from_millis(50),
@@ -61,6 +73,7 @@ fn killed_under_load_and_during_recovery_it_loses_invents_and_damages_nothing() 
 
 struct Run<'a> {
     directory: &'a Path,
+    config: &'a str,
     dice: Dice,
     load: Load,
     /// How long the last start took: a start that is to be cut short is killed within this.
@@ -74,7 +87,7 @@ impl Run<'_> {
     fn start(&mut self) -> Daemon {
         self.snapshot();
         let began = Instant::now();
-        let daemon = Daemon::start_in(self.directory, SMALL).expect("it starts");
+        let daemon = Daemon::start_in(self.directory, self.config).expect("it starts");
         self.start_takes = began.elapsed();
         self.starts += 1;
         daemon
@@ -123,7 +136,7 @@ impl Run<'_> {
             self.snapshot();
             // No event tells how far a recovery is; any moment of it will do.
             let limit = self.start_takes.mul_f64(self.dice.below(1000) as f64 / 1000.0);
-            let exit = Starting::spawn(self.directory, SMALL, &[]).kill_within(limit);
+            let exit = Starting::spawn(self.directory, self.config, &[]).kill_within(limit);
             self.judge(&exit);
         }
         let daemon = self.start();
