@@ -279,6 +279,12 @@ impl Engine {
         self.counters.queue_creates = self.by_number.len() as u64;
     }
 
+    /// Items get ids above this one from now on. A client that waits is given an item before its put is on the disk: after a crash such an id must not come again
+    /// for another item, although nobody knows it any more.
+    pub fn ids_above(&mut self, id: ItemId) {
+        self.last_id = self.last_id.max(id.0);
+    }
+
     /// While what is replayed was written by a version that kept everything in memory, so does this one: such a log says nothing of where items were before.
     pub fn keep_all(&mut self, keep: bool) {
         self.keeps_all = keep;
