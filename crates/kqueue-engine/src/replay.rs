@@ -87,6 +87,12 @@ impl Engine {
             RecordBuf::Attempted { queue, id, attempts } => {
                 self.replay_attempted(queue, id.0, attempts);
             }
+            RecordBuf::RemovedMany { queue, ids, .. } => {
+                ids.into_iter().for_each(|id| self.replay_removed(queue, id, rec));
+            }
+            RecordBuf::AttemptedMany { queue, attempts } => {
+                attempts.into_iter().for_each(|(id, n)| self.replay_attempted(queue, id, n));
+            }
             RecordBuf::QueueState { queue, part } => {
                 let slot = self.slot_of(queue);
                 return self.replay_state(slot, part, rec).ok_or(BadState);
