@@ -21,7 +21,7 @@ use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
 use crate::gate::Gates;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Session, State};
+use crate::session::{Session, State, body_of};
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
@@ -93,6 +93,8 @@ pub struct Broker {
     /// What sessions waited for and have not picked up yet.
     delivered: BTreeMap<SessionId, Delivery>,
     ready: VecDeque<SessionId>,
+    /// Sessions with a put that waits until it is known whether there is space.
+    wait_for_space: alloc::vec::Vec<SessionId>,
     /// Places that could not be read, and the queue that looked there for items.
     suspects: alloc::vec::Vec<(u64, BadPlace)>,
     sweep_every_ms: u64,
@@ -119,6 +121,7 @@ impl Broker {
             gates: Gates::default(),
             delivered: BTreeMap::new(),
             ready: VecDeque::new(),
+            wait_for_space: alloc::vec::Vec::new(),
             suspects: alloc::vec::Vec::new(),
             sweep_every_ms: config.sweep_every_ms,
             sweep_due_ms: now.mono_ms.saturating_add(config.sweep_every_ms),
@@ -144,6 +147,12 @@ impl Broker {
         session.take_ready();
         self.finish_waiting(now, session);
         while let Some(decoded) = session.next_request() {
+            let put = body_of(&decoded.input);
+            if put.is_some_and(|body| self.log.writer.must_wait_for_space(body.len() as u64)) {
+                self.wait_for_space.push(session.id);
+                session.block(decoded);
+                break;
+            }
             self.dispatch(now, session, decoded);
             self.collect_deliveries();
             // A request may have been served while it was still being asked: by an item that its own confirmation made room for.
@@ -234,6 +243,7 @@ impl Broker {
     pub fn handle_done(&mut self, now: Now, job: JobId, result: Result<(), DiskFault>) {
         let before = self.log.writer.progress().written;
         self.log.writer.handle_done(now.mono_ms, job, result);
+        self.ready.extend(self.wait_for_space.drain(..));
         let written = self.log.writer.progress().written;
         if written != before {
             self.engine.handle_written(Seq(written.0), &self.log);
@@ -283,6 +293,11 @@ impl Broker {
     /// The latest put time in what was replayed at start, unix time in milliseconds; 0 if there was none.
     pub fn newest_put_ms(&self) -> u64 {
         self.engine.newest_put_ms()
+    }
+
+    /// There is no space for a segment: puts are refused until there is.
+    pub fn no_space(&mut self, now: Now) {
+        self.log.writer.no_space(now.mono_ms);
     }
 
     /// How far the machine's unix time is ahead of what the server goes by, in milliseconds; for `stats`.

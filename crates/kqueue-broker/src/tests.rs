@@ -202,6 +202,27 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
 }
 
 #[test]
+fn removals_that_come_while_the_disk_is_busy_share_a_record() {
+    const ITEMS: usize = 50;
+    let mut server = Server::new();
+    server.send(&b"set q 0 0 1\r\na\r\n".repeat(ITEMS));
+    server.settle();
+    server.send(b"set busy 0 0 1\r\na\r\n");
+    let job = server.broker.poll_job(NOW).expect("a put is written");
+    let before = server.broker.bytes_since_checkpoint();
+    for _ in 0..ITEMS / 2 {
+        server.send(b"get q/open\r\nget q/close\r\nget q\r\n");
+    }
+    job.ops.iter().for_each(|op| server.apply(op));
+    server.broker.handle_done(NOW, job.id, Ok(()));
+    server.settle();
+    let bytes = server.broker.bytes_since_checkpoint() - before;
+    assert!(bytes < 10 * ITEMS as u64, "{bytes} bytes for {ITEMS} removals");
+    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    assert_eq!(again.send(b"get q\r\n"), "END\r\n");
+}
+
+#[test]
 fn a_wait_that_is_given_up_is_answered_and_what_follows_is_run() {
     let mut server = Server::new();
     assert_eq!(server.send(b"get q/t=1000\r\nversion\r\n"), "");

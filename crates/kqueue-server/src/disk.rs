@@ -43,6 +43,9 @@ pub struct Disk {
     reserve: Mutex<Option<File>>,
 }
 
+/// Segments that are kept open.
+const OPEN_MAX: usize = 8;
+
 #[derive(Debug, Default)]
 struct Files {
     open: HashMap<u64, Arc<File>>,
@@ -65,6 +68,14 @@ impl Disk {
             superblock,
             reserve: Mutex::new(File::open("/dev/null").ok()),
         })
+    }
+
+    /// Makes a spare if there is none: the first put does not wait for it, and it is known from the start whether there is space.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn make_first_spare(&self) -> Result<(), DiskFault> {
+        self.execute(&DiskOp::Prepare { spares: 1 })
     }
 
     /// Does something that needs a descriptor; if there is none left in the process, with the one that is kept for this.
@@ -167,8 +178,15 @@ impl Disk {
         if let Some(file) = self.files.lock().open.get(&segment) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(segment))?);
-        self.files.lock().open.insert(segment, Arc::clone(&file));
+        let open = || OpenOptions::new().read(true).write(true).open(self.path(segment));
+        let file = Arc::new(self.with_descriptor(open)?);
+        let mut files = self.files.lock();
+        if files.open.len() >= OPEN_MAX {
+            // All but the newest one are only read now and then.
+            let newest = files.open.keys().max().copied();
+            files.open.retain(|number, _| Some(*number) == newest);
+        }
+        files.open.insert(segment, Arc::clone(&file));
         Ok(file)
     }
 
