@@ -439,6 +439,7 @@ fn a_stop_under_load_exits_with_0_and_everything_that_was_answered_is_on_the_dis
     for _ in 0..8 {
         let clients = load.start(daemon.address(), 4, &mut dice);
         load.wait_for(1 + dice.below(300));
+        load.ledger().stopping();
         daemon.signal(Signal::TERM);
         let exit = daemon.wait();
         assert_eq!(exit.code, Some(0), "KQUEUE_FAULT_SEED={seed}: {exit:?}");
@@ -490,6 +491,9 @@ fn on_a_slow_disk_everything_is_as_on_a_fast_one() {
         load.wait_for(25);
         // It is in the middle of a sync now, or just before one.
         let is_clean = round == 1;
+        if is_clean {
+            load.ledger().stopping();
+        }
         daemon.signal(if is_clean { Signal::TERM } else { Signal::KILL });
         let exit = daemon.wait();
         assert_eq!(exit.code, is_clean.then_some(0), "KQUEUE_FAULT_SEED={seed}: {exit:?}");
