@@ -145,6 +145,10 @@ impl Broker {
 
     /// The gate that a queue's `sync_journal` puts before the reply; asks the journal for the sync that it promises.
     fn gate_for(&mut self, now: Now, sync: SyncPolicy, seq: u64) -> Gate {
+        if seq == 0 {
+            // Nothing was recorded. A gate would be older than those of the replies before it, and a session waits for its last ones only.
+            return Gate::Open;
+        }
         match sync {
             SyncPolicy::Always => {
                 self.log.writer.require_sync(now.mono_ms, 0);

@@ -14,8 +14,12 @@ const SEGMENT_BYTES: u64 = 64 * 1024;
 const NOW: Now = Now { mono_ms: 1, wall_ms: 1_000_000_000_000 };
 
 fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    boot_with(ConfigTable::default(), files)
+}
+
+fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
     let config = BrokerConfig {
-        table: ConfigTable::default(),
+        table,
         limits: EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() },
         max_item_size: 4096,
         sweep_every_ms: 0,
@@ -46,8 +50,12 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::with(ConfigTable::default())
+    }
+
+    fn with(table: ConfigTable) -> Self {
         let limits = Limits { item_bytes: 4096, ..Limits::default() };
-        let mut broker = boot(&BTreeMap::new());
+        let mut broker = boot_with(table, &BTreeMap::new());
         broker.handle_connect(SessionId(1));
         let session = Session::new(SessionId(1), limits);
         Self { broker, files: BTreeMap::new(), session, input: BytesMut::new() }
@@ -146,6 +154,17 @@ fn an_id_that_somebody_saw_is_not_given_again_after_a_crash() {
     again.send(b"put q 1\r\nb\r\n");
     let next = id_seen_by_another(&mut again);
     assert!(next > seen, "{next} after {seen}");
+}
+
+#[test]
+fn a_put_that_needs_no_disk_does_not_hide_the_one_before_it() {
+    let defaults = QueueConfig { sync: SyncPolicy::Never, ..QueueConfig::default() };
+    let mut table = ConfigTable { defaults: defaults.into(), ..ConfigTable::default() };
+    let in_memory = QueueOverrides { keep_journal: Some(false), ..QueueOverrides::default() };
+    table.named.insert((*b"mem").into(), in_memory);
+    let mut server = Server::with(table);
+    assert_eq!(server.send(b"set q 0 0 1\r\na\r\nset mem 0 0 1\r\nb\r\n"), "");
+    assert_eq!(server.settle(), "STORED\r\nSTORED\r\n");
 }
 
 #[test]
