@@ -1,19 +1,23 @@
 //! From what lies on the disk to a broker: the log read in order and folded into the queues.
 //!
+//! Reading begins at the last checkpoint. If something between there and the end is lost, it has to be done again from the oldest segment on ([`Mode::Everything`]):
+//! what a lost record would have said to be gone may then come again, but nothing readable is withheld.
 //! Invariants: replay uses the engine's own transitions; reading the same files twice gives the same queues; a record that this version does not understand
 //! stops the start, it is never skipped. Must not: touch files; the shell reads them.
 
-use alloc::string::ToString;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use kqueue_engine::{Engine, Now, Record, RecordBuf, RecordError, Recorder, Seq};
+use kqueue_engine::{Engine, Now, RecordBuf, RecordError, Seq};
 use kqueue_journal::{
-    ConfigError, RawRecord, Recovery, RecoveryError, Report, SegmentHeader, Writer, WriterConfig,
+    ConfigError, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery, RecoveryError,
+    Report, SegmentHeader, SegmentRecord, Start, Superblock, Writer, WriterConfig, decode_number,
 };
 
 use crate::broker::{Broker, BrokerConfig, Damage};
-use crate::log::Log;
+use crate::log::{Log, References, share_of};
 
 /// Why the log cannot be taken over. Nothing has been changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,11 @@ pub enum BootError {
         /// What is wrong with it.
         error: RecordError,
     },
+    /// A segment that holds live items is not there.
+    Missing {
+        /// Number of the segment.
+        segment: u64,
+    },
 }
 
 impl fmt::Display for BootError {
@@ -39,6 +48,12 @@ impl fmt::Display for BootError {
                 f,
                 "segment {segment:016x}, byte {offset}: {error}; was it written by a newer version?"
             ),
+            Self::Missing { segment } => {
+                write!(
+                    f,
+                    "segment {segment:016x} is missing; it holds items that were not consumed"
+                )
+            }
         }
     }
 }
@@ -51,28 +66,124 @@ impl From<RecoveryError> for BootError {
     }
 }
 
-/// A broker in the making. Give it every segment in order, then [`Boot::finish`].
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// At a checkpoint, or at the beginning of a log without one.
+    Checkpoint,
+    /// At the oldest segment that there is, whatever is missing.
+    Everything,
+}
+
+/// A broker in the making. Give it every segment from [`Boot::first_segment`] on in order, then [`Boot::finish`].
 #[derive(Debug)]
 pub struct Boot {
     config: BrokerConfig,
     engine: Engine,
     writer: Writer,
     recovery: Recovery,
+    mode: Mode,
+    superblock: Superblock,
+    /// Salts of the segments that are there and are not read.
+    data: BTreeMap<u64, u64>,
+    /// Segments that should be there and are not.
+    missing: BTreeSet<u64>,
+}
+
+/// What checkpoints anywhere in the log tell of segments: to be made before everything is read.
+#[derive(Debug, Default)]
+pub struct Survey {
+    ends: BTreeMap<u64, u64>,
+}
+
+impl Survey {
+    /// Reads a segment; in any order.
+    pub fn segment(&mut self, header: &SegmentHeader, file: &[u8]) {
+        let ends = &mut self.ends;
+        // What cannot be read is found and told when it is replayed.
+        let _ = Recovery::with_holes(BTreeMap::new()).segment(header, file, None, &mut |raw| {
+            if raw.kind == KIND_SEGMENT
+                && let Some(record) = SegmentRecord::decode(raw.meta)
+            {
+                ends.insert(record.number, record.end_seq);
+            }
+        });
+    }
+}
+
+/// A broker, and what was found out on the way.
+#[derive(Debug)]
+pub struct Booted {
+    /// Ready to work.
+    pub broker: Broker,
+    /// What was read.
+    pub report: Report,
 }
 
 impl Boot {
-    /// Begins with an empty log. `salt_seed` must be random and new for every start.
+    /// Begins at the checkpoint that the superblock names. `salt_seed` must be random and new for every start. `data`: number and salt of the
+    /// segments before [`Boot::first_segment`] that are there.
     ///
     /// # Errors
     /// [`ConfigError`] if the sizes cannot work.
-    pub fn new(
+    pub fn from_checkpoint(
         config: BrokerConfig,
         sizes: WriterConfig,
         salt_seed: u64,
+        superblock: Superblock,
+        data: impl IntoIterator<Item = (u64, u64)>,
     ) -> Result<Self, ConfigError> {
-        let engine = Engine::new(config.table.clone(), config.max_open_transactions);
-        let writer = Writer::new(sizes, salt_seed)?;
-        Ok(Self { config, engine, writer, recovery: Recovery::new() })
+        let mut boot = Self::new(config, sizes, salt_seed, Mode::Checkpoint)?;
+        // Without a checkpoint no segment has been removed yet.
+        boot.engine.keep_old(superblock.start.segment == 0);
+        if superblock.start.segment > 0 {
+            boot.recovery = Recovery::from_checkpoint(superblock.start);
+        }
+        boot.superblock = superblock;
+        boot.data = data.into_iter().collect();
+        Ok(boot)
+    }
+
+    /// Begins at the oldest segment that there is. `superblock`: what is known of it, if anything. `survey`: all segments.
+    ///
+    /// # Errors
+    /// As [`Boot::from_checkpoint`].
+    pub fn from_everything(
+        config: BrokerConfig,
+        sizes: WriterConfig,
+        salt_seed: u64,
+        superblock: Superblock,
+        survey: Survey,
+    ) -> Result<Self, ConfigError> {
+        let mut boot = Self::new(config, sizes, salt_seed, Mode::Everything)?;
+        boot.engine.keep_old(true);
+        boot.recovery = Recovery::with_holes(survey.ends);
+        // Nothing may go before there is a checkpoint that can be read.
+        boot.superblock = Superblock { start: Start::EVERYTHING, ..superblock };
+        Ok(boot)
+    }
+
+    fn new(
+        config: BrokerConfig,
+        sizes: WriterConfig,
+        salt_seed: u64,
+        mode: Mode,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            engine: Engine::new(config.table.clone(), config.limits),
+            writer: Writer::new(sizes, salt_seed)?,
+            recovery: Recovery::new(),
+            config,
+            mode,
+            superblock: Superblock::default(),
+            data: BTreeMap::new(),
+            missing: BTreeSet::new(),
+        })
+    }
+
+    /// The number of the segment at which reading begins; 0: whatever is the first one.
+    pub fn first_segment(&self) -> u64 {
+        self.superblock.start.segment
     }
 
     /// Reads a segment: `file` is all of it, `next` the header of the one that follows.
@@ -86,17 +197,25 @@ impl Boot {
         next: Option<&SegmentHeader>,
     ) -> Result<(), BootError> {
         let first_seq = kqueue_journal::Seq(header.first_seq);
-        self.writer.recover_segment(header.segment, first_seq, file.len() as u64);
-        let Self { engine, writer, recovery, .. } = self;
+        self.writer.recover_segment(header.segment, first_seq, header.salt, file.len() as u64);
+        self.engine.keep_all(header.version == 1);
+        let mut replay = Replay {
+            engine: &mut self.engine,
+            writer: &mut self.writer,
+            mode: self.mode,
+            data: &self.data,
+            missing: &mut self.missing,
+        };
         let mut failed = None;
-        recovery.segment(header, file, next, &mut |raw| {
+        let end = self.recovery.segment(header, file, next, &mut |raw| {
             if failed.is_none()
-                && let Err(error) = apply(engine, writer, &raw)
+                && let Err(error) = replay.apply(&raw)
             {
                 failed =
                     Some(BootError::Record { segment: raw.segment, offset: raw.offset, error });
             }
         })?;
+        self.writer.recover_read(end);
         failed.map_or(Ok(()), Err)
     }
 
@@ -110,15 +229,30 @@ impl Boot {
         file_bytes: u64,
         next: Option<&SegmentHeader>,
     ) -> Result<(), BootError> {
+        self.writer.recover_segment(segment, self.recovery.next_seq(), 0, file_bytes);
         self.recovery.unreadable_segment(segment, file_bytes, next)?;
         Ok(())
     }
 
-    /// Every segment was read.
-    pub fn finish(self, now: Now) -> (Broker, Report) {
-        let Self { config, mut engine, mut writer, recovery } = self;
+    /// Every segment was read. `None`: something was lost behind the checkpoint; everything has to be read, with [`Boot::from_everything`].
+    ///
+    /// # Errors
+    /// [`BootError::Missing`].
+    pub fn finish(self, now: Now) -> Result<Option<Booted>, BootError> {
+        let Self { config, mut engine, mut writer, recovery, mode, superblock, data, missing } =
+            self;
         let report = recovery.finish();
-        writer.recover_end(&report);
+        let is_partial = mode == Mode::Checkpoint && superblock.start.segment > 0;
+        if is_partial && report.gaps.iter().any(kqueue_journal::Gap::is_loss) {
+            return Ok(None);
+        }
+        if let Some(&segment) = missing.first() {
+            return Err(BootError::Missing { segment });
+        }
+        let known: BTreeSet<u64> = writer.segments().map(|segment| segment.segment).collect();
+        let stale: Vec<u64> = data.into_keys().filter(|number| !known.contains(number)).collect();
+        writer.recover_end(&report, superblock);
+        stale.into_iter().for_each(|segment| writer.free_stale(segment));
         engine.finish_replay(&mut References(&mut writer));
         let mut damage = Damage {
             torn_tails: u64::from(report.torn_tail_bytes > 0),
@@ -129,34 +263,72 @@ impl Boot {
             damage.damaged += 1;
             damage.damaged_bytes += gap.bytes;
         }
-        (Broker::new(now, config, engine, Log::new(writer), damage), report)
+        let broker = Broker::new(now, config, engine, Log::new(writer), damage);
+        Ok(Some(Booted { broker, report }))
     }
 }
 
-fn apply(engine: &mut Engine, writer: &mut Writer, raw: &RawRecord<'_>) -> Result<(), RecordError> {
-    let record = RecordBuf::decode(raw.kind, raw.meta)?;
-    let references = record.references();
-    if references > 0 {
-        writer.add_ref(raw.seq, references, (raw.meta.len() + raw.body.len()) as u64);
-    }
-    let body = Bytes::copy_from_slice(raw.body);
-    engine.replay(Seq(raw.seq.0), record, &body, raw.body_crc, &mut References(writer));
-    Ok(())
+/// What a record is applied to.
+struct Replay<'a> {
+    engine: &'a mut Engine,
+    writer: &'a mut Writer,
+    mode: Mode,
+    data: &'a BTreeMap<u64, u64>,
+    missing: &'a mut BTreeSet<u64>,
 }
 
-/// The journal during replay: references go, nothing is appended.
-struct References<'a>(&'a mut Writer);
-
-impl Recorder for References<'_> {
-    fn next_seq(&self) -> Seq {
-        Seq(self.0.last_seq().0 + 1)
+impl Replay<'_> {
+    fn apply(&mut self, raw: &RawRecord<'_>) -> Result<(), RecordError> {
+        match raw.kind {
+            KIND_SEGMENT | KIND_FREED | KIND_CHECKPOINT_END => {
+                let malformed = RecordError::Malformed { kind: raw.kind };
+                self.apply_own(raw.kind, raw.meta).ok_or(malformed)
+            }
+            _ => self.apply_record(raw),
+        }
     }
 
-    fn record(&mut self, record: &Record<'_>) -> Seq {
-        unreachable!("replay records nothing, but tried: {}", record.kind().to_string())
+    fn apply_own(&mut self, kind: u8, meta: &[u8]) -> Option<()> {
+        // Whoever reads everything knows the segments from the segments.
+        match kind {
+            KIND_SEGMENT => {
+                let record = SegmentRecord::decode(meta)?;
+                if self.mode == Mode::Checkpoint {
+                    let number = record.number;
+                    let salt = self.data.get(&number).copied();
+                    if self.writer.recover_data_segment(record, salt.unwrap_or(0)) && salt.is_none()
+                    {
+                        self.missing.insert(number);
+                    }
+                }
+            }
+            KIND_FREED => {
+                let number = decode_number(meta)?;
+                if self.mode == Mode::Checkpoint {
+                    self.missing.remove(&number);
+                    self.writer.recover_freed(number);
+                }
+            }
+            _ => {
+                decode_number(meta)?;
+            }
+        }
+        Some(())
     }
 
-    fn unref(&mut self, seq: Seq) {
-        self.0.unref(kqueue_journal::Seq(seq.0));
+    fn apply_record(&mut self, raw: &RawRecord<'_>) -> Result<(), RecordError> {
+        let record = RecordBuf::decode(raw.kind, raw.meta)?;
+        let references = record.references();
+        let share = share_of(raw.meta.len(), raw.body.len(), references);
+        if references > 0 {
+            let refs = u64::from(references);
+            self.writer.add_ref(raw.seq, refs, refs * u64::from(share));
+        }
+        let body = Bytes::copy_from_slice(raw.body);
+        let seq = Seq(raw.seq.0);
+        let mut references = References(self.writer);
+        self.engine
+            .replay(seq, record, &body, raw.body_crc, share, &mut references)
+            .map_err(|_| RecordError::Malformed { kind: raw.kind })
     }
 }

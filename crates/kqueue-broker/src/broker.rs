@@ -3,6 +3,7 @@
 //! Contract for the shell
 //! - Call [`Broker::execute`] for a session that [`Session::wants_broker`], and for one that [`Broker::poll_event`] named after
 //!   [`Session::set_ready`].
+//! - Also after any call: [`Broker::poll_load`] until there is none; each load is read (in any thread, without the lock) and reported with [`Broker::handle_loaded`].
 //! - After any call: take jobs with [`Broker::poll_job`] until there is none, run each to its end, in order, and report it with
 //!   [`Broker::handle_done`]; drain [`Broker::poll_event`]; call [`Broker::handle_timeout`] no later than [`Broker::poll_timeout`] says, and
 //!   [`Broker::poll_job`] no later than [`Broker::poll_journal_timeout`] says.
@@ -14,23 +15,27 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use kqueue_engine::{ConfigTable, Delivery, Engine, Now, SessionId, SyncPolicy};
+use kqueue_engine::{ConfigTable, Delivery, Engine, EngineLimits, Now, Seq, SessionId, SyncPolicy};
 use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
 
 use crate::gate::Gates;
 use crate::log::Log;
+use crate::read::{BadPlace, Load};
 use crate::session::{Session, State};
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
+
+/// Places that could not be read and may have held something; older ones are forgotten.
+const SUSPECTS_MAX: usize = 64;
 
 /// What the broker is built from, besides what recovery found.
 #[derive(Debug)]
 pub struct BrokerConfig {
     /// Every queue's configuration.
     pub table: ConfigTable,
-    /// Open reads per connection and queue.
-    pub max_open_transactions: u32,
+    /// Limits over all queues.
+    pub limits: EngineLimits,
     /// Largest item accepted, in bytes.
     pub max_item_size: usize,
     /// How often expired items are swept, in milliseconds; 0: only when they are met.
@@ -51,6 +56,10 @@ pub(crate) struct Counters {
     pub(crate) connections_total: u64,
     pub(crate) journal_writes: u64,
     pub(crate) journal_syncs: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) loads: u64,
+    /// Puts refused because the disk was full.
+    pub(crate) refused_no_space: u64,
 }
 
 /// What recovery had to report, for `stats`.
@@ -64,6 +73,8 @@ pub struct Damage {
     pub damaged: u64,
     /// Bytes in them.
     pub damaged_bytes: u64,
+    /// Items that could not be read from the disk when they were wanted.
+    pub damaged_items: u64,
 }
 
 /// See the module's description.
@@ -81,6 +92,8 @@ pub struct Broker {
     /// What sessions waited for and have not picked up yet.
     delivered: BTreeMap<SessionId, Delivery>,
     ready: VecDeque<SessionId>,
+    /// Places that could not be read, and the queue that looked there for items.
+    suspects: alloc::vec::Vec<(u64, BadPlace)>,
     sweep_every_ms: u64,
     sweep_due_ms: u64,
 }
@@ -105,6 +118,7 @@ impl Broker {
             gates: Gates::default(),
             delivered: BTreeMap::new(),
             ready: VecDeque::new(),
+            suspects: alloc::vec::Vec::new(),
             sweep_every_ms: config.sweep_every_ms,
             sweep_due_ms: now.mono_ms.saturating_add(config.sweep_every_ms),
         }
@@ -148,7 +162,7 @@ impl Broker {
 
     fn finish_waiting(&mut self, now: Now, session: &mut Session) {
         let State::Waiting(shape) = session.state else { return };
-        if session.must_stop_waiting() {
+        if session.must_stop_waiting() && !self.engine.waits_for_disk(session.id) {
             // The peer hangs up, or the server drains: what was handed over goes back before anybody could have seen it.
             let delivery = self.delivered.remove(&session.id);
             let items = delivery.map(|delivery| delivery.items).unwrap_or_default();
@@ -217,7 +231,58 @@ impl Broker {
 
     /// Reports how a job ended. Sessions whose gates this opens are named by [`Broker::poll_event`].
     pub fn handle_done(&mut self, now: Now, job: JobId, result: Result<(), DiskFault>) {
+        let before = self.log.writer.progress().written;
         self.log.writer.handle_done(now.mono_ms, job, result);
+        let written = self.log.writer.progress().written;
+        if written != before {
+            self.engine.handle_written(Seq(written.0), &self.log);
+        }
+    }
+
+    /// Items that have to be read from the disk.
+    pub fn poll_load(&mut self) -> Option<Load> {
+        loop {
+            let request = self.engine.poll_load()?;
+            let (first, last) =
+                (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
+            let Some(place) = self.log.writer.locate(first, last) else {
+                self.engine.load_later(&request);
+                continue;
+            };
+            self.log.writer.begin_read(place.segment);
+            self.counters.loads += 1;
+            return Some(Load::new(request, &place));
+        }
+    }
+
+    /// What a load wanted was read. Answers what turned out to be damaged: places, and how many items are lost with them.
+    pub fn handle_loaded(&mut self, now: Now, load: Load) -> (alloc::vec::Vec<BadPlace>, u64) {
+        self.log.writer.end_read(load.segment());
+        let Load { request, pieces, items, through } = load;
+        let lost = self.engine.handle_loaded(now, &request, items, through, &mut self.log);
+        self.damage.damaged_items += lost;
+        self.collect_deliveries();
+        // A place that cannot be read need not have held anything: recovery may have gone past it. It counts when an item turns out to be missing.
+        let no = request.queue.0;
+        self.suspects.extend(pieces.bad.into_iter().map(|bad| (no, bad)));
+        let mut bad = alloc::vec::Vec::new();
+        if lost > 0 {
+            self.suspects.retain(|(queue, suspect)| {
+                if *queue == no {
+                    bad.push(*suspect);
+                }
+                *queue != no
+            });
+        }
+        let excess = self.suspects.len().saturating_sub(SUSPECTS_MAX);
+        self.suspects.drain(..excess);
+        (bad, lost)
+    }
+
+    /// A place was found that cannot be read any more.
+    pub fn note_damage(&mut self, bad: &BadPlace) {
+        self.damage.damaged += 1;
+        self.damage.damaged_bytes += bad.bytes;
     }
 
     /// When a job may become due by itself, on the monotonic clock.
@@ -253,5 +318,17 @@ impl Broker {
     /// If an invariant is broken.
     pub fn check_invariants(&self) {
         self.engine.check_invariants();
+        let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
+        self.engine.references(|seq, refs| {
+            let segment = self.log.writer.segment_of(kqueue_journal::Seq(seq.0));
+            let is_written = seq.0 > 0 && seq.0 <= self.log.writer.progress().written.0;
+            assert!(segment.is_some() || !is_written, "the segment of record {} is gone", seq.0);
+            *wanted.entry(segment.unwrap_or(0)).or_default() += refs;
+        });
+        for segment in self.log.writer.segments() {
+            // Items that are being moved are referred to at both places.
+            let refs = wanted.remove(&segment.segment).unwrap_or(0);
+            assert!(segment.live_refs >= refs, "{segment:?} holds {refs} items");
+        }
     }
 }

@@ -122,6 +122,7 @@ impl Broker {
             return PutResult::Unavailable("the journal failed, the server needs attention".into());
         }
         if !self.log.writer.has_room(body.len() as u64) {
+            self.counters.refused_no_space += 1;
             return PutResult::Unavailable("out of disk space".into());
         }
         let args = PutArgs {
@@ -134,6 +135,9 @@ impl Broker {
         match self.engine.put(now, args, &mut self.log) {
             PutOutcome::Stored { id, seq, sync } => {
                 PutResult::Stored { id, gate: self.gate_for(now, sync, seq.0) }
+            }
+            PutOutcome::Refused(refusal @ Refusal::TooManyQueues { .. }) => {
+                PutResult::Unavailable(refusal_text(refusal, body.len()))
             }
             PutOutcome::Refused(refusal) => PutResult::Refused(refusal_text(refusal, body.len())),
         }
@@ -350,6 +354,10 @@ fn too_large(bytes: u64, limit: usize) -> Cow<'static, str> {
 fn refusal_text(refusal: Refusal, bytes: usize) -> Cow<'static, str> {
     match refusal {
         Refusal::QueueFull => "the queue is full".into(),
+        Refusal::TooManyQueues { limit } => format!(
+            "too many queues: there are max_queues = {limit}, and this would be another one"
+        )
+        .into(),
         Refusal::ItemTooLarge { limit } => {
             format!("the item has {bytes} bytes, max_item_size of the queue is {limit}").into()
         }

@@ -21,21 +21,25 @@ mod execute;
 mod gate;
 mod log;
 mod output;
+mod read;
 mod retire;
 mod session;
 mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use boot::{Boot, BootError};
+pub use boot::{Boot, BootError, Booted, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
-pub use kqueue_engine::{ConfigTable, Now, QueueConfig, QueueOverrides, SessionId, SyncPolicy};
+pub use kqueue_engine::{
+    ConfigTable, EngineLimits, Now, QueueConfig, QueueOverrides, SessionId, SyncPolicy,
+};
 pub use kqueue_journal::{
     ConfigError, DiskFault, DiskOp, FaultKind, Gap, HEADER_BYTES, HeaderError, Job, JobId,
-    Progress, RecoveryError, Report, SegmentHeader, Verdict, WriterConfig, parse_header,
-    segment_file_name, segment_number,
+    Progress, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE, SegmentHeader, Start,
+    SuperState, Superblock, Verdict, WriterConfig, parse_header, segment_file_name, segment_number,
 };
 pub use kqueue_proto::{Limits, Name};
 pub use output::Output;
-pub use retire::Retirement;
+pub use read::{BadPlace, Load, SegmentRead};
+pub use retire::{Checkpoint, RetireStep, Retirement};
 pub use session::Session;

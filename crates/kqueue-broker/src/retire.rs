@@ -1,95 +1,169 @@
-//! Emptying the oldest segment: what is still needed in it is appended again, then its file goes.
+//! Work that keeps the log short: checkpoints, and emptying a segment of which little is alive.
 //!
-//! The segment is read from the disk by the shell, in the background, and walked here in steps, so that no lock section is long.
-//! Must not: decide when a segment goes; the journal does.
+//! Both go on in steps, so that no lock section is long; what a step appended has to be written before the next one, so that they never pile up in memory.
+//! Must not: decide when either is due; the journal does.
 
 use alloc::vec::Vec;
 
-use kqueue_engine::{RecordBuf, Seq};
-use kqueue_journal::{Job, RawRecord, Retire, replay_segment};
+use kqueue_engine::{Moves, QueueNo, RecordBuf};
+use kqueue_journal::Retire;
 
 use crate::broker::Broker;
+use crate::read::{BadPlace, Kept, Pieces, SegmentRead, kept_records};
 
-/// Records that one step appends again at most.
+/// Records that one step looks at, at most.
 const STEP_RECORDS: usize = 256;
-/// Bytes of bodies that one step appends again at most, beyond the first.
-const STEP_BYTES: u64 = 1024 * 1024;
+/// Bytes of bodies that one step appends at most, beyond the first.
+const STEP_BYTES: usize = 128 * 1024;
+/// Queues of which one step writes something down.
+const STEP_QUEUES: usize = 256;
 
-/// A segment on its way out. Read it ([`Retirement::read`]), give the bytes to [`Retirement::load`], then [`Broker::retire_step`] until it says that it is done.
+/// A segment that is being emptied. The shell calls [`Broker::retire_step`] and does what it says.
 #[derive(Debug)]
 pub struct Retirement {
     retire: Retire,
-    /// To be run by the shell; the bytes that it reads go to [`Retirement::load`].
-    pub read: Job,
+    pieces: Pieces,
     records: Vec<Kept>,
     at: usize,
+    moves: Moves,
 }
 
-/// A record that may still be referred to.
-#[derive(Debug)]
-struct Kept {
-    seq: Seq,
-    kind: u8,
-    meta: Vec<u8>,
-    body_bytes: u64,
+/// What has to be done before the next step of a retirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetireStep {
+    /// Read this and give it to [`Retirement::feed`].
+    Read(SegmentRead),
+    /// Wait until everything appended is written.
+    Write,
+    /// Nothing: it is over.
+    Done,
 }
 
 impl Retirement {
-    /// Finds the records in the bytes of the segment. Takes a while and needs no lock. What cannot be read was damaged since it was loaded: the queues have it
-    /// in memory, and the segment stays as long as anything in it is referred to.
-    pub fn load(&mut self, file: &[u8]) {
-        let records = &mut self.records;
-        let mut keep = |raw: RawRecord<'_>| {
-            let refers =
-                RecordBuf::decode(raw.kind, raw.meta).is_ok_and(|record| record.references() > 0);
-            if refers {
-                records.push(Kept {
-                    seq: Seq(raw.seq.0),
-                    kind: raw.kind,
-                    meta: raw.meta.to_vec(),
-                    body_bytes: raw.body.len() as u64,
-                });
-            }
-        };
-        // A header that cannot be read any more leaves no record: the segment stays.
-        let _ = replay_segment(file, self.retire.end_seq, &mut keep);
+    /// The segment.
+    pub fn segment(&self) -> u64 {
+        self.retire.segment
     }
+
+    /// Takes what was read. Takes a while and needs no lock.
+    pub fn feed(&mut self, piece: &[u8]) {
+        self.records.clear();
+        self.at = 0;
+        kept_records(&mut self.pieces, piece, &mut self.records);
+    }
+
+    /// The segment cannot be read: what is left in it stays there.
+    pub fn give_up(&mut self) {
+        self.pieces.is_over = true;
+        self.records.clear();
+        self.at = 0;
+    }
+
+    /// Places found that cannot be read any more.
+    pub fn take_bad(&mut self) -> Vec<BadPlace> {
+        core::mem::take(&mut self.pieces.bad)
+    }
+}
+
+/// A checkpoint in the making. The shell calls [`Broker::checkpoint_step`] until it is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoint(Phase);
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Segments(u64),
+    Definitions(QueueNo),
+    States(QueueNo),
 }
 
 impl Broker {
     /// A segment that has to be emptied, if there is one. One that holds nothing needed goes by itself.
     pub fn poll_retire(&mut self) -> Option<Retirement> {
-        loop {
-            let retire = self.log.writer.poll_retire()?;
-            if !retire.needs_rerecord {
-                self.log.writer.retire_done(retire.segment);
-                return None;
-            }
-            if let Some(read) = self.log.writer.read_job(retire.segment) {
-                return Some(Retirement { retire, read, records: Vec::new(), at: 0 });
-            }
-        }
+        let retire = self.log.writer.poll_retire()?;
+        Some(Retirement {
+            retire,
+            pieces: Pieces::new(&retire.place),
+            records: Vec::new(),
+            at: 0,
+            moves: Moves::default(),
+        })
     }
 
-    /// Appends some of what is still needed again; true once all of it is. Let what was appended be written before the next step.
-    pub fn retire_step(&mut self, retirement: &mut Retirement) -> bool {
-        let mut bytes = 0;
+    /// Goes on with a retirement: everything appended by the last step has been written.
+    pub fn retire_step(&mut self, retirement: &mut Retirement) -> RetireStep {
+        if self.log.writer.progress().poisoned {
+            return RetireStep::Done;
+        }
+        retirement.moves.settle(&mut self.engine, &mut self.log);
+        let before = self.log.writer.last_seq();
         let end = retirement.records.len().min(retirement.at + STEP_RECORDS);
+        let mut bytes = 0;
         while retirement.at < end && bytes < STEP_BYTES {
             let kept = &retirement.records[retirement.at];
             retirement.at += 1;
-            let before = self.log.writer.last_seq();
+            let last = self.log.writer.last_seq();
             if let Ok(record) = RecordBuf::decode(kept.kind, &kept.meta) {
-                self.engine.rerecord(kept.seq, &record, &mut self.log);
+                let moves = &mut retirement.moves;
+                let (body, crc, share) = (&kept.body, kept.body_crc, kept.share);
+                self.engine.rerecord(kept.seq, &record, body, crc, share, moves, &mut self.log);
             }
-            if self.log.writer.last_seq() > before {
-                bytes += kept.body_bytes;
+            if self.log.writer.last_seq() > last {
+                bytes += kept.body.len();
             }
         }
-        if retirement.at < retirement.records.len() {
-            return false;
+        if self.log.writer.last_seq() > before || retirement.at < retirement.records.len() {
+            return RetireStep::Write;
         }
-        self.log.writer.retire_done(retirement.retire.segment);
-        true
+        if !retirement.pieces.is_over {
+            return RetireStep::Read(retirement.pieces.next_read());
+        }
+        if self.log.writer.retire_done(retirement.retire.segment) {
+            // Nothing of what could not be read was needed.
+            retirement.pieces.bad.clear();
+        }
+        RetireStep::Done
+    }
+
+    /// Whether a checkpoint is due.
+    pub fn wants_checkpoint(&self) -> bool {
+        self.log.writer.wants_checkpoint()
+    }
+
+    /// How many bytes of the log a start would have to read, about.
+    pub fn bytes_since_checkpoint(&self) -> u64 {
+        self.log.writer.bytes_since_checkpoint()
+    }
+
+    /// Begins a checkpoint; at most one at a time.
+    pub fn begin_checkpoint(&mut self) -> Checkpoint {
+        self.log.writer.begin_checkpoint();
+        Checkpoint(Phase::Segments(0))
+    }
+
+    /// Appends a part of it; true if that was the last one. Let what was appended be written before the next step.
+    pub fn checkpoint_step(&mut self, checkpoint: &mut Checkpoint) -> bool {
+        let Self { engine, log, .. } = self;
+        let first = QueueNo(0);
+        checkpoint.0 = match checkpoint.0 {
+            Phase::Segments(from) => match log.writer.checkpoint_segments(from) {
+                Some(next) => Phase::Segments(next),
+                None => Phase::Definitions(first),
+            },
+            Phase::Definitions(from) => {
+                match engine.checkpoint_definitions(from, STEP_QUEUES, log) {
+                    Some(next) => Phase::Definitions(next),
+                    None => Phase::States(first),
+                }
+            }
+            Phase::States(from) => match engine.checkpoint_states(from, STEP_QUEUES, log) {
+                Some(next) => Phase::States(next),
+                None => {
+                    self.log.writer.end_checkpoint();
+                    self.counters.checkpoints += 1;
+                    return true;
+                }
+            },
+        };
+        false
     }
 }

@@ -37,6 +37,8 @@ impl Broker {
         out.stat("get_misses", counters.get_misses);
         out.stat("queue_creates", queues.queue_creates);
         out.stat("queue_deletes", queues.queue_deletes);
+        out.stat("queue_expires", queues.queue_expires);
+        out.stat("mem_cost", self.engine.hot_cost());
     }
 
     fn write_journal_stats(&self, out: &mut StatsWriter) {
@@ -50,6 +52,11 @@ impl Broker {
         out.stat("torn_tail_bytes", self.damage.torn_tail_bytes);
         out.stat("damaged_total", self.damage.damaged);
         out.stat("damaged_bytes", self.damage.damaged_bytes);
+        out.stat("damaged_items", self.damage.damaged_items);
+        out.stat("journal_checkpoints", self.counters.checkpoints);
+        out.stat("journal_loads", self.counters.loads);
+        out.stat("journal_full", u64::from(!writer.has_room(0)));
+        out.stat("refused_no_space", self.counters.refused_no_space);
     }
 }
 
@@ -60,8 +67,8 @@ fn write_queue_stats(queue: &QueueStats, out: &mut StatsWriter) {
         ("bytes", queue.bytes),
         ("total_items", counters.total_items),
         ("expired_items", counters.expired_items),
-        ("mem_items", queue.items),
-        ("mem_bytes", queue.bytes),
+        ("mem_items", queue.mem_items),
+        ("mem_bytes", queue.mem_bytes),
         ("age", queue.age_ms),
         ("discarded", counters.discarded),
         ("waiters", queue.waiters),
@@ -69,6 +76,8 @@ fn write_queue_stats(queue: &QueueStats, out: &mut StatsWriter) {
         ("transactions", counters.transactions),
         ("canceled_transactions", counters.canceled_transactions),
         ("total_flushes", counters.total_flushes),
+        ("dead_lettered", counters.dead_lettered),
+        ("damaged_items", counters.damaged_items),
     ];
     for (name, figure) in figures {
         out.queue_stat(&queue.name, name, figure);

@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 
 /// When a put is on the disk, in rising strictness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,20 @@ pub struct QueueConfig {
     pub sync: SyncPolicy,
     /// Open items return by themselves after this time, in milliseconds.
     pub open_transaction_timeout_ms: Option<u64>,
+    /// What may be kept of the queue's items in memory, in bytes of bodies and bookkeeping; the rest is only on the disk.
+    pub max_memory_size: u64,
+    /// False: the queue lives in memory only, and `max_memory_size` is a limit for puts.
+    pub keep_journal: bool,
+    /// Expired items go to this queue instead of nowhere.
+    pub expire_to_queue: Option<Arc<[u8]>>,
+    /// At most so many expired items go in one sweep.
+    pub max_expire_sweep: u64,
+    /// A queue that is this old, empty and unused is deleted, in milliseconds.
+    pub max_queue_age_ms: Option<u64>,
+    /// After so many deliveries that were not confirmed an item goes to `dead_letter_queue`.
+    pub max_attempts: Option<u32>,
+    /// See `max_attempts`; without it nothing happens.
+    pub dead_letter_queue: Option<Arc<[u8]>>,
 }
 
 impl Default for QueueConfig {
@@ -63,6 +78,13 @@ impl Default for QueueConfig {
             fanout_only: false,
             sync: SyncPolicy::Always,
             open_transaction_timeout_ms: None,
+            max_memory_size: 128 * 1024 * 1024,
+            keep_journal: true,
+            expire_to_queue: None,
+            max_expire_sweep: u64::MAX,
+            max_queue_age_ms: None,
+            max_attempts: None,
+            dead_letter_queue: None,
         }
     }
 }
@@ -79,6 +101,13 @@ pub struct QueueOverrides {
     pub fanout_only: Option<bool>,
     pub sync: Option<SyncPolicy>,
     pub open_transaction_timeout_ms: Option<Option<u64>>,
+    pub max_memory_size: Option<u64>,
+    pub keep_journal: Option<bool>,
+    pub expire_to_queue: Option<Option<Arc<[u8]>>>,
+    pub max_expire_sweep: Option<u64>,
+    pub max_queue_age_ms: Option<Option<u64>>,
+    pub max_attempts: Option<Option<u32>>,
+    pub dead_letter_queue: Option<Option<Arc<[u8]>>>,
 }
 
 impl QueueOverrides {
@@ -96,6 +125,16 @@ impl QueueOverrides {
             open_transaction_timeout_ms: self
                 .open_transaction_timeout_ms
                 .unwrap_or(base.open_transaction_timeout_ms),
+            max_memory_size: self.max_memory_size.unwrap_or(base.max_memory_size),
+            keep_journal: self.keep_journal.unwrap_or(base.keep_journal),
+            expire_to_queue: self.expire_to_queue.clone().unwrap_or(base.expire_to_queue.clone()),
+            max_expire_sweep: self.max_expire_sweep.unwrap_or(base.max_expire_sweep),
+            max_queue_age_ms: self.max_queue_age_ms.unwrap_or(base.max_queue_age_ms),
+            max_attempts: self.max_attempts.unwrap_or(base.max_attempts),
+            dead_letter_queue: self
+                .dead_letter_queue
+                .clone()
+                .unwrap_or(base.dead_letter_queue.clone()),
         }
     }
 }
@@ -104,20 +143,20 @@ impl QueueOverrides {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigTable {
     /// For queues that nobody named.
-    pub defaults: QueueConfig,
+    pub defaults: Arc<QueueConfig>,
     /// What was written down, by queue name.
     pub named: BTreeMap<Box<[u8]>, QueueOverrides>,
 }
 
 impl ConfigTable {
-    /// The settings of a queue.
-    pub fn resolve(&self, queue: &[u8]) -> QueueConfig {
-        let mut config = self.defaults.clone();
+    /// The settings of a queue. All that nobody named share one.
+    pub fn resolve(&self, queue: &[u8]) -> Arc<QueueConfig> {
+        let mut config = Arc::clone(&self.defaults);
         if let Some(overrides) = master_of(queue).and_then(|master| self.named.get(master)) {
-            config = overrides.over(&config);
+            config = Arc::new(overrides.over(&config));
         }
         match self.named.get(queue) {
-            Some(overrides) => overrides.over(&config),
+            Some(overrides) => Arc::new(overrides.over(&config)),
             None => config,
         }
     }
@@ -135,7 +174,7 @@ mod tests {
     #[test]
     fn a_sub_queue_inherits_from_its_master_and_may_differ() {
         let mut table = ConfigTable::default();
-        table.defaults.max_items = 10;
+        Arc::make_mut(&mut table.defaults).max_items = 10;
         table.named.insert(
             (*b"m").into(),
             QueueOverrides { max_items: Some(5), max_age_ms: Some(Some(7)), ..Default::default() },

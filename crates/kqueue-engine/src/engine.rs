@@ -8,6 +8,7 @@
 //!
 //! Must not: know the wire, files, clocks or how records are stored.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -17,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::config::{ConfigTable, SyncPolicy, master_of};
 use crate::queue::{Item, Queue};
-use crate::record::{Reason, Record, Recorder};
+use crate::record::{Origin, Reason, Record, Recorder};
 use crate::types::{
     Delivery, ItemId, Items, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
     TakeArgs, TakeOutcome,
@@ -53,14 +54,32 @@ pub struct EngineCounters {
     pub total_items: u64,
     pub queue_creates: u64,
     pub queue_deletes: u64,
+    pub queue_expires: u64,
+}
+
+/// Limits of the whole server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// How many items of one queue a session may hold.
+    pub max_open_per_queue: u32,
+    /// What the waiting items of all queues may take in memory, in bytes.
+    pub max_memory_size: u64,
+    /// How many queues there may be.
+    pub max_queues: u64,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self { max_open_per_queue: 100, max_memory_size: 128 << 20, max_queues: 1_000_000 }
+    }
 }
 
 /// See the module's description.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) table: ConfigTable,
-    max_open_per_queue: usize,
-    pub(crate) queues: Vec<Option<Queue>>,
+    limits: EngineLimits,
+    pub(crate) queues: Vec<Option<Box<Queue>>>,
     free: Vec<Slot>,
     pub(crate) by_name: HashMap<Bytes, Slot>,
     pub(crate) by_number: BTreeMap<u64, Slot>,
@@ -72,15 +91,33 @@ pub struct Engine {
     pub(crate) deliveries: VecDeque<Delivery>,
     /// Queues that may hold items which expire.
     pub(crate) expiring: BTreeSet<Slot>,
+    /// Queues that are deleted when they are old and unused.
+    aging: BTreeSet<Slot>,
+    /// Queues with items that have to be written before they are forgotten.
+    pub(crate) folding: BTreeSet<Slot>,
+    /// Queues whose items have to be read from the disk.
+    pub(crate) loads: VecDeque<Slot>,
+    pub(crate) stalled_loads: Vec<Slot>,
+    pub(crate) next_token: u64,
+    /// Queues that received items in the course of something else, and whose waiters were not served yet.
+    pending: Vec<Slot>,
+    /// What `ready` and `returned` of all queues take in memory.
+    pub(crate) hot_cost: u64,
+    /// Nothing of what is replayed is forgotten: it was written by a version that kept everything in memory.
+    pub(crate) keeps_all: bool,
+    /// See [`Engine::keep_old`].
+    pub(crate) keeps_old: bool,
+    pub(crate) last_id: u64,
+    last_no: u64,
     pub(crate) counters: EngineCounters,
 }
 
 impl Engine {
-    /// No queue yet. `max_open_per_queue`: how many items of one queue a session may hold.
-    pub fn new(table: ConfigTable, max_open_per_queue: u32) -> Self {
+    /// No queue yet.
+    pub fn new(table: ConfigTable, limits: EngineLimits) -> Self {
         Self {
             table,
-            max_open_per_queue: max_open_per_queue as usize,
+            limits,
             queues: Vec::new(),
             free: Vec::new(),
             by_name: HashMap::with_hasher(DefaultHashBuilder::default()),
@@ -91,55 +128,103 @@ impl Engine {
             leases: Leases::default(),
             deliveries: VecDeque::new(),
             expiring: BTreeSet::new(),
+            aging: BTreeSet::new(),
+            folding: BTreeSet::new(),
+            loads: VecDeque::new(),
+            stalled_loads: Vec::new(),
+            next_token: 1,
+            pending: Vec::new(),
+            hot_cost: 0,
+            keeps_all: false,
+            keeps_old: false,
+            last_id: 0,
+            last_no: 0,
             counters: EngineCounters::default(),
         }
     }
 
     /// Puts an item into a queue, which is made if there is none, and into its sub-queues.
     pub fn put(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) -> PutOutcome {
-        let master = self.slot_or_create(args.queue, rec);
+        let master = match self.slot_or_create(now, args.queue, rec) {
+            Ok(slot) => slot,
+            Err(refusal) => return PutOutcome::Refused(refusal),
+        };
         let config = &self.queue(master).config;
         let (sync, fanout_only) =
             (config.sync, config.fanout_only && master_of(args.queue).is_none());
         if let Err(refusal) = self.make_room(now, master, args.body, fanout_only, rec) {
+            self.settle(now, rec);
             return PutOutcome::Refused(refusal);
         }
         let (receivers, sync) = self.receivers(now, &args, master, fanout_only, sync, rec);
-        if receivers.is_empty() {
-            return PutOutcome::Stored {
-                id: ItemId(rec.next_seq().0),
-                seq: Seq(0),
-                sync: SyncPolicy::Never,
-            };
+        let id = self.next_id(rec);
+        let outcome = self.store(now, &args, id, &receivers, sync, rec);
+        self.settle(now, rec);
+        outcome
+    }
+
+    /// An id above all others. Items of queues without a journal use up ids, too, so it may run ahead of the log.
+    fn next_id(&mut self, rec: &impl Recorder) -> ItemId {
+        self.last_id = rec.next_seq().0.max(self.last_id + 1);
+        ItemId(self.last_id)
+    }
+
+    fn store(
+        &mut self,
+        now: Now,
+        args: &PutArgs<'_>,
+        id: ItemId,
+        receivers: &Slots,
+        sync: SyncPolicy,
+        rec: &mut impl Recorder,
+    ) -> PutOutcome {
+        let journaled = receivers.iter().filter(|&&slot| self.queue(slot).config.keep_journal);
+        let numbers: SmallVec<[QueueNo; 4]> = journaled.map(|&slot| self.queue(slot).no).collect();
+        let (mut seq, mut share) = (Seq(0), 0);
+        if !numbers.is_empty() {
+            for &slot in receivers {
+                self.define(slot, rec);
+            }
+            let recorded = rec.record(&Record::Put {
+                id,
+                flags: args.flags,
+                put_ms: now.wall_ms,
+                expiry_ms: args.expiry_ms,
+                attempts: 0,
+                queues: &numbers,
+                body: args.body,
+                body_crc: args.body_crc,
+            });
+            (seq, share) = (recorded.seq, recorded.share);
         }
-        let numbers: SmallVec<[QueueNo; 4]> =
-            receivers.iter().map(|&slot| self.queue(slot).no).collect();
-        let id = ItemId(rec.next_seq().0);
-        let seq = rec.record(&Record::Put {
-            id,
-            flags: args.flags,
-            put_ms: now.wall_ms,
-            expiry_ms: args.expiry_ms,
-            attempts: 0,
-            queues: &numbers,
-            body: args.body,
-            body_crc: args.body_crc,
-        });
-        let item = Item {
-            id: id.0,
-            seq,
-            put_ms: now.wall_ms,
-            expiry_ms: args.expiry_ms,
-            flags: args.flags,
-            attempts: 0,
-            body: args.body.clone(),
-            body_crc: args.body_crc,
-        };
-        for &slot in &receivers {
-            self.add(slot, item.clone());
+        for &slot in receivers {
+            let is_journaled = self.queue(slot).config.keep_journal;
+            let item = Item {
+                id: id.0,
+                seq: if is_journaled { seq } else { Seq(0) },
+                put_ms: now.wall_ms,
+                expiry_ms: args.expiry_ms,
+                flags: args.flags,
+                attempts: 0,
+                share: if is_journaled { share } else { 0 },
+                ord: 0,
+                body: args.body.clone(),
+                body_crc: args.body_crc,
+            };
+            self.add(slot, item);
             self.serve(now, slot, rec);
         }
+        let sync = if numbers.is_empty() { SyncPolicy::Never } else { sync };
         PutOutcome::Stored { id, seq, sync }
+    }
+
+    /// Writes down that a queue exists, if that has not been done; a queue that lives in memory only does not.
+    fn define(&mut self, slot: Slot, rec: &mut impl Recorder) {
+        let queue = self.queue_mut(slot);
+        if !queue.is_defined && queue.config.keep_journal {
+            queue.is_defined = true;
+            rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
+        }
     }
 
     /// Who gets a put that the master accepts: sub-queues that have no room drop it and count that.
@@ -182,33 +267,85 @@ impl Engine {
         stores_nothing: bool,
         rec: &mut impl Recorder,
     ) -> Result<(), Refusal> {
-        self.drop_expired_head(now, slot, rec);
-        let queue = self.queue_mut(slot);
-        let limit = queue.config.max_item_size;
+        self.drop_expired_head(now, slot, u64::MAX, rec);
+        let limit = self.queue(slot).config.max_item_size;
         if body.len() as u64 > limit {
             return Err(Refusal::ItemTooLarge { limit });
         }
-        while !stores_nothing && self.queue(slot).is_full() {
-            let queue = self.queue_mut(slot);
-            if !queue.config.discard_old_when_full {
+        while !stores_nothing && self.is_full_for(slot, body.len() as u64) {
+            let queue = self.queue(slot);
+            if !queue.config.discard_old_when_full || queue.is_empty() {
                 return Err(Refusal::QueueFull);
             }
-            let Some(item) = queue.pop() else { return Err(Refusal::QueueFull) };
-            queue.counters.discarded += 1;
-            let queue = queue.no;
-            rec.record(&Record::Removed { queue, id: ItemId(item.id), reason: Reason::Discarded });
-            rec.unref(item.seq);
+            if queue.needs_load() {
+                // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
+                self.want_load(slot);
+                return Ok(());
+            }
+            let Some(item) = self.pop(slot) else { return Err(Refusal::QueueFull) };
+            self.discard(slot, &item, rec);
         }
         Ok(())
+    }
+
+    fn is_full_for(&self, slot: Slot, body_bytes: u64) -> bool {
+        let queue = self.queue(slot);
+        let left = self.memory_left();
+        queue.is_full()
+            || (!queue.config.keep_journal && !queue.has_room_in_memory(body_bytes, left))
+    }
+
+    /// What may still be kept in memory, in bytes.
+    pub(crate) fn memory_left(&self) -> u64 {
+        self.limits.max_memory_size.saturating_sub(self.hot_cost)
+    }
+
+    fn discard(&mut self, slot: Slot, item: &Item, rec: &mut impl Recorder) {
+        let queue = self.queue_mut(slot);
+        queue.counters.discarded += 1;
+        remove(queue.no, item, Reason::Discarded, rec);
+    }
+
+    /// After old items were read: discards what is over the limits.
+    pub(crate) fn trim(&mut self, slot: Slot, rec: &mut impl Recorder) {
+        loop {
+            let queue = self.queue(slot);
+            let is_over =
+                queue.len() > queue.config.max_items || queue.bytes() > queue.config.max_size;
+            if !queue.config.discard_old_when_full || !is_over {
+                return;
+            }
+            let Some(item) = self.pop(slot) else { return };
+            self.discard(slot, &item, rec);
+        }
+    }
+
+    /// Does something with a queue that changes what it has in memory.
+    pub(crate) fn with<R>(&mut self, slot: Slot, change: impl FnOnce(&mut Queue) -> R) -> R {
+        let queue = self.queue_mut(slot);
+        let before = queue.hot_cost();
+        let result = change(queue);
+        let after = queue.hot_cost();
+        self.hot_cost = self.hot_cost + after - before;
+        result
+    }
+
+    /// Takes the next item out, if it is in memory, and sees to it that the following ones will be.
+    pub(crate) fn pop(&mut self, slot: Slot) -> Option<Item> {
+        let item = self.with(slot, Queue::pop);
+        self.read_ahead(slot);
+        item
     }
 
     /// Puts a new item at the end of a queue.
     pub(crate) fn add(&mut self, slot: Slot, item: Item) {
         self.counters.total_items += 1;
-        let queue = self.queue_mut(slot);
-        queue.counters.total_items += 1;
-        let can_expire = queue.can_expire(&item);
-        queue.insert(item);
+        let left = if self.keeps_all { u64::MAX } else { self.memory_left() };
+        self.queue_mut(slot).counters.total_items += 1;
+        let can_expire = self.queue(slot).can_expire(&item);
+        if self.with(slot, |queue| queue.append(item, left)) {
+            self.folding.insert(slot);
+        }
         if can_expire {
             self.expiring.insert(slot);
         }
@@ -222,7 +359,28 @@ impl Engine {
         args: TakeArgs<'_>,
         rec: &mut impl Recorder,
     ) -> TakeOutcome {
-        let slots: Slots = args.queues.iter().map(|name| self.slot_or_create(name, rec)).collect();
+        let slots: Slots = args
+            .queues
+            .iter()
+            .filter_map(|name| self.slot_or_create(now, name, rec).ok())
+            .collect();
+        if slots.is_empty() {
+            // No further queue may be made, and one that is not there has nothing.
+            return TakeOutcome::Empty;
+        }
+        let outcome = self.take_from(now, session, &args, slots, rec);
+        self.settle(now, rec);
+        outcome
+    }
+
+    fn take_from(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        args: &TakeArgs<'_>,
+        slots: Slots,
+        rec: &mut impl Recorder,
+    ) -> TakeOutcome {
         let mut items = Items::new();
         let max = args.max.max(1) as usize;
         let mut wants =
@@ -234,7 +392,7 @@ impl Engine {
                 return TakeOutcome::HoldsOpen;
             }
             if args.mode == Mode::Open {
-                let room = self.max_open_per_queue.saturating_sub(open);
+                let room = (self.limits.max_open_per_queue as usize).saturating_sub(open);
                 wants.max = max.min(items.len() + room);
             }
             may_take |= wants.max > items.len();
@@ -246,11 +404,15 @@ impl Engine {
         if !items.is_empty() {
             return TakeOutcome::Items(items);
         }
-        if args.wait_ms == 0 {
+        let is_on_disk = slots.iter().any(|&slot| self.queue(slot).needs_load());
+        if args.wait_ms == 0 && !is_on_disk {
             return TakeOutcome::Empty;
         }
-        wants.max = wants.max.clamp(1, self.max_open_per_queue);
-        let deadline_ms = now.mono_ms.saturating_add(u64::from(args.wait_ms));
+        wants.max = wants.max.clamp(1, self.limits.max_open_per_queue as usize);
+        let deadline_ms = match args.wait_ms {
+            0 => None,
+            wait_ms => Some(now.mono_ms.saturating_add(u64::from(wait_ms))),
+        };
         self.begin_wait(Waiter { session, slots, wants, deadline_ms });
         TakeOutcome::Waiting
     }
@@ -275,29 +437,36 @@ impl Engine {
     ) {
         let mut bytes: u64 = items.iter().map(|item| item.body.len() as u64).sum();
         while items.len() < wants.max && (items.is_empty() || bytes < wants.max_bytes) {
-            self.drop_expired_head(now, slot, rec);
+            self.drop_expired_head(now, slot, u64::MAX, rec);
             let queue = self.queue_mut(slot);
-            let Some(head) = queue.head() else { return };
+            let Some(head) = queue.head() else {
+                if queue.needs_load() {
+                    self.want_load(slot);
+                }
+                return;
+            };
             bytes += head.body.len() as u64;
             if wants.mode == Mode::Peek {
                 items.push(queue.show(head));
                 return;
             }
-            let Some(mut item) = queue.pop() else { return };
+            let Some(mut item) = self.pop(slot) else { return };
+            let queue = self.queue_mut(slot);
             let (id, queue_no) = (ItemId(item.id), queue.no);
             if wants.mode == Mode::Take && !is_handed {
                 items.push(queue.show(&item));
                 queue.counters.removed_items += 1;
                 queue.counters.last_put_ms = item.put_ms;
-                rec.record(&Record::Removed { queue: queue_no, id, reason: Reason::Taken });
-                rec.unref(item.seq);
+                remove(queue_no, &item, Reason::Taken, rec);
                 continue;
             }
             if wants.mode == Mode::Open {
                 item.attempts = item.attempts.saturating_add(1);
                 queue.counters.transactions += 1;
                 let attempts = item.attempts;
-                rec.record(&Record::Attempted { queue: queue_no, id, attempts });
+                if item.seq != Seq(0) {
+                    rec.record(&Record::Attempted { queue: queue_no, id, attempts });
+                }
             }
             items.push(queue.show(&item));
             queue.open.insert(item.id, session);
@@ -311,32 +480,158 @@ impl Engine {
         }
     }
 
-    /// Removes expired items from the head of a queue.
-    pub(crate) fn drop_expired_head(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) {
-        let queue = self.queue_mut(slot);
-        while queue.head().is_some_and(|item| queue.is_expired(item, now)) {
-            let Some(item) = queue.pop() else { return };
-            queue.counters.expired_items += 1;
-            rec.record(&Record::Removed {
-                queue: queue.no,
-                id: ItemId(item.id),
-                reason: Reason::Expired,
-            });
-            rec.unref(item.seq);
+    /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often.
+    pub(crate) fn drop_expired_head(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        max: u64,
+        rec: &mut impl Recorder,
+    ) {
+        let mut expired = 0;
+        loop {
+            let queue = self.queue(slot);
+            let Some(head) = queue.head() else { return };
+            let is_expired = queue.is_expired(head, now);
+            if !(is_expired && expired < max || queue.is_dead(head)) {
+                return;
+            }
+            let Some(item) = self.pop(slot) else { return };
+            if is_expired {
+                expired += 1;
+                self.expire(now, slot, item, rec);
+            } else {
+                self.bury(now, slot, item, rec);
+            }
         }
     }
 
-    /// Removes expired items from the heads of all queues.
+    /// An item's time is over: it goes, or to another queue.
+    fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
+        let queue = self.queue_mut(slot);
+        queue.counters.expired_items += 1;
+        let target =
+            queue.config.expire_to_queue.clone().filter(|target| **target != queue.name[..]);
+        match target {
+            Some(target) => self.transfer(now, slot, &target, item, Reason::Expired, rec),
+            None => remove(queue.no, &item, Reason::Expired, rec),
+        }
+    }
+
+    /// An item was delivered too often: it goes to the dead-letter queue.
+    pub(crate) fn bury(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
+        let queue = self.queue_mut(slot);
+        let Some(target) = queue.config.dead_letter_queue.clone() else { return };
+        queue.counters.dead_lettered += 1;
+        self.transfer(now, slot, &target, item, Reason::DeadLettered, rec);
+    }
+
+    /// Moves an item to the end of another queue, past its limits: nothing is lost because that one is full. Who waits there is served by [`Engine::settle`].
+    fn transfer(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        target: &[u8],
+        item: Item,
+        reason: Reason,
+        rec: &mut impl Recorder,
+    ) {
+        let to = self.slot_of_name(now, target, rec);
+        let id = self.next_id(rec);
+        let (from, target) = (self.queue(slot), self.queue(to));
+        let is_journaled = target.config.keep_journal;
+        let mut moved = Item {
+            id: id.0,
+            seq: Seq(0),
+            put_ms: now.wall_ms,
+            expiry_ms: 0,
+            attempts: 0,
+            share: 0,
+            ..item.clone()
+        };
+        let origin = Origin {
+            queue: &from.name,
+            id: ItemId(item.id),
+            put_ms: item.put_ms,
+            attempts: item.attempts,
+            reason,
+        };
+        if is_journaled {
+            let recorded = rec.record(&Record::Transfer {
+                from: from.no,
+                origin,
+                id,
+                flags: item.flags,
+                put_ms: now.wall_ms,
+                to: target.no,
+                body: &item.body,
+                body_crc: item.body_crc,
+            });
+            (moved.seq, moved.share) = (recorded.seq, recorded.share);
+            rec.unref(item.seq, 1, u64::from(item.share));
+        } else {
+            remove(from.no, &item, reason, rec);
+        }
+        self.add(to, moved);
+        self.pending.push(to);
+    }
+
+    /// Serves those who wait for what came in the course of something else.
+    pub(crate) fn settle(&mut self, now: Now, rec: &mut impl Recorder) {
+        while let Some(slot) = self.pending.pop() {
+            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
+                self.serve(now, slot, rec);
+            }
+        }
+    }
+
+    /// Removes expired items from the heads of all queues, and queues that are old and unused.
     pub fn sweep_expired(&mut self, now: Now, rec: &mut impl Recorder) {
         let slots: Vec<Slot> = self.expiring.iter().copied().collect();
         for slot in slots {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
-                self.drop_expired_head(now, slot, rec);
+                let max = self.queue(slot).config.max_expire_sweep;
+                self.drop_expired_head(now, slot, max, rec);
+                if self.queue(slot).needs_load() {
+                    self.want_load(slot);
+                }
                 if !self.queue(slot).is_empty() || !self.queue(slot).open.is_empty() {
                     continue;
                 }
             }
             self.expiring.remove(&slot);
+        }
+        self.sweep_queues(now, rec);
+        self.settle(now, rec);
+    }
+
+    /// Deletes queues that have outlived `max_queue_age`, and where no further queue may be made also those that nobody uses.
+    fn sweep_queues(&mut self, now: Now, rec: &mut impl Recorder) {
+        let is_unused =
+            |queue: &Queue| queue.is_empty() && queue.open.is_empty() && queue.waiting == 0;
+        let is_old = |queue: &Queue| {
+            let age_ms = now.mono_ms.saturating_sub(queue.created_ms);
+            queue.config.max_queue_age_ms.is_some_and(|max| age_ms > max)
+        };
+        let mut gone: Vec<Slot> = self
+            .aging
+            .iter()
+            .copied()
+            .filter(|&slot| is_unused(self.queue(slot)) && is_old(self.queue(slot)))
+            .collect();
+        if self.by_number.len() as u64 >= self.limits.max_queues {
+            // A sub-queue is a subscription, and wanted although it is empty.
+            let idle = self.by_number.values().copied().filter(|&slot| {
+                is_unused(self.queue(slot)) && master_of(&self.queue(slot).name).is_none()
+            });
+            gone.extend(idle);
+        }
+        for slot in gone {
+            if self.queues[slot as usize].is_some() {
+                self.counters.queue_expires += 1;
+                self.counters.queue_deletes += 1;
+                self.remove_queue(slot, rec);
+            }
         }
     }
 
@@ -363,6 +658,7 @@ impl Engine {
     ) -> bool {
         let Some(held) = self.take_oldest(session, queue) else { return false };
         self.give_back(now, held, rec);
+        self.settle(now, rec);
         true
     }
 
@@ -391,6 +687,7 @@ impl Engine {
     ) -> bool {
         let Some(held) = self.take_held(session, queue, id) else { return false };
         self.give_back(now, held, rec);
+        self.settle(now, rec);
         true
     }
 
@@ -429,23 +726,26 @@ impl Engine {
         let queue = self.queue_mut(held.slot);
         queue.counters.removed_items += 1;
         queue.counters.last_put_ms = held.item.put_ms;
-        rec.record(&Record::Removed { queue: queue.no, id: ItemId(held.item.id), reason });
-        rec.unref(held.item.seq);
+        remove(queue.no, &held.item, reason, rec);
     }
 
     /// An item returns to its old place, or to the one who has waited longest.
     pub(crate) fn give_back(&mut self, now: Now, held: Held, rec: &mut impl Recorder) {
         let slot = held.slot;
-        self.put_back(held);
+        self.put_back(now, held, rec);
         self.serve(now, slot, rec);
     }
 
-    pub(crate) fn put_back(&mut self, held: Held) {
+    /// An item returns to its old place, or goes to the dead-letter queue if it has come too often.
+    pub(crate) fn put_back(&mut self, now: Now, held: Held, rec: &mut impl Recorder) {
         let queue = self.queue_mut(held.slot);
         if !held.is_handed {
             queue.counters.canceled_transactions += 1;
         }
-        queue.insert(held.item);
+        if queue.is_dead(&held.item) {
+            return self.bury(now, held.slot, held.item, rec);
+        }
+        self.with(held.slot, |queue| queue.insert(held.item));
     }
 
     /// Deletes a queue with all its items, open ones too; false if there is none. Who waits on it alone gets nothing.
@@ -465,15 +765,16 @@ impl Engine {
                 .and_then(|held| held.iter().position(|held| held.slot == slot))
             {
                 if let Some(held) = self.take_at(session, index) {
-                    rec.unref(held.item.seq);
+                    rec.unref(held.item.seq, 1, u64::from(held.item.share));
                 }
             }
         }
         self.end_waits_on(slot);
+        self.with(slot, |queue| queue.drain(rec));
         let Some(queue) = self.queues[slot as usize].take() else { return };
-        rec.record(&Record::QueueDeleted { queue: queue.no });
-        queue.items().for_each(|item| rec.unref(item.seq));
-        rec.unref(queue.definition);
+        if queue.is_defined {
+            rec.record(&Record::QueueDeleted { queue: queue.no });
+        }
         self.forget(slot, &queue);
     }
 
@@ -481,6 +782,8 @@ impl Engine {
         self.by_name.remove(&queue.name);
         self.by_number.remove(&queue.no.0);
         self.expiring.remove(&slot);
+        self.aging.remove(&slot);
+        self.folding.remove(&slot);
         if let Some(master) = master_of(&queue.name)
             && let Some(children) = self.children.get_mut(master)
         {
@@ -493,42 +796,34 @@ impl Engine {
     }
 
     /// Removes a queue's waiting items and returns how many; open ones stay.
-    pub fn flush(&mut self, _now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
+    pub fn flush(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
         match self.by_name.get(queue).copied() {
-            Some(slot) => self.flush_slot(slot, rec),
+            Some(slot) => self.flush_slot(now, slot, rec),
             None => 0,
         }
     }
 
     /// Flushes all queues.
-    pub fn flush_all(&mut self, _now: Now, rec: &mut impl Recorder) -> u64 {
+    pub fn flush_all(&mut self, now: Now, rec: &mut impl Recorder) -> u64 {
         let slots: Vec<Slot> = self.by_number.values().copied().collect();
-        slots.into_iter().map(|slot| self.flush_slot(slot, rec)).sum()
+        slots.into_iter().map(|slot| self.flush_slot(now, slot, rec)).sum()
     }
 
-    fn flush_slot(&mut self, slot: Slot, rec: &mut impl Recorder) -> u64 {
+    fn flush_slot(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) -> u64 {
         let queue = self.queue_mut(slot);
         queue.counters.total_flushes += 1;
-        let Some(through) = queue.items().map(|item| item.id).max() else { return 0 };
-        let in_one = queue.open.len() <= FLUSH_EXCEPTIONS_MAX;
-        if in_one {
-            let except: Vec<ItemId> = queue.open.keys().map(|&id| ItemId(id)).collect();
-            rec.record(&Record::Flushed {
-                queue: queue.no,
-                through: ItemId(through),
-                except: &except,
-            });
+        let count = queue.len();
+        if count == 0 {
+            return 0;
         }
-        let mut count = 0;
-        while let Some(item) = queue.pop() {
-            if !in_one {
-                let (queue, id) = (queue.no, ItemId(item.id));
-                rec.record(&Record::Removed { queue, id, reason: Reason::Discarded });
-            }
-            rec.unref(item.seq);
-            count += 1;
+        if queue.is_defined {
+            record_flush(queue, rec);
         }
         queue.counters.flushed_items += count;
+        self.with(slot, |queue| queue.drain(rec));
+        // What is being read is not wanted any more.
+        self.queue_mut(slot).loading = None;
+        self.end_hopeless(now, slot);
         count
     }
 
@@ -541,45 +836,113 @@ impl Engine {
                 if queue.config.max_age_ms.is_some() {
                     self.expiring.insert(slot as Slot);
                 }
+                match queue.config.max_queue_age_ms {
+                    Some(_) => self.aging.insert(slot as Slot),
+                    None => self.aging.remove(&(slot as Slot)),
+                };
             }
         }
     }
 
-    fn slot_or_create(&mut self, name: &[u8], rec: &mut impl Recorder) -> Slot {
+    fn slot_or_create(
+        &mut self,
+        now: Now,
+        name: &[u8],
+        rec: &mut impl Recorder,
+    ) -> Result<Slot, Refusal> {
+        if let Some(&slot) = self.by_name.get(name) {
+            return Ok(slot);
+        }
+        if self.by_number.len() as u64 >= self.limits.max_queues {
+            return Err(Refusal::TooManyQueues { limit: self.limits.max_queues });
+        }
+        Ok(self.slot_of_name(now, name, rec))
+    }
+
+    /// As `slot_or_create`, for names that stand in the configuration: they are no danger.
+    fn slot_of_name(&mut self, now: Now, name: &[u8], rec: &mut impl Recorder) -> Slot {
         if let Some(&slot) = self.by_name.get(name) {
             return slot;
         }
-        let no = QueueNo(rec.next_seq().0);
-        let definition = rec.record(&Record::QueueCreated { queue: no, name });
-        self.insert_queue(no, Bytes::copy_from_slice(name), definition)
+        let no = QueueNo(rec.next_seq().0.max(self.last_no + 1));
+        let slot = self.insert_queue(no, Bytes::copy_from_slice(name));
+        self.queue_mut(slot).created_ms = now.mono_ms;
+        self.define(slot, rec);
+        slot
     }
 
-    pub(crate) fn insert_queue(&mut self, no: QueueNo, name: Bytes, definition: Seq) -> Slot {
-        self.counters.queue_creates += 1;
-        let config = self.table.resolve(&name);
+    /// Makes a queue of this number; an empty name means that it is not known yet.
+    pub(crate) fn insert_queue(&mut self, no: QueueNo, name: Bytes) -> Slot {
+        self.last_no = self.last_no.max(no.0);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.queues.push(None);
             (self.queues.len() - 1) as Slot
         });
-        self.queues[slot as usize] = Some(Queue::new(no, name.clone(), definition, config));
+        let config = alloc::sync::Arc::clone(&self.table.defaults);
+        self.queues[slot as usize] = Some(Box::new(Queue::new(no, Bytes::new(), config)));
         self.by_number.insert(no.0, slot);
+        if !name.is_empty() {
+            self.name_queue(slot, name);
+        }
+        slot
+    }
+
+    /// A queue gets its name, and with it its settings and its place among sub-queues.
+    pub(crate) fn name_queue(&mut self, slot: Slot, name: Bytes) {
+        self.counters.queue_creates += 1;
+        let config = self.table.resolve(&name);
+        if config.max_queue_age_ms.is_some() {
+            self.aging.insert(slot);
+        }
+        let queue = self.queue_mut(slot);
+        queue.name = name.clone();
+        queue.config = config;
+        let may_expire =
+            queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
+        if may_expire {
+            self.expiring.insert(slot);
+        }
         if let Some(master) = master_of(&name) {
             self.children.entry(Bytes::copy_from_slice(master)).or_default().push(slot);
         }
         self.by_name.insert(name, slot);
-        slot
     }
 
     /// # Panics
     /// If there is no queue in the slot: slots are only kept as long as their queue.
     pub(crate) fn queue(&self, slot: Slot) -> &Queue {
-        self.queues[slot as usize].as_ref().expect("a slot in use holds a queue")
+        self.queues[slot as usize].as_deref().expect("a slot in use holds a queue")
     }
 
     /// # Panics
     /// As [`Engine::queue`].
     pub(crate) fn queue_mut(&mut self, slot: Slot) -> &mut Queue {
-        self.queues[slot as usize].as_mut().expect("a slot in use holds a queue")
+        self.queues[slot as usize].as_deref_mut().expect("a slot in use holds a queue")
+    }
+}
+
+/// An item of a queue is gone.
+pub(crate) fn remove(queue: QueueNo, item: &Item, reason: Reason, rec: &mut impl Recorder) {
+    if item.seq != Seq(0) {
+        rec.record(&Record::Removed { queue, id: ItemId(item.id), reason });
+        rec.unref(item.seq, 1, u64::from(item.share));
+    }
+}
+
+/// All waiting items of a queue are gone, the open ones are not. One record says so, or where very many are open several, each of a range of ids.
+fn record_flush(queue: &Queue, rec: &mut impl Recorder) {
+    let open: Vec<ItemId> = queue.open.keys().map(|&id| ItemId(id)).collect();
+    let last = ItemId(rec.next_seq().0.saturating_sub(1).max(queue.newest_id().unwrap_or(0)));
+    if open.len() <= FLUSH_EXCEPTIONS_MAX {
+        rec.record(&Record::Flushed { queue: queue.no, through: last, except: &open });
+        return;
+    }
+    let mut from = ItemId(0);
+    for (index, except) in open.chunks(FLUSH_EXCEPTIONS_MAX).enumerate() {
+        let is_last = (index + 1) * FLUSH_EXCEPTIONS_MAX >= open.len();
+        let through = if is_last { last } else { except[except.len() - 1] };
+        rec.record(&Record::FlushedRange { queue: queue.no, from, through, except });
+        from = ItemId(through.0 + 1);
     }
 }
 

@@ -21,8 +21,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod again;
+mod checkpoint;
+mod cold;
 mod config;
 mod engine;
+mod load;
 mod queue;
 mod record;
 mod replay;
@@ -32,12 +36,14 @@ mod tests;
 mod types;
 mod waiting;
 
+pub use again::Moves;
 pub use config::{ConfigTable, QueueConfig, QueueOverrides, SyncPolicy};
-pub use engine::{Engine, EngineCounters};
+pub use engine::{Engine, EngineCounters, EngineLimits};
 pub use queue::QueueCounters;
-pub use record::{Reason, Record, RecordBuf, RecordError, Recorder};
+pub use record::{Origin, Reason, Record, RecordBuf, RecordError, Recorded, Recorder};
+pub use replay::BadState;
 pub use stats::QueueStats;
 pub use types::{
-    Delivery, ItemId, Items, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
-    TakeArgs, TakeOutcome, Taken,
+    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal,
+    Seq, SessionId, TakeArgs, TakeOutcome, Taken,
 };

@@ -1,32 +1,66 @@
 //! One queue: its waiting items in id order, and its counters.
 //!
+//! ```text
+//!   head                                                            tail
+//!    returned ∪ ready          │ cold extents          │ tail
+//!    in memory                 │ on the disk only      │ in memory until it is written
+//! ```
+//!
 //! Invariants
 //! - `ready` is in rising order of id; `returned` holds items that were open and came back (or were read back out of order), also by id. The head of the
 //!   queue is the smaller of both heads: a returned item is at its old place without being inserted into the long list.
-//! - An id is in at most one of `ready`, `returned` and `open`.
-//! - `bytes` is the sum of the bodies of `ready` and `returned`: open items do not count.
+//! - Items in `tail` come after all extents, those in extents after all in `ready`. There is a `tail` only where there was no room in memory.
+//! - An id is in at most one of all of them and `open`.
+//! - `bytes` is the sum of the bodies of all waiting items: open ones do not count. `hot_cost` is what `ready` and `returned` take in memory.
 //!
 //! Must not: record anything, know sessions' other items or other queues.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::cold::{Cold, ColdItem};
 use crate::config::QueueConfig;
+use crate::record::Recorder;
 use crate::types::{ItemId, Now, QueueNo, Seq, SessionId, Taken};
+
+/// What an item in memory costs besides its body, about, in bytes.
+const ITEM_COST_BYTES: u64 = 160;
 
 /// An item of one queue. Copies in sub-queues share the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) id: u64,
-    /// Its record in the journal.
+    /// Its record in the journal; 0: it has none.
     pub(crate) seq: Seq,
     pub(crate) put_ms: u64,
     pub(crate) expiry_ms: u64,
     pub(crate) flags: u32,
     pub(crate) attempts: u32,
+    /// What its reference keeps alive in the journal, in bytes.
+    pub(crate) share: u32,
+    /// Consecutive numbers: no record of this queue lies between two items that is not alive.
+    pub(crate) ord: u32,
     pub(crate) body: Bytes,
     pub(crate) body_crc: u32,
+}
+
+impl Item {
+    fn cost(&self) -> u64 {
+        self.body.len() as u64 + ITEM_COST_BYTES
+    }
+
+    pub(crate) fn as_cold(&self, follows: bool) -> ColdItem {
+        ColdItem {
+            id: self.id,
+            seq: self.seq.0,
+            bytes: self.body.len() as u64,
+            cost: u64::from(self.share),
+            follows,
+        }
+    }
 }
 
 /// What happened in a queue since start, but for `total_items`, which counts what was read back, too.
@@ -44,6 +78,10 @@ pub struct QueueCounters {
     pub transactions: u64,
     pub canceled_transactions: u64,
     pub total_flushes: u64,
+    /// Items that went to the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Items that could not be read from the disk any more.
+    pub damaged_items: u64,
     /// When the last item that was removed had been put, unix time in milliseconds; 0: none was removed.
     pub last_put_ms: u64,
 }
@@ -52,12 +90,22 @@ pub struct QueueCounters {
 pub(crate) struct Queue {
     pub(crate) no: QueueNo,
     pub(crate) name: Bytes,
-    /// The record that defines it.
-    pub(crate) definition: Seq,
-    pub(crate) config: QueueConfig,
+    /// Its existence is in the journal.
+    pub(crate) is_defined: bool,
+    pub(crate) config: Arc<QueueConfig>,
+    /// When it was made or found, on the monotonic clock.
+    pub(crate) created_ms: u64,
     ready: VecDeque<Item>,
     returned: BTreeMap<u64, Item>,
+    cold: Option<Box<Cold>>,
+    tail: VecDeque<Item>,
     bytes: u64,
+    hot_cost: u64,
+    next_ord: u32,
+    /// The record of this queue that was written again last.
+    pub(crate) last_again: Seq,
+    /// The token of the read that is under way.
+    pub(crate) loading: Option<u64>,
     /// Items handed out tentatively, and to whom.
     pub(crate) open: BTreeMap<u64, SessionId>,
     /// Arrival numbers of those who want an item; some may have ended already.
@@ -70,15 +118,22 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(no: QueueNo, name: Bytes, definition: Seq, config: QueueConfig) -> Self {
+    pub(crate) fn new(no: QueueNo, name: Bytes, config: Arc<QueueConfig>) -> Self {
         Self {
             no,
             name,
-            definition,
+            is_defined: false,
             config,
+            created_ms: 0,
             ready: VecDeque::new(),
             returned: BTreeMap::new(),
+            cold: None,
+            tail: VecDeque::new(),
             bytes: 0,
+            hot_cost: 0,
+            next_ord: 0,
+            last_again: Seq(0),
+            loading: None,
             open: BTreeMap::new(),
             takers: VecDeque::new(),
             peekers: VecDeque::new(),
@@ -89,21 +144,36 @@ impl Queue {
 
     /// Waiting items.
     pub(crate) fn len(&self) -> u64 {
-        (self.ready.len() + self.returned.len()) as u64
+        self.mem_len() + self.cold.as_ref().map_or(0, |cold| cold.count)
+    }
+
+    /// Waiting items in memory.
+    pub(crate) fn mem_len(&self) -> u64 {
+        (self.ready.len() + self.returned.len() + self.tail.len()) as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.returned.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of the bodies of waiting items.
     pub(crate) fn bytes(&self) -> u64 {
+        self.bytes + self.cold.as_ref().map_or(0, |cold| cold.bytes)
+    }
+
+    /// Bytes of the bodies of waiting items in memory.
+    pub(crate) fn mem_bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What `ready` and `returned` take in memory, in bytes.
+    pub(crate) fn hot_cost(&self) -> u64 {
+        self.hot_cost
     }
 
     /// Whether a put has to be refused, or something discarded for it.
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.config.max_items || self.bytes >= self.config.max_size
+        self.len() >= self.config.max_items || self.bytes() >= self.config.max_size
     }
 
     pub(crate) fn is_expired(&self, item: &Item, now: Now) -> bool {
@@ -117,61 +187,225 @@ impl Queue {
         item.expiry_ms != 0 || self.config.max_age_ms.is_some()
     }
 
-    /// Puts an item at its place.
+    /// Whether it has come so often that it goes to the dead-letter queue instead of to one more worker.
+    pub(crate) fn is_dead(&self, item: &Item) -> bool {
+        let has_target =
+            self.config.dead_letter_queue.as_deref().is_some_and(|target| *target != self.name[..]);
+        has_target && self.config.max_attempts.is_some_and(|max| item.attempts >= max)
+    }
+
+    /// Whether there is something between what is in memory at the head and what is to be put.
+    pub(crate) fn has_cold(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.count > 0)
+    }
+
+    pub(crate) fn cold(&self) -> Option<&Cold> {
+        self.cold.as_deref()
+    }
+
+    pub(crate) fn cold_mut(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
+    }
+
+    /// The first items are only on the disk: somebody has to read before anything can be handed out.
+    pub(crate) fn needs_load(&self) -> bool {
+        self.ready.is_empty() && self.returned.is_empty() && self.has_cold()
+    }
+
+    /// Whether an item of so many bytes may stay in memory, given what is left for all queues.
+    pub(crate) fn has_room_in_memory(&self, body_bytes: u64, left: u64) -> bool {
+        let cost = body_bytes + ITEM_COST_BYTES;
+        cost <= left && self.hot_cost + cost <= self.config.max_memory_size
+    }
+
+    /// Puts a new item at the end; true if it goes to the tail, from where it has to be folded.
+    pub(crate) fn append(&mut self, mut item: Item, left: u64) -> bool {
+        if self.newest_id().is_some_and(|newest| newest > item.id) {
+            self.insert(item);
+            return false;
+        }
+        item.ord = self.take_ord();
+        let must_stay = item.seq == Seq(0);
+        let has_room = !self.has_cold()
+            && self.tail.is_empty()
+            && self.has_room_in_memory(item.body.len() as u64, left);
+        self.bytes += item.body.len() as u64;
+        if must_stay || has_room {
+            self.hot_cost += item.cost();
+            self.ready.push_back(item);
+            return false;
+        }
+        self.tail.push_back(item);
+        true
+    }
+
+    /// The id of the last item that waits, wherever it is (but for those that came back).
+    pub(crate) fn newest_id(&self) -> Option<u64> {
+        let tail = self.tail.back().map(|item| item.id);
+        let cold =
+            || self.cold.as_ref().and_then(|cold| cold.extents.back()).map(|last| last.last_id);
+        tail.or_else(cold).or_else(|| self.ready.back().map(|item| item.id))
+    }
+
+    fn take_ord(&mut self) -> u32 {
+        let ord = self.next_ord;
+        self.next_ord = ord.wrapping_add(1);
+        ord
+    }
+
+    /// Puts an item at its old place.
     pub(crate) fn insert(&mut self, item: Item) {
         self.bytes += item.body.len() as u64;
-        if self.ready.back().is_none_or(|last| last.id < item.id) {
+        self.hot_cost += item.cost();
+        let is_last = !self.has_cold() && self.tail.is_empty();
+        if is_last && self.ready.back().is_none_or(|last| last.id < item.id) {
             self.ready.push_back(item);
         } else {
             self.returned.insert(item.id, item);
         }
     }
 
-    /// The next item to be handed out.
+    /// Items of the tail that have been written join the extents; they stay if there is room for them again. True if nothing is left in the tail.
+    pub(crate) fn fold(&mut self, written: Seq, left: u64, rec: &impl Recorder) -> bool {
+        let mut left = left;
+        while let Some(item) = self.tail.front().filter(|item| item.seq <= written) {
+            let cost = item.cost();
+            let stays = !self.has_cold() && self.has_room_in_memory(item.body.len() as u64, left);
+            let Some(item) = self.tail.pop_front() else { break };
+            if stays {
+                left -= cost;
+                self.hot_cost += cost;
+                self.ready.push_back(item);
+            } else {
+                self.bytes -= item.body.len() as u64;
+                let cold = self.cold_mut();
+                let follows = cold.last_ord == Some(item.ord.wrapping_sub(1));
+                cold.push(item.as_cold(follows), rec);
+                cold.last_ord = Some(item.ord);
+            }
+        }
+        if self.tail.is_empty() {
+            self.tail = VecDeque::new();
+        }
+        self.tail.is_empty()
+    }
+
+    /// An item was read from the disk: it comes behind everything in `ready`. `is_break`: something between it and the one before is not alive.
+    pub(crate) fn push_loaded(&mut self, mut item: Item, is_break: bool) {
+        self.next_ord = self.next_ord.wrapping_add(u32::from(is_break));
+        item.ord = self.take_ord();
+        self.bytes += item.body.len() as u64;
+        self.hot_cost += item.cost();
+        self.ready.push_back(item);
+    }
+
+    /// Whatever is read from the disk next does not follow what was read before.
+    pub(crate) fn break_order(&mut self) {
+        self.next_ord = self.next_ord.wrapping_add(1);
+    }
+
+    /// Without extents the tail follows at once.
+    pub(crate) fn join_tail(&mut self) {
+        if !self.has_cold() {
+            self.cold = None;
+            self.hot_cost += self.tail.iter().map(Item::cost).sum::<u64>();
+            self.ready.append(&mut self.tail);
+            self.tail = VecDeque::new();
+        }
+    }
+
+    /// The next item to be handed out, if it is in memory.
     pub(crate) fn head(&self) -> Option<&Item> {
         let returned = self.returned.first_key_value().map(|(_, item)| item);
         match (self.ready.front(), returned) {
             (Some(ready), Some(returned)) if returned.id > ready.id => Some(ready),
+            (None, None) if !self.has_cold() => self.tail.front(),
             (ready, None) => ready,
             (_, returned) => returned,
         }
     }
 
-    /// Takes the next item out.
+    /// Takes the next item out, if it is in memory.
     pub(crate) fn pop(&mut self) -> Option<Item> {
         let id = self.head()?.id;
-        let from_ready = self.ready.front().is_some_and(|item| item.id == id);
-        let item = if from_ready { self.ready.pop_front() } else { self.returned.remove(&id) };
-        self.bytes -= item.as_ref().map_or(0, |item| item.body.len() as u64);
-        self.give_back_memory();
+        let item = if self.ready.front().is_some_and(|item| item.id == id) {
+            self.ready.pop_front()
+        } else if let Some(item) = self.returned.remove(&id) {
+            Some(item)
+        } else {
+            let item = self.tail.pop_front()?;
+            self.bytes -= item.body.len() as u64;
+            return Some(item);
+        };
+        self.forget_cost(item.as_ref());
         item
     }
 
-    /// Takes an item out, wherever it waits.
+    fn forget_cost(&mut self, item: Option<&Item>) {
+        self.bytes -= item.map_or(0, |item| item.body.len() as u64);
+        self.hot_cost -= item.map_or(0, Item::cost);
+        self.give_back_memory();
+    }
+
+    /// Takes an item in memory out, wherever it waits.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Item> {
+        if let Ok(index) = self.tail.binary_search_by_key(&id, |item| item.id) {
+            let item = self.tail.remove(index)?;
+            self.bytes -= item.body.len() as u64;
+            self.break_order();
+            return Some(item);
+        }
         let item = match self.position(id) {
             Some(index) => self.ready.remove(index),
             None => self.returned.remove(&id),
         }?;
-        self.bytes -= item.body.len() as u64;
-        self.give_back_memory();
+        self.forget_cost(Some(&item));
         Some(item)
     }
 
     pub(crate) fn find_mut(&mut self, id: u64) -> Option<&mut Item> {
-        match self.position(id) {
-            Some(index) => self.ready.get_mut(index),
-            None => self.returned.get_mut(&id),
+        if let Some(index) = self.position(id) {
+            return self.ready.get_mut(index);
         }
+        if self.returned.contains_key(&id) {
+            return self.returned.get_mut(&id);
+        }
+        let index = self.tail.binary_search_by_key(&id, |item| item.id).ok()?;
+        self.tail.get_mut(index)
     }
 
     fn position(&self, id: u64) -> Option<usize> {
         self.ready.binary_search_by_key(&id, |item| item.id).ok()
     }
 
-    /// All waiting items, in no particular order.
+    /// All waiting items in memory: those before the extents, then those behind, each in order of id.
+    pub(crate) fn in_memory(&self) -> (Merged<'_>, impl Iterator<Item = &Item>) {
+        let head = Merged {
+            ready: self.ready.iter().peekable(),
+            returned: self.returned.values().peekable(),
+        };
+        (head, self.tail.iter())
+    }
+
+    /// All waiting items in memory, in no particular order.
     pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
-        self.ready.iter().chain(self.returned.values())
+        self.ready.iter().chain(self.returned.values()).chain(&self.tail)
+    }
+
+    /// Everything that waits goes; answers what it kept alive in the journal, extents first.
+    pub(crate) fn drain(&mut self, rec: &mut impl Recorder) {
+        if let Some(mut cold) = self.cold.take() {
+            for (seq, refs, cost) in cold.drain() {
+                rec.unref(seq, refs, cost);
+            }
+        }
+        for item in self.items() {
+            rec.unref(item.seq, 1, u64::from(item.share));
+        }
+        (self.ready, self.tail) = (VecDeque::new(), VecDeque::new());
+        self.returned.clear();
+        (self.bytes, self.hot_cost) = (0, 0);
+        self.break_order();
     }
 
     /// A queue that was long once does not keep its memory for ever.
@@ -198,14 +432,26 @@ impl Queue {
     /// Checks the invariants of the module's description.
     pub(crate) fn check_invariants(&self) {
         assert!(self.ready.iter().is_sorted_by(|a, b| a.id < b.id), "ready items are in id order");
+        assert!(self.tail.iter().is_sorted_by(|a, b| a.id < b.id), "the tail is in id order");
         let bytes: u64 = self.items().map(|item| item.body.len() as u64).sum();
         assert_eq!(bytes, self.bytes, "bytes are the sum of the waiting bodies");
+        let hot = self.ready.iter().chain(self.returned.values());
+        assert_eq!(hot.map(Item::cost).sum::<u64>(), self.hot_cost, "cost of what is in memory");
         for id in self.returned.keys() {
             assert!(self.position(*id).is_none(), "{id} is ready and returned");
         }
         for id in self.open.keys() {
             assert!(self.position(*id).is_none(), "{id} is open and ready");
             assert!(!self.returned.contains_key(id), "{id} is open and returned");
+        }
+        if let Some(cold) = &self.cold {
+            cold.check_invariants();
+            let first = cold.extents.front().map(|first| first.first_id);
+            let last = cold.extents.back().map(|last| last.last_id);
+            let is_before = |item: Option<&Item>| item.is_none_or(|item| Some(item.id) < first);
+            assert!(first.is_none() || is_before(self.ready.back()), "ready, then extents");
+            let behind = self.tail.front().map(|item| item.id);
+            assert!(behind.is_none() || last < behind, "extents, then the tail");
         }
         let c = self.counters;
         assert_eq!(
@@ -215,9 +461,29 @@ impl Queue {
                 + c.removed_items
                 + c.expired_items
                 + c.discarded
-                + c.flushed_items,
-            "put = waiting + open + removed + expired + discarded + flushed in {:?}",
+                + c.flushed_items
+                + c.dead_lettered
+                + c.damaged_items,
+            "put = waiting + open + removed + expired + discarded + flushed + dead in {:?}",
             self.name
         );
+    }
+}
+
+/// The items of two lists in order of id.
+pub(crate) struct Merged<'a> {
+    ready: core::iter::Peekable<alloc::collections::vec_deque::Iter<'a, Item>>,
+    returned: core::iter::Peekable<alloc::collections::btree_map::Values<'a, u64, Item>>,
+}
+
+impl<'a> Iterator for Merged<'a> {
+    type Item = &'a Item;
+
+    fn next(&mut self) -> Option<&'a Item> {
+        match (self.ready.peek(), self.returned.peek()) {
+            (Some(ready), Some(returned)) if returned.id < ready.id => self.returned.next(),
+            (None, _) => self.returned.next(),
+            _ => self.ready.next(),
+        }
     }
 }

@@ -25,6 +25,23 @@ pub enum Reason {
     Expired,
     /// To make room in a full queue.
     Discarded,
+    /// It was delivered `max_attempts` times and never confirmed.
+    DeadLettered,
+}
+
+/// Where an item was before it came to the queue in which it is: of expired and dead items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Name of the queue.
+    pub queue: &'a [u8],
+    /// Its id there.
+    pub id: ItemId,
+    /// When it was put there, unix time in milliseconds.
+    pub put_ms: u64,
+    /// How often it was delivered there.
+    pub attempts: u32,
+    /// Why it is there no more.
+    pub reason: Reason,
 }
 
 /// A change.
@@ -52,7 +69,7 @@ pub enum Record<'a> {
         put_ms: u64,
         /// Unix time in milliseconds, 0: never.
         expiry_ms: u64,
-        /// Deliveries so far: 0 unless the item was appended again.
+        /// Deliveries so far: 0 unless the item was appended again (which format 1 did with this kind).
         attempts: u32,
         /// Who has it.
         queues: &'a [QueueNo],
@@ -61,6 +78,46 @@ pub enum Record<'a> {
         /// CRC-32 of the body.
         body_crc: u32,
     },
+    /// Items that were at `old` are here now: their segment is to go.
+    #[expect(missing_docs, reason = "the other fields are those of Put")]
+    PutAgain {
+        /// The record that this one replaces, for these queues.
+        old: Seq,
+        id: ItemId,
+        flags: u32,
+        put_ms: u64,
+        expiry_ms: u64,
+        attempts: u32,
+        queues: &'a [QueueNo],
+        /// Where it came from, if it was transferred.
+        origin: Option<Origin<'a>>,
+        body: &'a Bytes,
+        body_crc: u32,
+    },
+    /// An item leaves one queue and is in another one, in one step.
+    #[expect(missing_docs, reason = "the other fields are those of Put")]
+    Transfer {
+        /// The queue that does not have it any more (`origin.id` is its id there).
+        from: QueueNo,
+        origin: Origin<'a>,
+        id: ItemId,
+        flags: u32,
+        put_ms: u64,
+        /// The queue that has it now.
+        to: QueueNo,
+        body: &'a Bytes,
+        body_crc: u32,
+    },
+    /// Of a checkpoint: this, and what the parts that follow say, is all that the queue holds.
+    QueueState {
+        /// The queue.
+        queue: QueueNo,
+        /// One part of it, see `checkpoint.rs`.
+        part: &'a [u8],
+    },
+    /// As `Flushed`, for the items from `from` on: a queue with very many open items takes several.
+    #[expect(missing_docs, reason = "the fields are those of Flushed")]
+    FlushedRange { queue: QueueNo, from: ItemId, through: ItemId, except: &'a [ItemId] },
     /// One queue does not have the item any more.
     Removed {
         /// The queue.
@@ -90,14 +147,31 @@ pub enum Record<'a> {
     },
 }
 
+/// Where a record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its place.
+    pub seq: Seq,
+    /// What each of its references keeps alive, in bytes; 0 for a record without references.
+    pub share: u32,
+}
+
 /// Where records go.
 pub trait Recorder {
     /// A number above every sequence number given so far, and not above the next one: what ids are made of.
     fn next_seq(&self) -> Seq;
     /// Appends a record; the log holds [`Record::references`] references to it from then on.
-    fn record(&mut self, record: &Record<'_>) -> Seq;
-    /// One reference to the record at `seq` is gone.
-    fn unref(&mut self, seq: Seq);
+    fn record(&mut self, record: &Record<'_>) -> Recorded;
+    /// During replay of a checkpoint: `refs` references exist to records in the segment in which `seq` is, which keep `bytes` alive.
+    fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64);
+    /// `refs` references are gone to records in the segment in which `seq` is, which kept `bytes` alive. [`Seq`] 0 is no record: nothing happens.
+    fn unref(&mut self, seq: Seq, refs: u64, bytes: u64);
+    /// The first sequence number behind the segment in which `seq` is; one more than `seq` as long as nobody knows in which segment it will be.
+    fn segment_end(&self, seq: Seq) -> Seq;
+    /// Whether the segment in which the record is, or will be, is there.
+    fn has_segment(&self, seq: Seq) -> bool;
+    /// Roughly where in its segment a record is, in bytes.
+    fn offset_near(&self, seq: Seq) -> u64;
 }
 
 const QUEUE_CREATED: u8 = 1;
@@ -106,6 +180,11 @@ const PUT: u8 = 3;
 const REMOVED: u8 = 4;
 const FLUSHED: u8 = 5;
 const ATTEMPTED: u8 = 6;
+const QUEUE_STATE: u8 = 7;
+const PUT_AGAIN: u8 = 8;
+const TRANSFER: u8 = 9;
+const TRANSFER_AGAIN: u8 = 10;
+const FLUSHED_RANGE: u8 = 11;
 
 impl Record<'_> {
     /// The kind's number in the journal.
@@ -117,14 +196,19 @@ impl Record<'_> {
             Self::Removed { .. } => REMOVED,
             Self::Flushed { .. } => FLUSHED,
             Self::Attempted { .. } => ATTEMPTED,
+            Self::QueueState { .. } => QUEUE_STATE,
+            Self::PutAgain { origin: None, .. } => PUT_AGAIN,
+            Self::PutAgain { .. } => TRANSFER_AGAIN,
+            Self::Transfer { .. } => TRANSFER,
+            Self::FlushedRange { .. } => FLUSHED_RANGE,
         }
     }
 
     /// How many references keep the record alive from the beginning.
     pub fn references(&self) -> u32 {
         match self {
-            Self::QueueCreated { .. } => 1,
-            Self::Put { queues, .. } => queues.len() as u32,
+            Self::Put { queues, .. } | Self::PutAgain { queues, .. } => queues.len() as u32,
+            Self::Transfer { .. } => 1,
             _ => 0,
         }
     }
@@ -132,7 +216,9 @@ impl Record<'_> {
     /// The body, if the record has one.
     pub fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::Put { body, .. } => Some(body),
+            Self::Put { body, .. } | Self::PutAgain { body, .. } | Self::Transfer { body, .. } => {
+                Some(body)
+            }
             _ => None,
         }
     }
@@ -140,7 +226,9 @@ impl Record<'_> {
     /// CRC-32 of the body; 0 if there is none.
     pub fn body_crc(&self) -> u32 {
         match self {
-            Self::Put { body_crc, .. } => *body_crc,
+            Self::Put { body_crc, .. }
+            | Self::PutAgain { body_crc, .. }
+            | Self::Transfer { body_crc, .. } => *body_crc,
             _ => 0,
         }
     }
@@ -154,12 +242,31 @@ impl Record<'_> {
             }
             Self::QueueDeleted { queue } => put_u64(meta, queue.0),
             Self::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
-                put_u64(meta, id.0);
-                put_u64(meta, *put_ms);
-                put_u64(meta, *expiry_ms);
-                put_u32(meta, *flags);
-                put_u32(meta, *attempts);
-                queues.iter().for_each(|queue| put_u64(meta, queue.0));
+                put_item(meta, *id, *put_ms, *expiry_ms, *flags, *attempts, queues);
+            }
+            Self::PutAgain {
+                old, id, flags, put_ms, expiry_ms, attempts, queues, origin, ..
+            } => {
+                put_u64(meta, old.0);
+                if let Some(origin) = origin {
+                    put_origin(meta, origin);
+                }
+                put_item(meta, *id, *put_ms, *expiry_ms, *flags, *attempts, queues);
+            }
+            Self::Transfer { from, origin, id, flags, put_ms, to, .. } => {
+                put_u64(meta, from.0);
+                put_origin(meta, origin);
+                put_item(meta, *id, *put_ms, 0, *flags, 0, &[*to]);
+            }
+            Self::QueueState { queue, part } => {
+                put_u64(meta, queue.0);
+                meta.extend_from_slice(part);
+            }
+            Self::FlushedRange { queue, from, through, except } => {
+                put_u64(meta, queue.0);
+                put_u64(meta, from.0);
+                put_u64(meta, through.0);
+                except.iter().for_each(|id| put_u64(meta, id.0));
             }
             Self::Removed { queue, id, reason } => {
                 put_u64(meta, queue.0);
@@ -184,6 +291,33 @@ fn put_u64(meta: &mut Vec<u8>, number: u64) {
     meta.extend_from_slice(&number.to_le_bytes());
 }
 
+fn put_item(
+    meta: &mut Vec<u8>,
+    id: ItemId,
+    put_ms: u64,
+    expiry_ms: u64,
+    flags: u32,
+    attempts: u32,
+    queues: &[QueueNo],
+) {
+    put_u64(meta, id.0);
+    put_u64(meta, put_ms);
+    put_u64(meta, expiry_ms);
+    put_u32(meta, flags);
+    put_u32(meta, attempts);
+    queues.iter().for_each(|queue| put_u64(meta, queue.0));
+}
+
+/// Names have at most 250 bytes.
+fn put_origin(meta: &mut Vec<u8>, origin: &Origin<'_>) {
+    meta.push(origin.queue.len() as u8);
+    meta.extend_from_slice(origin.queue);
+    put_u64(meta, origin.id.0);
+    put_u64(meta, origin.put_ms);
+    put_u32(meta, origin.attempts);
+    meta.push(reason_number(origin.reason));
+}
+
 fn put_u32(meta: &mut Vec<u8>, number: u32) {
     meta.extend_from_slice(&number.to_le_bytes());
 }
@@ -194,6 +328,7 @@ fn reason_number(reason: Reason) -> u8 {
         Reason::Acked => 2,
         Reason::Expired => 3,
         Reason::Discarded => 4,
+        Reason::DeadLettered => 5,
     }
 }
 
@@ -232,9 +367,11 @@ pub enum RecordBuf<'a> {
     /// See [`Record::QueueDeleted`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     QueueDeleted { queue: QueueNo },
-    /// See [`Record::Put`].
+    /// See [`Record::Put`], and [`Record::PutAgain`] where there is an `old`.
     #[expect(missing_docs, reason = "the fields are those of Record")]
     Put {
+        old: Option<Seq>,
+        origin: Option<Origin<'a>>,
         id: ItemId,
         flags: u32,
         put_ms: u64,
@@ -251,6 +388,15 @@ pub enum RecordBuf<'a> {
     /// See [`Record::Attempted`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     Attempted { queue: QueueNo, id: ItemId, attempts: u32 },
+    /// See [`Record::Transfer`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    Transfer { from: QueueNo, origin: Origin<'a>, id: ItemId, flags: u32, put_ms: u64, to: QueueNo },
+    /// See [`Record::QueueState`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    QueueState { queue: QueueNo, part: &'a [u8] },
+    /// See [`Record::FlushedRange`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    FlushedRange { queue: QueueNo, from: ItemId, through: ItemId, except: Vec<ItemId> },
 }
 
 impl<'a> RecordBuf<'a> {
@@ -259,7 +405,7 @@ impl<'a> RecordBuf<'a> {
     /// # Errors
     /// See [`RecordError`].
     pub fn decode(kind: u8, meta: &'a [u8]) -> Result<Self, RecordError> {
-        if !(QUEUE_CREATED..=ATTEMPTED).contains(&kind) {
+        if !(QUEUE_CREATED..=FLUSHED_RANGE).contains(&kind) {
             return Err(RecordError::UnknownKind { kind });
         }
         Self::decode_known(kind, meta).ok_or(RecordError::Malformed { kind })
@@ -274,13 +420,26 @@ impl<'a> RecordBuf<'a> {
                 (!name.is_empty()).then_some(Self::QueueCreated { queue, name })?
             }
             QUEUE_DELETED => Self::QueueDeleted { queue: QueueNo(read.u64()?) },
-            PUT => Self::Put {
-                id: ItemId(read.u64()?),
-                put_ms: read.u64()?,
-                expiry_ms: read.u64()?,
-                flags: read.u32()?,
-                attempts: read.u32()?,
-                queues: read.rest(QueueNo)?,
+            PUT => read.item(None, None)?,
+            PUT_AGAIN => {
+                let old = Seq(read.u64()?);
+                read.item(Some(old), None)?
+            }
+            TRANSFER_AGAIN => {
+                let old = Seq(read.u64()?);
+                let origin = read.origin()?;
+                read.item(Some(old), Some(origin))?
+            }
+            TRANSFER => Self::decode_transfer(&mut read)?,
+            QUEUE_STATE => {
+                let queue = QueueNo(read.u64()?);
+                Self::QueueState { queue, part: core::mem::take(&mut read.0) }
+            }
+            FLUSHED_RANGE => Self::FlushedRange {
+                queue: QueueNo(read.u64()?),
+                from: ItemId(read.u64()?),
+                through: ItemId(read.u64()?),
+                except: read.rest(ItemId)?,
             },
             REMOVED => Self::Removed {
                 queue: QueueNo(read.u64()?),
@@ -300,11 +459,33 @@ impl<'a> RecordBuf<'a> {
         };
         read.0.is_empty().then_some(record)
     }
+
+    fn decode_transfer(read: &mut Reader<'a>) -> Option<Self> {
+        let from = QueueNo(read.u64()?);
+        let origin = read.origin()?;
+        let Self::Put { id, put_ms, flags, queues, .. } = read.item(None, None)? else {
+            return None;
+        };
+        let &[to] = &queues[..] else { return None };
+        Some(Self::Transfer { from, origin, id, flags, put_ms, to })
+    }
+
+    /// See [`Record::references`].
+    pub fn references(&self) -> u32 {
+        match self {
+            Self::Put { queues, .. } => queues.len() as u32,
+            Self::Transfer { .. } => 1,
+            _ => 0,
+        }
+    }
 }
+
+const REASONS: [Reason; 5] =
+    [Reason::Taken, Reason::Acked, Reason::Expired, Reason::Discarded, Reason::DeadLettered];
 
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn u64(&mut self) -> Option<u64> {
         let (field, rest) = self.0.split_first_chunk::<8>()?;
         self.0 = rest;
@@ -317,12 +498,36 @@ impl Reader<'_> {
         Some(u32::from_le_bytes(*field))
     }
 
+    fn origin(&mut self) -> Option<Origin<'a>> {
+        let (&length, rest) = self.0.split_first()?;
+        let (queue, rest) = rest.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        Some(Origin {
+            queue,
+            id: ItemId(self.u64()?),
+            put_ms: self.u64()?,
+            attempts: self.u32()?,
+            reason: self.reason()?,
+        })
+    }
+
+    fn item(&mut self, old: Option<Seq>, origin: Option<Origin<'a>>) -> Option<RecordBuf<'a>> {
+        Some(RecordBuf::Put {
+            old,
+            origin,
+            id: ItemId(self.u64()?),
+            put_ms: self.u64()?,
+            expiry_ms: self.u64()?,
+            flags: self.u32()?,
+            attempts: self.u32()?,
+            queues: self.rest(QueueNo)?,
+        })
+    }
+
     fn reason(&mut self) -> Option<Reason> {
         let (field, rest) = self.0.split_first()?;
         self.0 = rest;
-        [Reason::Taken, Reason::Acked, Reason::Expired, Reason::Discarded]
-            .into_iter()
-            .find(|&reason| reason_number(reason) == *field)
+        REASONS.into_iter().find(|&reason| reason_number(reason) == *field)
     }
 
     fn rest<T, L: FromIterator<T>>(&mut self, wrap: impl Fn(u64) -> T) -> Option<L> {
@@ -430,7 +635,7 @@ mod tests {
                 (RecordBuf::Attempted { queue, id, attempts }, _) => {
                     *record == Record::Attempted { queue: *queue, id: *id, attempts: *attempts }
                 }
-                (RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues }, _) => {
+                (RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. }, _) => {
                     let (body, body_crc) = (&body, 0);
                     let (id, flags, put_ms) = (*id, *flags, *put_ms);
                     let (expiry_ms, attempts) = (*expiry_ms, *attempts);

@@ -1,9 +1,9 @@
-//! The log read back, and old records written again.
+//! The log read back.
 //!
 //! Invariants
 //! - Replay is idempotent per (queue, item): a put that was appended again counts once, with its newer record.
-//! - A record may stand before the definition of its queue (the definition was appended again when its segment was retired): the queue exists by number
-//!   until its name comes; a queue whose name never comes was deleted in a segment that is gone.
+//! - It may begin in the middle of a life, at a checkpoint: what is said of a queue before its state is replaced by the state, whole. A queue exists by number
+//!   until its name comes; one whose name never comes was deleted before.
 //! - After replay nothing is open: what was open is ready again, at its place.
 //!
 //! Must not: judge damage; what arrives here had right checksums.
@@ -11,147 +11,242 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
-use crate::config::master_of;
+use crate::cold::ColdItem;
 use crate::engine::{Engine, Slot};
-use crate::queue::{Item, Queue};
-use crate::record::{Record, RecordBuf, Recorder};
+use crate::queue::Item;
+use crate::record::{RecordBuf, Recorder};
 use crate::types::{ItemId, QueueNo, Seq};
 
+/// A record that cannot be applied: a state that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadState;
+
 impl Engine {
-    /// Applies a record from the log. `body` and `body_crc` are those of a put. `rec` hears which older records lost a reference; the references of the
-    /// record itself are the caller's to add before ([`RecordBuf::references`]).
+    /// Applies a record from the log. `body` and `body_crc` are those of a put, `share` is what one reference to it keeps alive. `rec` hears which older records lost
+    /// a reference; the references of the record itself are the caller's to add before ([`RecordBuf::references`]).
+    ///
+    /// # Errors
+    /// [`BadState`] for a [`RecordBuf::QueueState`] that cannot be read.
     pub fn replay(
         &mut self,
         seq: Seq,
         record: RecordBuf<'_>,
         body: &Bytes,
         body_crc: u32,
+        share: u32,
         rec: &mut impl Recorder,
-    ) {
+    ) -> Result<(), BadState> {
         match record {
-            RecordBuf::QueueCreated { queue, name } => self.replay_created(seq, queue, name, rec),
+            RecordBuf::QueueCreated { queue, name } => self.replay_created(queue, name, rec),
             RecordBuf::QueueDeleted { queue } => {
                 if let Some(slot) = self.by_number.get(&queue.0).copied() {
                     self.drop_replayed(slot, rec);
                 }
             }
-            RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues } => {
+            RecordBuf::Put { old, id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
+                let item = Item {
+                    id: id.0,
+                    seq,
+                    put_ms,
+                    expiry_ms,
+                    flags,
+                    attempts,
+                    share,
+                    ord: 0,
+                    body: body.clone(),
+                    body_crc,
+                };
                 for queue in queues {
-                    let item = Item {
-                        id: id.0,
-                        seq,
-                        put_ms,
-                        expiry_ms,
-                        flags,
-                        attempts,
-                        body: body.clone(),
-                        body_crc,
-                    };
-                    self.replay_put(queue, item, rec);
+                    self.replay_put(queue, item.clone(), old, rec);
                 }
+            }
+            RecordBuf::Transfer { from, origin, id, flags, put_ms, to } => {
+                self.replay_removed(from, origin.id.0, rec);
+                let item = Item {
+                    id: id.0,
+                    seq,
+                    put_ms,
+                    expiry_ms: 0,
+                    flags,
+                    attempts: 0,
+                    share,
+                    ord: 0,
+                    body: body.clone(),
+                    body_crc,
+                };
+                self.replay_put(to, item, None, rec);
             }
             RecordBuf::Removed { queue, id, .. } => self.replay_removed(queue, id.0, rec),
             RecordBuf::Flushed { queue, through, except } => {
-                self.replay_flushed(queue, through, &except, rec);
+                self.replay_flushed(queue, ItemId(0), through, &except, rec);
+            }
+            RecordBuf::FlushedRange { queue, from, through, except } => {
+                self.replay_flushed(queue, from, through, &except, rec);
             }
             RecordBuf::Attempted { queue, id, attempts } => {
-                let slot = self.by_number.get(&queue.0).copied();
-                if let Some(item) = slot.and_then(|slot| self.queue_mut(slot).find_mut(id.0)) {
-                    item.attempts = attempts;
-                }
+                self.replay_attempted(queue, id.0, attempts);
+            }
+            RecordBuf::QueueState { queue, part } => {
+                let slot = self.slot_of(queue);
+                return self.replay_state(slot, part, rec).ok_or(BadState);
             }
         }
+        Ok(())
     }
 
     /// A queue known by number only has an empty name, which no client can say.
     fn slot_of(&mut self, queue: QueueNo) -> Slot {
         match self.by_number.get(&queue.0) {
             Some(&slot) => slot,
-            None => self.insert_nameless(queue),
+            None => self.insert_queue(queue, Bytes::new()),
         }
     }
 
-    fn insert_nameless(&mut self, queue: QueueNo) -> Slot {
-        self.queues.push(Some(Queue::new(
-            queue,
-            Bytes::new(),
-            Seq(0),
-            self.table.defaults.clone(),
-        )));
-        let slot = (self.queues.len() - 1) as Slot;
-        self.by_number.insert(queue.0, slot);
-        slot
-    }
-
-    fn replay_created(&mut self, seq: Seq, queue: QueueNo, name: &[u8], rec: &mut impl Recorder) {
+    fn replay_created(&mut self, queue: QueueNo, name: &[u8], rec: &mut impl Recorder) {
         let slot = self.slot_of(queue);
-        let definition = core::mem::replace(&mut self.queue_mut(slot).definition, seq);
-        if definition != Seq(0) {
-            rec.unref(definition);
+        self.queue_mut(slot).is_defined = true;
+        if self.queue(slot).name == name {
             return;
         }
+        // An older queue of that name whose deletion was lost with a damaged record goes: clients saw it go.
         if let Some(older) = self.by_name.get(name).copied() {
             self.drop_replayed(older, rec);
         }
-        self.name_queue(slot, name);
+        self.name_queue(slot, Bytes::copy_from_slice(name));
     }
 
-    /// A queue known by number gets its name. An older queue of that name whose deletion was lost with a damaged record goes: clients saw it go.
-    fn name_queue(&mut self, slot: Slot, name: &[u8]) {
-        let name = Bytes::copy_from_slice(name);
-        let config = self.table.resolve(&name);
-        let queue = self.queue_mut(slot);
-        queue.name = name.clone();
-        queue.config = config;
-        let may_expire = queue.items().any(|item| queue.can_expire(item));
-        if may_expire {
+    fn replay_put(
+        &mut self,
+        queue: QueueNo,
+        item: Item,
+        old: Option<Seq>,
+        rec: &mut impl Recorder,
+    ) {
+        let slot = self.slot_of(queue);
+        self.last_id = self.last_id.max(item.id);
+        let mut previous = Seq(0);
+        if old.is_some() {
+            previous = core::mem::replace(&mut self.queue_mut(slot).last_again, item.seq);
+        }
+        if let Some(found) = self.queue_mut(slot).find_mut(item.id) {
+            let ord = found.ord;
+            let old = core::mem::replace(found, Item { ord, ..item });
+            return rec.unref(old.seq, 1, u64::from(old.share));
+        }
+        if let Some(old) = old
+            && self.replay_moved(slot, &item, old, previous, rec)
+        {
+            return;
+        }
+        let is_due = item.expiry_ms != 0;
+        self.add(slot, item);
+        if is_due {
             self.expiring.insert(slot);
         }
-        if let Some(master) = master_of(&name) {
-            self.children.entry(Bytes::copy_from_slice(master)).or_default().push(slot);
-        }
-        self.by_name.insert(name, slot);
+        let left = if self.keeps_all { u64::MAX } else { self.memory_left() };
+        self.with(slot, |queue| queue.fold(Seq(u64::MAX), left, rec));
+        self.folding.remove(&slot);
     }
 
-    fn replay_put(&mut self, queue: QueueNo, item: Item, rec: &mut impl Recorder) {
-        let slot = self.slot_of(queue);
-        if let Some(old) = self.queue_mut(slot).find_mut(item.id) {
-            let old = core::mem::replace(old, item);
-            rec.unref(old.seq);
-        } else {
-            self.add(slot, item);
+    /// A cold item that was written again; false if nothing is known of it.
+    fn replay_moved(
+        &mut self,
+        slot: Slot,
+        item: &Item,
+        old: Seq,
+        previous: Seq,
+        rec: &mut impl Recorder,
+    ) -> bool {
+        let keeps_old = self.keeps_old && rec.has_segment(old);
+        let Some(cold) = self.queue(slot).cold() else { return false };
+        let Some(index) = cold.find(item.id, old.0) else {
+            // Written again more than once, and the first time was not believed: it is still where it was first.
+            if self.keeps_old
+                && cold.index_of(item.id).is_some_and(|at| cold.extents[at].passes(item.id))
+            {
+                rec.unref(item.seq, 1, u64::from(item.share));
+                return true;
+            }
+            return self.replay_between(slot, item, rec);
+        };
+        if keeps_old {
+            // Others that were moved with it may have been lost on the way: it stays where it was, in their company.
+            rec.unref(item.seq, 1, u64::from(item.share));
+            return true;
         }
+        let extent = &cold.extents[index];
+        // What its old record kept alive is known on average only.
+        let cost = extent.cost / u64::from(extent.count.max(1));
+        let new = item.as_cold(true);
+        let old = ColdItem { seq: old.0, cost, ..new };
+        self.move_cold(slot, old, new, previous, rec)
+    }
+
+    /// The record that this one replaces was in a segment that is gone, and the state that would know of it was damaged: the item takes its place by id.
+    fn replay_between(&mut self, slot: Slot, item: &Item, rec: &mut impl Recorder) -> bool {
+        let queue = self.queue_mut(slot);
+        let cold = queue.cold_mut();
+        let index = cold.extents.partition_point(|extent| extent.last_id < item.id);
+        if index == cold.extents.len() || cold.index_of(item.id).is_some() {
+            return false;
+        }
+        cold.insert_before(index, item.as_cold(false), Seq(0), rec);
+        queue.counters.total_items += 1;
+        true
     }
 
     fn replay_removed(&mut self, queue: QueueNo, id: u64, rec: &mut impl Recorder) {
         let Some(slot) = self.by_number.get(&queue.0).copied() else { return };
+        let (seq, cost) = match self.with(slot, |queue| queue.remove(id)) {
+            Some(item) => (item.seq, u64::from(item.share)),
+            None => {
+                let queue = self.queue_mut(slot);
+                if !queue.has_cold() {
+                    return;
+                }
+                let Some(gone) = queue.cold_mut().remove(id) else { return };
+                gone
+            }
+        };
+        self.queue_mut(slot).counters.total_items -= 1;
+        rec.unref(seq, 1, cost);
+    }
+
+    fn replay_attempted(&mut self, queue: QueueNo, id: u64, attempts: u32) {
+        let Some(slot) = self.by_number.get(&queue.0).copied() else { return };
         let queue = self.queue_mut(slot);
-        if let Some(item) = queue.remove(id) {
-            queue.counters.total_items -= 1;
-            rec.unref(item.seq);
+        if let Some(item) = queue.find_mut(id) {
+            item.attempts = attempts;
+        } else if queue.cold().and_then(|cold| cold.index_of(id)).is_some() {
+            queue.cold_mut().attempts.insert(id, attempts);
         }
     }
 
     fn replay_flushed(
         &mut self,
         queue: QueueNo,
+        from: ItemId,
         through: ItemId,
         except: &[ItemId],
         rec: &mut impl Recorder,
     ) {
         let Some(slot) = self.by_number.get(&queue.0).copied() else { return };
-        let queue = self.queue_mut(slot);
+        let except: Vec<u64> = except.iter().map(|id| id.0).collect();
+        let queue = self.queue(slot);
         let gone: Vec<u64> = queue
             .items()
             .map(|item| item.id)
-            .filter(|&id| id <= through.0 && !except.contains(&ItemId(id)))
+            .filter(|id| (from.0..=through.0).contains(id) && except.binary_search(id).is_err())
             .collect();
         for id in gone {
-            if let Some(item) = queue.remove(id) {
-                queue.counters.total_items -= 1;
-                rec.unref(item.seq);
+            self.replay_removed(self.queue(slot).no, id, rec);
+        }
+        let queue = self.queue_mut(slot);
+        if queue.has_cold() {
+            for (seq, refs, cost) in queue.cold_mut().keep_only(from.0, through.0, &except) {
+                queue.counters.total_items -= refs;
+                rec.unref(seq, refs, cost);
             }
         }
     }
@@ -167,95 +262,50 @@ impl Engine {
         for slot in nameless {
             self.drop_replayed(slot, rec);
         }
+        let slots: Vec<Slot> = self.by_number.values().copied().collect();
+        for slot in slots {
+            self.drop_unreadable(slot, rec);
+            self.with(slot, crate::queue::Queue::join_tail);
+            let newest = self.queue(slot).newest_id().unwrap_or(0);
+            self.last_id = self.last_id.max(newest);
+            // Whether items on the disk expire is not known before they are read.
+            if self.queue(slot).has_cold() {
+                self.expiring.insert(slot);
+            }
+        }
+        (self.keeps_all, self.keeps_old) = (false, false);
         self.counters.total_items = 0;
         self.counters.queue_deletes = 0;
         self.counters.queue_creates = self.by_number.len() as u64;
     }
 
-    fn drop_replayed(&mut self, slot: Slot, rec: &mut impl Recorder) {
-        let Some(queue) = self.queues[slot as usize].take() else { return };
-        queue.items().for_each(|item| rec.unref(item.seq));
-        if queue.definition != Seq(0) {
-            rec.unref(queue.definition);
-        }
-        self.forget(slot, &queue);
+    /// While what is replayed was written by a version that kept everything in memory, so does this one: such a log says nothing of where items were before.
+    pub fn keep_all(&mut self, keep: bool) {
+        self.keeps_all = keep;
     }
 
-    /// Appends a record of a segment that is to go again, as far as something still refers to it. `seq` is its present place.
-    pub fn rerecord(&mut self, seq: Seq, record: &RecordBuf<'_>, rec: &mut impl Recorder) {
-        match record {
-            RecordBuf::QueueCreated { queue, .. } => self.rerecord_definition(seq, *queue, rec),
-            RecordBuf::Put { id, queues, .. } => self.rerecord_put(seq, *id, queues, rec),
-            _ => {}
-        }
-    }
-
-    fn rerecord_definition(&mut self, seq: Seq, queue: QueueNo, rec: &mut impl Recorder) {
-        let Some(slot) = self.by_number.get(&queue.0).copied() else { return };
+    /// Where everything was read that there is, a state may name items of a segment that is not: they were moved or consumed later, or they are lost.
+    fn drop_unreadable(&mut self, slot: Slot, rec: &impl Recorder) {
         let queue = self.queue_mut(slot);
-        if queue.definition != seq {
-            return;
-        }
-        queue.definition = rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
-        rec.unref(seq);
-    }
-
-    /// Copies of an item share one record as long as they were delivered equally often.
-    fn rerecord_put(&mut self, seq: Seq, id: ItemId, queues: &[QueueNo], rec: &mut impl Recorder) {
-        let mut left: SmallVec<[(QueueNo, Slot, u32); 4]> = SmallVec::new();
-        for queue in queues {
-            let Some(slot) = self.by_number.get(&queue.0).copied() else { continue };
-            if let Some(item) = self.find_anywhere(slot, id.0).filter(|item| item.seq == seq) {
-                left.push((*queue, slot, item.attempts));
-            }
-        }
-        while let Some(&(_, slot, attempts)) = left.first() {
-            let (same, others) =
-                left.into_iter().partition::<SmallVec<[_; 4]>, _>(|entry| entry.2 == attempts);
-            left = others;
-            let numbers: SmallVec<[QueueNo; 4]> = same.iter().map(|&(queue, ..)| queue).collect();
-            let Some(item) = self.find_anywhere(slot, id.0).cloned() else { return };
-            let new_seq = rec.record(&Record::Put {
-                id,
-                flags: item.flags,
-                put_ms: item.put_ms,
-                expiry_ms: item.expiry_ms,
-                attempts,
-                queues: &numbers,
-                body: &item.body,
-                body_crc: item.body_crc,
-            });
-            for &(_, slot, _) in &same {
-                if let Some(item) = self.find_anywhere(slot, id.0) {
-                    item.seq = new_seq;
-                    rec.unref(seq);
-                }
+        let mut index = 0;
+        while let Some(extent) = queue.cold().and_then(|cold| cold.extents.get(index)) {
+            if !rec.has_segment(Seq(extent.first_seq)) {
+                queue.counters.damaged_items += u64::from(extent.count);
+                queue.cold_mut().change(index, |extent| extent.count = 0);
+            } else {
+                index += 1;
             }
         }
     }
 
-    /// An item of a queue, waiting or open.
-    fn find_anywhere(&mut self, slot: Slot, id: u64) -> Option<&mut Item> {
-        let owner = self.queue(slot).open.get(&id).copied();
-        match owner {
-            None => self.queue_mut(slot).find_mut(id),
-            Some(session) => self
-                .held
-                .get_mut(&session)?
-                .iter_mut()
-                .find(|held| held.slot == slot && held.item.id == id)
-                .map(|held| &mut held.item),
-        }
+    /// Whether items that were written again stay where they were as long as that is there: after records were lost, nobody knows which others were written again.
+    pub fn keep_old(&mut self, keep: bool) {
+        self.keeps_old = keep;
     }
-}
 
-impl RecordBuf<'_> {
-    /// See [`Record::references`].
-    pub fn references(&self) -> u32 {
-        match self {
-            Self::QueueCreated { .. } => 1,
-            Self::Put { queues, .. } => queues.len() as u32,
-            _ => 0,
-        }
+    fn drop_replayed(&mut self, slot: Slot, rec: &mut impl Recorder) {
+        self.with(slot, |queue| queue.drain(rec));
+        let Some(queue) = self.queues[slot as usize].take() else { return };
+        self.forget(slot, &queue);
     }
 }

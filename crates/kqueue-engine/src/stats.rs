@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::engine::{Engine, EngineCounters};
 use crate::queue::QueueCounters;
-use crate::types::Now;
+use crate::types::{Now, Seq};
 
 /// One queue's figures.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct QueueStats {
     pub items: u64,
     /// Bytes of their bodies.
     pub bytes: u64,
+    /// Those of them that are in memory.
+    pub mem_items: u64,
+    /// Bytes of their bodies.
+    pub mem_bytes: u64,
     /// Clients that wait for an item.
     pub waiters: u64,
     /// Items handed out tentatively.
@@ -43,6 +47,8 @@ impl Engine {
                 name: queue.name.clone(),
                 items: queue.len(),
                 bytes: queue.bytes(),
+                mem_items: queue.mem_len(),
+                mem_bytes: queue.mem_bytes(),
                 waiters: queue.waiting as u64,
                 open_transactions: queue.open.len() as u64,
                 age_ms: if has_age { now.wall_ms.saturating_sub(counters.last_put_ms) } else { 0 },
@@ -60,9 +66,26 @@ impl Engine {
         })
     }
 
+    /// What waiting items take in memory, about, in bytes.
+    pub fn hot_cost(&self) -> u64 {
+        self.hot_cost
+    }
+
     /// What happened since start.
     pub fn counters(&self) -> EngineCounters {
         self.counters
+    }
+
+    /// Says for every reference that the queues hold: a record in its segment, and how many; for tests and the simulator.
+    pub fn references(&self, mut visit: impl FnMut(Seq, u64)) {
+        for &slot in self.by_number.values() {
+            let queue = self.queue(slot);
+            queue.items().for_each(|item| visit(item.seq, 1));
+            for extent in queue.cold().into_iter().flat_map(|cold| &cold.extents) {
+                visit(Seq(extent.first_seq), u64::from(extent.count));
+            }
+        }
+        self.held.values().flatten().for_each(|held| visit(held.item.seq, 1));
     }
 
     /// Checks what must always be true; for tests and the simulator.
@@ -81,10 +104,12 @@ impl Engine {
                 assert_eq!(count, 1, "item {id} is in the hands of {session:?}");
             }
             assert!(
-                queue.is_empty() || queue.waiting == 0 || queue.takers.is_empty(),
+                queue.head().is_none() || queue.waiting == 0 || queue.takers.is_empty(),
                 "nobody waits beside an item"
             );
         }
+        let hot: u64 = self.by_number.values().map(|&slot| self.queue(slot).hot_cost()).sum();
+        assert_eq!(hot, self.hot_cost(), "what is in memory");
         let held: usize = self.held.values().map(|held| held.len()).sum();
         let open: usize = self.by_number.values().map(|&slot| self.queue(slot).open.len()).sum();
         assert_eq!(held, open, "every item in somebody's hands is open in its queue");

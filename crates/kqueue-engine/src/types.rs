@@ -71,6 +71,11 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// There are as many queues as there may be, and this would be another one.
+    TooManyQueues {
+        /// The limit.
+        limit: u64,
+    },
 }
 
 /// How to take an item.
@@ -143,4 +148,32 @@ pub struct Delivery {
     pub session: SessionId,
     /// What came; empty: nothing did, in time.
     pub items: Items,
+}
+
+/// Items of a queue that are to be read from the disk: those whose records are numbered `first` to `last`, all in one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// The queue.
+    pub queue: QueueNo,
+    /// First record.
+    pub first: Seq,
+    /// Last record.
+    pub last: Seq,
+    pub(crate) token: u64,
+}
+
+/// An item read from the disk, its checksums verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of Record::Put")]
+pub struct Loaded {
+    pub seq: Seq,
+    pub id: ItemId,
+    pub flags: u32,
+    pub put_ms: u64,
+    pub expiry_ms: u64,
+    pub attempts: u32,
+    pub body: Bytes,
+    pub body_crc: u32,
+    /// What one queue's reference keeps alive in the segment, in bytes.
+    pub share: u32,
 }

@@ -25,7 +25,8 @@ pub(crate) struct Waiter {
     pub(crate) session: SessionId,
     pub(crate) slots: Slots,
     pub(crate) wants: Wants,
-    pub(crate) deadline_ms: u64,
+    /// `None`: it does not want to wait, but what it is to get has to be read from the disk first.
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// All waiters, by arrival number.
@@ -41,7 +42,9 @@ impl Waiters {
     fn add(&mut self, waiter: Waiter) -> u64 {
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        self.deadlines.insert((waiter.deadline_ms, arrival));
+        if let Some(deadline_ms) = waiter.deadline_ms {
+            self.deadlines.insert((deadline_ms, arrival));
+        }
         self.by_session.insert(waiter.session, arrival);
         self.by_arrival.insert(arrival, waiter);
         arrival
@@ -49,7 +52,9 @@ impl Waiters {
 
     fn remove(&mut self, arrival: u64) -> Option<Waiter> {
         let waiter = self.by_arrival.remove(&arrival)?;
-        self.deadlines.remove(&(waiter.deadline_ms, arrival));
+        if let Some(deadline_ms) = waiter.deadline_ms {
+            self.deadlines.remove(&(deadline_ms, arrival));
+        }
         self.by_session.remove(&waiter.session);
         Some(waiter)
     }
@@ -97,7 +102,7 @@ impl Engine {
         let arrival = self.waiters.add(waiter);
         for slot in slots {
             let Self { queues, waiters, .. } = self;
-            let Some(queue) = queues[slot as usize].as_mut() else { continue };
+            let Some(queue) = queues[slot as usize].as_deref_mut() else { continue };
             queue.waiting += 1;
             let list = if is_peek { &mut queue.peekers } else { &mut queue.takers };
             list.push_back(arrival);
@@ -138,7 +143,7 @@ impl Engine {
     /// The living waiter that came first; it stays in the list.
     fn next_waiter(&mut self, slot: Slot, peek: bool) -> Option<u64> {
         let Self { queues, waiters, .. } = self;
-        let queue = queues[slot as usize].as_mut()?;
+        let queue = queues[slot as usize].as_deref_mut()?;
         let list = if peek { &mut queue.peekers } else { &mut queue.takers };
         while let Some(&arrival) = list.front() {
             if waiters.by_arrival.contains_key(&arrival) {
@@ -160,6 +165,35 @@ impl Engine {
         self.end_wait(arrival);
         self.deliveries.push_back(Delivery { session, items });
         true
+    }
+
+    /// Those who only wait for the disk to be read get nothing if there is nothing any more.
+    pub(crate) fn end_hopeless(&mut self, _now: Now, slot: Slot) {
+        let queue = self.queue(slot);
+        if queue.waiting == 0 || queue.has_cold() {
+            return;
+        }
+        let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
+        for arrival in arrivals {
+            let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { continue };
+            let may_come = waiter.slots.iter().any(|&slot| self.queue(slot).has_cold());
+            if waiter.deadline_ms.is_none() && !may_come {
+                self.end_empty(arrival);
+            }
+        }
+    }
+
+    fn end_empty(&mut self, arrival: u64) {
+        if let Some(waiter) = self.end_wait(arrival) {
+            self.deliveries.push_back(Delivery { session: waiter.session, items: Items::new() });
+        }
+    }
+
+    /// Whether the session waits for the disk to be read: that ends soon, and by itself.
+    pub fn waits_for_disk(&self, session: SessionId) -> bool {
+        let arrival = self.waiters.by_session.get(&session);
+        let waiter = arrival.and_then(|arrival| self.waiters.by_arrival.get(arrival));
+        waiter.is_some_and(|waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load()))
     }
 
     /// A queue goes: who waits on it alone gets nothing, the others wait on.
@@ -204,11 +238,12 @@ impl Engine {
         let mut touched = BTreeSet::new();
         while let Some(held) = self.take_at(session, 0) {
             touched.insert(held.slot);
-            self.put_back(held);
+            self.put_back(now, held, rec);
         }
         for slot in touched {
             self.serve(now, slot, rec);
         }
+        self.settle(now, rec);
     }
 
     /// A session gives up its wait. What it was handed for it and has not picked up (`undelivered`) returns to its place; what it held before stays its own.
@@ -229,12 +264,13 @@ impl Engine {
             let index = self.held.get(&session).and_then(|held| held.iter().position(is_it));
             if let Some(held) = index.and_then(|index| self.take_at(session, index)) {
                 touched.insert(slot);
-                self.put_back(held);
+                self.put_back(now, held, rec);
             }
         }
         for slot in touched {
             self.serve(now, slot, rec);
         }
+        self.settle(now, rec);
     }
 
     /// Ends waits and leases whose time has come.
@@ -250,11 +286,19 @@ impl Engine {
             if deadline_ms > now.mono_ms {
                 break;
             }
-            if let Some(waiter) = self.end_wait(arrival) {
-                self.deliveries
-                    .push_back(Delivery { session: waiter.session, items: Items::new() });
+            let needs_load =
+                |waiter: &Waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load());
+            if self.waiters.by_arrival.get(&arrival).is_some_and(needs_load) {
+                // There is something for it: it only has to be read.
+                self.waiters.deadlines.pop_first();
+                if let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) {
+                    waiter.deadline_ms = None;
+                }
+                continue;
             }
+            self.end_empty(arrival);
         }
+        self.settle(now, rec);
     }
 
     /// When [`Engine::handle_timeout`] is due, on the monotonic clock.

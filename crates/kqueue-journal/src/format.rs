@@ -13,8 +13,10 @@ use crc32fast::Hasher;
 
 /// The first eight bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"KQUEUELG";
-/// Version of the format that this build writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// Version of the format that this build writes. It also reads version 1, whose segments differ in nothing but that they were removed from the front only,
+/// and that there was no superblock.
+pub const VERSION: u32 = 2;
+const VERSION_MIN: u32 = 1;
 /// Length of a segment's header, in bytes; the first record begins there.
 pub const HEADER_BYTES: usize = 4096;
 /// Length of a record's fixed part, in bytes; `meta` and body follow.
@@ -56,6 +58,8 @@ pub struct SegmentHeader {
     pub segment_bytes: u64,
     /// Highest sequence number known to be synced when the segment was created.
     pub synced_through: u64,
+    /// Version of the format.
+    pub version: u32,
     /// One of the two copies or the padding is not as it was written; the fields are sound. Not in the file.
     pub is_damaged: bool,
 }
@@ -65,7 +69,7 @@ impl SegmentHeader {
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = Vec::with_capacity(HEADER_FIELDS_BYTES);
         fields.extend_from_slice(&MAGIC);
-        fields.extend_from_slice(&VERSION.to_le_bytes());
+        fields.extend_from_slice(&self.version.to_le_bytes());
         fields.extend_from_slice(&(HEADER_BYTES as u32).to_le_bytes());
         fields.extend_from_slice(&self.segment.to_le_bytes());
         fields.extend_from_slice(&self.first_seq.to_le_bytes());
@@ -87,7 +91,7 @@ impl SegmentHeader {
             return None;
         }
         let version = u32_at(copy, 8)?;
-        if version != VERSION || u32_at(copy, 12)? != HEADER_BYTES as u32 {
+        if !(VERSION_MIN..=VERSION).contains(&version) || u32_at(copy, 12)? != HEADER_BYTES as u32 {
             return Some(Err(HeaderError::Version { found: version }));
         }
         Some(Ok(Self {
@@ -96,6 +100,7 @@ impl SegmentHeader {
             salt: u64_at(copy, 32)?,
             segment_bytes: u64_at(copy, 40)?,
             synced_through: u64_at(copy, 48)?,
+            version,
             is_damaged: false,
         }))
     }
@@ -131,7 +136,10 @@ impl fmt::Display for HeaderError {
             Self::Blank => f.write_str("the header was never written (all zeros)"),
             Self::NotASegment => f.write_str("not a segment of a KQueue journal"),
             Self::Version { found } => {
-                write!(f, "journal format {found}, this version reads format {VERSION}")
+                write!(
+                    f,
+                    "journal format {found}, this version reads formats {VERSION_MIN} to {VERSION}"
+                )
             }
             Self::Damaged => f.write_str("both copies of the header are damaged"),
         }

@@ -10,9 +10,12 @@ use bytes::Bytes;
 /// One thing to do with a file. Segments are named by number, see [`crate::segment_file_name`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskOp {
-    /// Makes sure that a spare file of a segment's length exists, all its blocks written (zero-filled once, or recycled) and synced, so that
-    /// the next `Create` cannot fail for want of space. The spare is no part of the log. Repeatable.
-    Prepare,
+    /// Makes sure that so many spare files of a segment's length exist, all their blocks written (zero-filled once, or recycled) and synced, so that
+    /// the next `Create` cannot fail for want of space. Spares are no part of the log. Repeatable; on a full disk there may be fewer.
+    Prepare {
+        /// How many.
+        spares: usize,
+    },
     /// Takes a spare file (or makes one, with the whole length of a segment), writes `header` at its beginning, syncs it, gives it its name, syncs the directory. In this order: a
     /// file that has a segment's name has a whole header. Repeatable after `NoSpace`.
     Create {
@@ -30,6 +33,13 @@ pub enum DiskOp {
         /// What to write.
         chunks: Vec<Bytes>,
     },
+    /// Overwrites one slot of the superblock and syncs it. The file has its length from the beginning. Never to be retried by the executor.
+    WriteSuper {
+        /// 0 or 1; a slot has [`crate::SLOT_BYTES`].
+        slot: usize,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// `fdatasync`: everything written to the segment so far is on the disk when this ends. Never to be retried by the executor.
     Sync {
         /// Number of the segment.
@@ -39,15 +49,6 @@ pub enum DiskOp {
     Remove {
         /// Number of the segment.
         segment: u64,
-    },
-    /// Reads a part of a segment, for [`crate::Writer::read_job`].
-    Read {
-        /// Number of the segment.
-        segment: u64,
-        /// First byte in the file.
-        offset: u64,
-        /// How many bytes; a file that ends earlier gives fewer.
-        bytes: u64,
     },
 }
 
@@ -71,7 +72,7 @@ pub struct Job {
 /// Why an operation failed, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `ENOSPC`, `EDQUOT`.
+    /// `ENOSPC`, `EDQUOT`, and what else may pass by itself before anything was changed (no descriptor to be had): it can be tried again.
     NoSpace,
     /// Everything else.
     Io,

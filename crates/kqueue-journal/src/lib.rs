@@ -24,18 +24,22 @@ extern crate alloc;
 extern crate std;
 
 mod batch;
+mod checkpoint;
 mod config;
 mod format;
 mod job;
-mod live;
 #[cfg(test)]
 mod model_tests;
 mod names;
+mod own;
 mod recovery;
 mod retire;
 mod scan;
+mod segments;
+mod superblock;
 #[cfg(test)]
 mod test_disk;
+mod walk;
 mod writer;
 
 pub use config::{ConfigError, WriterConfig};
@@ -45,8 +49,14 @@ pub use format::{
 };
 pub use job::{DiskFault, DiskOp, FaultKind, Job, JobId};
 pub use names::{segment_file_name, segment_number};
-pub use recovery::{Gap, RawRecord, Recovery, RecoveryError, Report, Verdict, replay_segment};
+pub use own::{
+    IndexEntry, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, SegmentRecord, decode_number,
+};
+pub use recovery::{Gap, RawRecord, Recovery, RecoveryError, Report, SegmentEnd, Verdict};
 pub use retire::Retire;
+pub use segments::Place;
+pub use superblock::{SLOT_BYTES, SUPERBLOCK_FILE, Start, SuperState, Superblock};
+pub use walk::{Walk, WalkEnd, WalkedRecord};
 pub use writer::{Progress, SegmentInfo, Writer};
 
 /// The place of a record in the log: rises by one per record over the whole log and over restarts; the first record is 1.

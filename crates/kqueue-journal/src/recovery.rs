@@ -5,12 +5,15 @@
 //! nothing else is lost without a [`Gap`]; reading the same files twice gives the same records, also after the log went on behind a tail that was cut.
 //! Must not: change or judge by anything but the bytes; panic on any of them.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Seq;
-use crate::format::{HEADER_BYTES, HeaderError, SegmentHeader, parse_header};
-use crate::scan::{Outcome, scan};
+use crate::format::{HEADER_BYTES, SegmentHeader};
+use crate::own::IndexEntry;
+use crate::scan::{From, Outcome, scan};
+use crate::superblock::Start;
 
 /// A record as it lies in a segment, its checksums verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,19 @@ pub struct Report {
     pub gaps: Vec<Gap>,
 }
 
+/// What was found in a segment, for [`crate::Writer::recover_read`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// Bytes from the file's beginning that hold anything.
+    pub used_bytes: u64,
+    /// First sequence number behind it.
+    pub end_seq: u64,
+    /// Bytes of it that were read.
+    pub read_bytes: u64,
+    /// Some batch beginnings.
+    pub index: Vec<IndexEntry>,
+}
+
 /// Why the segments given are not one log. Nothing should be served or changed until somebody has looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryError {
@@ -167,6 +183,10 @@ pub struct Recovery {
     records: u64,
     torn_tail_bytes: u64,
     gaps: Vec<Gap>,
+    start: Start,
+    has_holes: bool,
+    /// Of segments whose successor may be gone: the first sequence number behind them.
+    ends: BTreeMap<u64, u64>,
 }
 
 impl Default for Recovery {
@@ -185,11 +205,28 @@ impl Recovery {
             records: 0,
             torn_tail_bytes: 0,
             gaps: Vec::new(),
+            start: Start::default(),
+            has_holes: false,
+            ends: BTreeMap::new(),
         }
+    }
+
+    /// Begins at a checkpoint: the first segment given must be the one in which it is, and is read from there.
+    pub fn from_checkpoint(start: Start) -> Self {
+        Self { start, next_seq: start.seq.max(1), ..Self::new() }
+    }
+
+    /// Begins at the oldest segment that there is, whatever is missing between the others: for a log that cannot be read from its checkpoint on. `ends`: the first
+    /// sequence number behind a segment, as far as records of kind [`crate::KIND_SEGMENT`] tell it; where nobody tells, a batch without marker at the end
+    /// of a segment counts as a torn tail.
+    pub fn with_holes(ends: BTreeMap<u64, u64>) -> Self {
+        Self { has_holes: true, ends, ..Self::new() }
     }
 
     /// Reads one segment. `file` is all of it (header included), `next` the header of the segment that follows, `None` for the last one: it says where
     /// this one must end, which tells a tail that was cut at an earlier start from damage.
+    ///
+    /// Answers what is to be told to [`crate::Writer::recover_read`].
     ///
     /// # Errors
     /// [`RecoveryError`] if the segments are not one log; nothing of this segment has been delivered then.
@@ -199,14 +236,36 @@ impl Recovery {
         file: &[u8],
         next: Option<&SegmentHeader>,
         deliver: &mut dyn FnMut(RawRecord<'_>),
-    ) -> Result<(), RecoveryError> {
-        self.check_order(header, next)?;
+    ) -> Result<SegmentEnd, RecoveryError> {
+        let is_start = self.start.segment == header.segment && self.last_segment.is_none();
+        let from = (is_start && header.segment > 0)
+            .then_some(From { offset: self.start.offset, seq: self.start.seq });
+        // Between segments that are not neighbours nobody can say what is missing.
+        let is_hole = self.has_holes && next.is_some_and(|next| next.segment != header.segment + 1);
+        let known = self.ends.get(&header.segment).map(|&first_seq| SegmentHeader {
+            segment: header.segment + 1,
+            first_seq: first_seq.max(header.first_seq),
+            synced_through: 0,
+            ..header.clone()
+        });
+        let next = if is_hole { known.as_ref() } else { next };
+        self.check_order(header, from, next)?;
         if header.is_damaged {
             self.gaps.push(damaged_header(header));
         }
-        let outcome = scan(header, file, next, deliver);
+        let mut outcome = scan(header, file, from, next, deliver);
+        if is_hole {
+            outcome.gaps.retain(|gap| gap.verdict != Verdict::TornTail);
+        }
+        let begin = from.map_or(HEADER_BYTES as u64, |from| from.offset);
+        let end = SegmentEnd {
+            used_bytes: outcome.used_bytes,
+            end_seq: outcome.next_seq,
+            read_bytes: outcome.used_bytes.saturating_sub(begin),
+            index: core::mem::take(&mut outcome.index),
+        };
         self.take(outcome);
-        Ok(())
+        Ok(end)
     }
 
     /// Goes past a segment whose header cannot be read: everything in it is lost. `file_bytes` is its length, `next` the header of the next
@@ -247,11 +306,12 @@ impl Recovery {
     fn check_order(
         &mut self,
         header: &SegmentHeader,
+        from: Option<From>,
         next: Option<&SegmentHeader>,
     ) -> Result<(), RecoveryError> {
         self.check_number(header.segment)?;
         let expected = self.next_seq;
-        if header.first_seq < expected {
+        if from.is_none() && header.first_seq < expected {
             let (expected, found) = (Seq(expected), Seq(header.first_seq));
             return Err(RecoveryError::Overlap { segment: header.segment, expected, found });
         }
@@ -267,7 +327,7 @@ impl Recovery {
     fn check_number(&mut self, segment: u64) -> Result<(), RecoveryError> {
         match self.last_segment.replace(segment) {
             Some(last) if segment <= last => Err(RecoveryError::OutOfOrder { segment }),
-            Some(last) if segment > last + 1 => {
+            Some(last) if segment > last + 1 && !self.has_holes => {
                 Err(RecoveryError::MissingSegments { first: last + 1, last: segment - 1 })
             }
             _ => Ok(()),
@@ -308,33 +368,6 @@ fn damaged_header(header: &SegmentHeader) -> Gap {
         was_synced: false,
         verdict: Verdict::DamagedHeader,
     }
-}
-
-/// Reads the records of one segment that is not the last one, for retiring or showing it. `file` may end behind the last record; `end_seq` is the first sequence number behind it, see
-/// [`crate::Retire::end_seq`]. Returns what could not be read.
-///
-/// # Errors
-/// [`HeaderError`] if the header cannot be read.
-pub fn replay_segment(
-    file: &[u8],
-    end_seq: Seq,
-    deliver: &mut dyn FnMut(RawRecord<'_>),
-) -> Result<Vec<Gap>, HeaderError> {
-    let header = parse_header(file)?;
-    let next = SegmentHeader {
-        segment: header.segment.saturating_add(1),
-        first_seq: end_seq.0.max(header.first_seq),
-        synced_through: end_seq.0.saturating_sub(1),
-        ..header.clone()
-    };
-    let mut gaps = Vec::new();
-    if header.is_damaged {
-        gaps.push(damaged_header(&header));
-    }
-    gaps.extend(scan(&header, file, Some(&next), deliver).gaps);
-    // Whoever read the file knows how much of it was read.
-    gaps.retain(|gap| gap.verdict != Verdict::ShortFile);
-    Ok(gaps)
 }
 
 #[cfg(test)]

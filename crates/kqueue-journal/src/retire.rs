@@ -1,121 +1,150 @@
-//! The end of segments: which one may go, and when its file does.
+//! The end of segments: which one may go, which one is to be emptied, and when a file does.
 //!
-//! Owns the retirement in progress (at most one). Invariants: only the front segment goes, so that a record of a removal outlives the item that it
-//! removes; never the active one; never one with live references; its file goes only after everything appended before is synced.
-//! Must not: read or copy records, that is for whoever knows what they mean.
+//! Only segments before the last durable checkpoint are looked at: nothing in them is needed for replay any more, so they may go in any order. One without
+//! references goes after a record that says so is synced. One with few is emptied when the log is too long: whoever knows what the records mean appends them again.
+//! Invariants: never one with live references, never one that is being read. Must not: read or copy records.
 
+use alloc::vec::Vec;
+
+use crate::Seq;
 use crate::job::{DiskOp, Job};
+use crate::own::KIND_FREED;
+use crate::segments::Place;
 use crate::writer::{BackgroundAction, Space, Writer};
-use crate::{HEAD_BYTES, HEADER_BYTES, Seq};
 
-/// A segment that should go. Whoever gets it appends again what is still needed, then calls [`Writer::retire_done`].
+/// Of the length of the log that is to be kept to, so much is for what is not yet done when emptying begins, in segments.
+const LEAD_SEGMENTS: u64 = 2;
+/// Emptying a segment that is fuller than this, in percent, costs more than it brings.
+const FULL_PERCENT: u64 = 85;
+
+/// A segment that is to be emptied. Whoever gets it appends again what is still needed in it, then calls [`Writer::retire_done`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retire {
-    /// Number of the segment, the front one.
+    /// Number of the segment.
     pub segment: u64,
-    /// Records in it are still referred to: they have to be read ([`Writer::read_job`]), appended again and their references moved.
-    pub needs_rerecord: bool,
-    /// The first sequence number that lies behind the segment, for [`crate::replay_segment`].
-    pub end_seq: Seq,
+    /// All of it.
+    pub place: Place,
 }
 
-/// How far the retirement in progress is.
+/// A segment on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Retiring {
-    /// Handed out by `poll_retire`.
-    Offered(u64),
-    /// `retire_done`: the file goes as soon as everything up to `through` is synced.
-    Syncing { segment: u64, through: u64 },
-    /// The job that removes the file is in flight, or waits to be tried again.
-    Removing { segment: u64 },
+pub(crate) struct Freeing {
+    pub(crate) segment: u64,
+    /// Its file goes once everything up to here is synced.
+    through: u64,
 }
 
 impl Writer {
-    /// The front segment, if it should go: nothing in it is needed any more, or the log is longer than its cap and than twice what is alive in it.
-    /// Named once; the next one is named after [`Writer::retire_done`] and the end of its removal.
+    /// The segment that is to be emptied next, if the log is longer than it should be. Named once, until [`Writer::retire_done`].
     pub fn poll_retire(&mut self) -> Option<Retire> {
-        if self.poisoned
-            || self.retiring.is_some()
-            || self.active.is_none()
-            || self.segments.len() < 2
-        {
+        if self.poisoned || self.retiring.is_some() || !self.is_too_long() {
             return None;
         }
-        let front = self.segments.front()?;
-        let needs_rerecord = front.live.refs() > 0;
-        let copy_bytes = front.live.bytes() + front.live.refs() * HEAD_BYTES as u64;
-        if needs_rerecord && (front.is_kept || !self.is_rerecording_worthwhile(copy_bytes)) {
+        let candidates = self.segments.iter().filter(|segment| {
+            segment.number < self.superblock.start.checkpoint_segment()
+                && segment.refs > 0
+                && !segment.is_kept
+        });
+        let chosen = candidates.min_by_key(|segment| segment.bytes)?;
+        let is_worthwhile = chosen.bytes.saturating_mul(100)
+            < self.config.usable_bytes().saturating_mul(FULL_PERCENT);
+        if !is_worthwhile || !self.has_room(chosen.bytes) {
             return None;
         }
-        let retire = Retire {
-            segment: front.number,
-            needs_rerecord,
-            end_seq: Seq(self.segments.get(1)?.first_seq),
-        };
-        self.retiring = Some(Retiring::Offered(retire.segment));
-        Some(retire)
+        let (number, first, end) = (chosen.number, chosen.first_seq, chosen.end_seq);
+        let place = self.segments.locate(Seq(first), Seq(end.saturating_sub(1)))?;
+        self.retiring = Some(number);
+        self.begin_read(number);
+        Some(Retire { segment: number, place })
     }
 
-    /// Copying must free more than it takes, and must not eat the room that removals need on a full disk.
-    ///
-    /// Batches are not split, so of two neighbouring segments at least one half is used: a log that was just copied together has at most twice its
-    /// live bytes plus a segment. Only one that is longer than that by a further segment is worth copying; otherwise an idle server could copy for ever.
-    fn is_rerecording_worthwhile(&self, copy_bytes: u64) -> bool {
-        let is_too_long = self.log_bytes() > self.config.log_cap_bytes
-            || matches!(self.space, Space::Refused { .. });
-        let usable = self.config.usable_bytes();
-        let needed = self.live_cost_bytes().saturating_mul(2).saturating_add(2 * usable);
-        is_too_long && self.segments.len() as u64 * usable > needed && self.has_room(copy_bytes)
+    /// Whether emptying segments is worth the work: the files are longer than twice what is alive and what the log may hold besides.
+    pub(crate) fn is_too_long(&self) -> bool {
+        let cap = self.config.log_cap_bytes;
+        let lead = (LEAD_SEGMENTS * self.config.segment_bytes).min(cap / 2);
+        let limit = self.segments.live_bytes().saturating_mul(2).saturating_add(cap - lead);
+        self.segments.file_bytes() > limit || matches!(self.space, Space::Refused { .. })
     }
 
-    /// What all records that are referred to would take in a segment, at most.
-    fn live_cost_bytes(&self) -> u64 {
-        let refs = self.segments.iter().map(|segment| segment.live.refs()).sum::<u64>();
-        self.live_bytes() + (refs + self.unplaced.refs()) * HEAD_BYTES as u64
-    }
-
-    /// A background job that reads the whole of a segment, for the one that is being retired. Its end is not reported to the writer.
-    pub fn read_job(&mut self, segment: u64) -> Option<Job> {
-        let found = self.segments.iter().find(|candidate| candidate.number == segment)?;
-        let bytes = found.used_bytes.max(HEADER_BYTES as u64);
-        let ops = [DiskOp::Read { segment, offset: 0, bytes }].into();
-        Some(Job { id: self.new_job_id(), ops, is_write_only: false, is_background: true })
-    }
-
-    /// Everything in the segment that is still needed has been appended again. Its file goes once all that is synced.
-    ///
-    /// False if the segment is not being retired or still has live references: it then stays until they are gone.
+    /// Everything in the segment that is still needed has been appended again, or cannot be: it goes as soon as nothing refers to it. False: something still does.
     pub fn retire_done(&mut self, segment: u64) -> bool {
-        if self.retiring != Some(Retiring::Offered(segment)) {
-            return false;
+        if self.retiring.take_if(|retiring| *retiring == segment).is_none() {
+            return true;
         }
-        let Some(front) = self.segments.front_mut() else { return false };
-        if front.live.refs() > 0 {
-            front.is_kept = true;
-            self.retiring = None;
-            return false;
-        }
-        let through = self.last_seq;
-        self.retiring = Some(Retiring::Syncing { segment, through });
-        self.require_sync(0, 0);
-        true
+        self.end_read(segment);
+        self.segments.may_be_dead = true;
+        let Some(found) = self.segments.by_number_mut(segment) else { return true };
+        found.is_kept = found.refs > 0;
+        !found.is_kept
     }
 
-    /// The job that removes the retired segment's file, once it may go.
+    /// Somebody reads in the segment: its file stays.
+    pub fn begin_read(&mut self, segment: u64) {
+        if let Some(found) = self.segments.by_number_mut(segment) {
+            found.readers += 1;
+        }
+    }
+
+    /// The reading is over.
+    pub fn end_read(&mut self, segment: u64) {
+        if let Some(found) = self.segments.by_number_mut(segment) {
+            found.readers = found.readers.saturating_sub(1);
+        }
+    }
+
+    /// At the end of recovery: the log says of a segment that it is in no use, but its file is there. It goes once all that was read is synced, for
+    /// what says so may only be in the page cache.
+    pub fn free_stale(&mut self, segment: u64) {
+        let through = self.last_seq;
+        self.freeing.push_back(Freeing { segment, through });
+    }
+
+    /// Takes note of segments that nobody needs any more: a record for each, and its file goes when that is synced.
+    pub(crate) fn free_dead(&mut self) {
+        if !core::mem::take(&mut self.segments.may_be_dead) {
+            return;
+        }
+        let start = self.superblock.start.checkpoint_segment();
+        let dead: Vec<u64> = self
+            .segments
+            .iter()
+            .take_while(|segment| segment.number < start)
+            .filter(|segment| segment.refs == 0 && !self.is_freeing(segment.number))
+            .map(|segment| segment.number)
+            .collect();
+        for segment in dead {
+            self.append_own(KIND_FREED, &segment.to_le_bytes());
+            let through = self.last_seq;
+            self.freeing.push_back(Freeing { segment, through });
+        }
+        if let Some(last) = self.freeing.back()
+            && last.through > self.synced
+        {
+            self.require_sync(0, 0);
+        }
+    }
+
+    /// A record says that it goes: nothing may be said of it after that.
+    pub(crate) fn is_freeing(&self, segment: u64) -> bool {
+        self.freeing.iter().any(|freeing| freeing.segment == segment)
+    }
+
+    /// The job that removes a file, once it may go.
     pub(crate) fn poll_remove(&mut self, now_mono_ms: u64) -> Option<Job> {
-        let segment = match self.retiring? {
-            Retiring::Syncing { segment, through } if self.synced >= through => segment,
-            Retiring::Removing { segment } if self.remove_retry_ms <= now_mono_ms => segment,
-            _ => return None,
-        };
-        self.retiring = Some(Retiring::Removing { segment });
+        let Freeing { segment, through } = *self.freeing.front()?;
+        let is_read = self.segments.by_number(segment).is_some_and(|found| found.readers > 0);
+        if through > self.synced || is_read || self.remove_retry_ms > now_mono_ms {
+            return None;
+        }
         Some(self.background_job(BackgroundAction::Remove, DiskOp::Remove { segment }))
     }
 
     /// The file is gone.
     pub(crate) fn finish_remove(&mut self) {
-        self.segments.pop_front();
-        self.retiring = None;
+        if let Some(freed) = self.freeing.pop_front() {
+            self.segments.remove(freed.segment);
+        }
+        self.remove_retry_ms = 0;
         if let Space::Refused { retry_ms } = &mut self.space {
             // What was freed may be what was missing.
             *retry_ms = 0;

@@ -19,7 +19,9 @@ use crate::format::{
     HEAD_BYTES, HEADER_BYTES, Head, HeadCrc, KIND_MARKER, MARKER_BYTES, META_BYTES_MAX, Marker,
     SegmentHeader, u64_at,
 };
+use crate::own::IndexEntry;
 use crate::recovery::{Gap, RawRecord, Verdict};
+use crate::segments::Segment;
 
 /// A marker with at most this many wrong bytes is a damaged marker; a torn or overwritten one has more. Four: the most that damage in one place of
 /// the fields that cannot be predicted can make differ (the checksum).
@@ -32,6 +34,59 @@ pub(crate) struct Outcome {
     pub(crate) synced_through: u64,
     pub(crate) records: u64,
     pub(crate) gaps: Vec<Gap>,
+    /// Behind the last record that counts.
+    pub(crate) used_bytes: u64,
+    pub(crate) index: Vec<IndexEntry>,
+}
+
+/// Where reading begins, if not behind the header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct From {
+    pub(crate) offset: u64,
+    pub(crate) seq: u64,
+}
+
+/// Finds heads of one segment in a part of its file.
+pub(crate) struct Heads<'a> {
+    pub(crate) file: &'a [u8],
+    pub(crate) crc: HeadCrc,
+    /// The first sequence number that cannot be in this segment.
+    pub(crate) seq_end: u64,
+}
+
+impl Heads<'_> {
+    /// The head at `at`, if it is one of this segment's and its record lies inside the file. At `pos` a record with number `expected` should begin.
+    pub(crate) fn at(&self, at: usize, pos: usize, expected: u64) -> Option<Head> {
+        let record = self.file.get(at..)?;
+        let head = Head::parse(record)?;
+        // Cheap tests before the checksum: almost every position in garbage fails here.
+        let remaining = record.len() as u64;
+        let latest = expected.saturating_add((at - pos) as u64 / HEAD_BYTES as u64);
+        let is_plausible = head.seq >= expected
+            && head.seq <= latest
+            && head.seq < self.seq_end
+            && head.meta_len as usize <= META_BYTES_MAX
+            && head.record_bytes() <= remaining;
+        (is_plausible && self.crc.of(record, head.meta_len as usize)? == head.head_crc)
+            .then_some(head)
+    }
+
+    /// The first record of this segment at `from` or behind.
+    pub(crate) fn find(&self, from: usize, pos: usize, expected: u64) -> Option<(usize, Head)> {
+        let mut at = from;
+        loop {
+            let seq = u64_at(self.file, at + 8)?;
+            if seq == 0 {
+                at = past_zeros(self.file, at);
+                continue;
+            }
+            let is_candidate = seq.wrapping_sub(expected) <= (at - pos) as u64;
+            if is_candidate && let Some(head) = self.at(at, pos, expected) {
+                return Some((at, head));
+            }
+            at += 1;
+        }
+    }
 }
 
 /// A record since the last marker.
@@ -46,19 +101,24 @@ struct Found {
 pub(crate) fn scan(
     header: &SegmentHeader,
     file: &[u8],
+    from: Option<From>,
     next: Option<&SegmentHeader>,
     deliver: &mut dyn FnMut(RawRecord<'_>),
 ) -> Outcome {
     let short_file = short_file(header, file);
+    let from = from.unwrap_or(From { offset: HEADER_BYTES as u64, seq: header.first_seq });
+    let pos = usize::try_from(from.offset).unwrap_or(usize::MAX).min(file.len());
+    let seq_end = next.map_or(u64::MAX, |next| next.first_seq);
     let mut scan = Scan {
         file,
         segment: header.segment,
-        crc: HeadCrc::new(header.salt),
-        pos: HEADER_BYTES.min(file.len()),
-        expected: header.first_seq,
-        seq_end: next.map_or(u64::MAX, |next| next.first_seq),
-        batch_first_seq: header.first_seq,
-        batch_at: HEADER_BYTES.min(file.len()),
+        heads_in: Heads { file, crc: HeadCrc::new(header.salt), seq_end },
+        pos,
+        expected: from.seq,
+        seq_end,
+        batch_first_seq: from.seq,
+        batch_at: pos,
+        index: Segment::new(header.segment, header.first_seq, header.salt, header.segment_bytes),
         batch: Vec::new(),
         batch_gaps: Vec::new(),
         heads: Hasher::new(),
@@ -95,7 +155,7 @@ fn short_file(header: &SegmentHeader, file: &[u8]) -> Option<Gap> {
 struct Scan<'a, 'f> {
     file: &'a [u8],
     segment: u64,
-    crc: HeadCrc,
+    heads_in: Heads<'a>,
     /// Where the next record should begin.
     pos: usize,
     /// The sequence number it should have.
@@ -105,6 +165,8 @@ struct Scan<'a, 'f> {
     /// Where the current batch begins, in sequence numbers and bytes.
     batch_first_seq: u64,
     batch_at: usize,
+    /// Only its index is of interest.
+    index: Segment,
     batch: Vec<Found>,
     /// What could not be read since the last marker.
     batch_gaps: Vec<Gap>,
@@ -119,49 +181,20 @@ struct Scan<'a, 'f> {
 impl<'a> Scan<'a, '_> {
     fn run(&mut self) {
         while self.expected < self.seq_end {
-            if let Some(head) = self.head_at(self.pos).filter(|head| head.seq == self.expected) {
+            if let Some(head) = self
+                .heads_in
+                .at(self.pos, self.pos, self.expected)
+                .filter(|head| head.seq == self.expected)
+            {
                 self.take(self.pos, head);
             } else if self.is_damaged_marker() {
                 self.take_damaged_marker();
-            } else if let Some((at, head)) = self.find_from(self.pos) {
+            } else if let Some((at, head)) = self.heads_in.find(self.pos, self.pos, self.expected) {
                 self.batch_gaps.push(self.hole(at, head.seq));
                 self.take(at, head);
             } else {
                 return;
             }
-        }
-    }
-
-    /// The head at `at`, if it is one of this segment's and its record lies inside the file.
-    fn head_at(&self, at: usize) -> Option<Head> {
-        let record = self.file.get(at..)?;
-        let head = Head::parse(record)?;
-        // Cheap tests before the checksum: almost every position in garbage fails here.
-        let remaining = record.len() as u64;
-        let latest = self.expected.saturating_add((at - self.pos) as u64 / HEAD_BYTES as u64);
-        let is_plausible = head.seq >= self.expected
-            && head.seq <= latest
-            && head.seq < self.seq_end
-            && head.meta_len as usize <= META_BYTES_MAX
-            && head.record_bytes() <= remaining;
-        (is_plausible && self.crc.of(record, head.meta_len as usize)? == head.head_crc)
-            .then_some(head)
-    }
-
-    /// The first record of this segment at `from` or behind.
-    fn find_from(&self, from: usize) -> Option<(usize, Head)> {
-        let mut at = from;
-        loop {
-            let seq = u64_at(self.file, at + 8)?;
-            if seq == 0 {
-                at = past_zeros(self.file, at);
-                continue;
-            }
-            let is_candidate = seq.wrapping_sub(self.expected) <= (at - self.pos) as u64;
-            if is_candidate && let Some(head) = self.head_at(at) {
-                return Some((at, head));
-            }
-            at += 1;
         }
     }
 
@@ -240,7 +273,7 @@ impl<'a> Scan<'a, '_> {
             heads_crc: self.heads.clone().finalize(),
             synced_through: u64_at(found, MARKER_BYTES - 8).unwrap_or(0),
         };
-        let wanted = marker.encode(&self.crc);
+        let wanted = marker.encode(&self.heads_in.crc);
         let wrong = wanted.iter().zip(found).filter(|(wanted, found)| wanted != found).count();
         wrong <= MARKER_DAMAGE_BYTES_MAX
     }
@@ -256,6 +289,9 @@ impl<'a> Scan<'a, '_> {
     /// What was read since the last marker counts: delivers it.
     fn commit(&mut self) {
         let file: &'a [u8] = self.file;
+        if !self.batch.is_empty() {
+            self.index.note_batch(self.batch_first_seq, self.batch_at as u64);
+        }
         for found in self.batch.drain(..).filter(|found| found.is_body_sound) {
             let meta_at = found.at + HEAD_BYTES;
             let body_at = meta_at + found.head.meta_len as usize;
@@ -336,7 +372,14 @@ impl<'a> Scan<'a, '_> {
                 gap.verdict = Verdict::DamagedSynced;
             }
         }
-        Outcome { next_seq: self.expected, synced_through, records: self.records, gaps: self.gaps }
+        Outcome {
+            next_seq: self.expected,
+            synced_through,
+            records: self.records,
+            gaps: self.gaps,
+            used_bytes: self.batch_at as u64,
+            index: self.index.index,
+        }
     }
 }
 

@@ -19,14 +19,15 @@ use bytes::{Bytes, BytesMut};
 
 use crate::Seq;
 use crate::batch::{Batch, NewRecord};
+use crate::checkpoint::Checkpoints;
 use crate::config::{ConfigError, OVERHEAD_BYTES, WriterConfig};
-use crate::format::{
-    HEAD_BYTES, HEADER_BYTES, HeadCrc, KIND_MARKER, META_BYTES_MAX, SegmentHeader,
-};
+use crate::format::{HEAD_BYTES, HeadCrc, META_BYTES_MAX, SegmentHeader, VERSION};
 use crate::job::{DiskFault, DiskOp, FaultKind, Job, JobId};
-use crate::live::Live;
-use crate::recovery::Report;
-use crate::retire::Retiring;
+use crate::own::{KIND_CHECKPOINT_END, SegmentRecord};
+use crate::recovery::{Report, SegmentEnd};
+use crate::retire::Freeing;
+use crate::segments::{Segment, Segments};
+use crate::superblock::Superblock;
 
 /// How long to wait before space is asked for again.
 const NO_SPACE_RETRY_MS: u64 = 1000;
@@ -34,6 +35,8 @@ const NO_SPACE_RETRY_MS: u64 = 1000;
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
 /// Small batches are cut from a buffer of this length, one after the other.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
+const SPARES: usize = 2;
 /// Allowance for the `meta` of a put when only the length of its body is known.
 const META_ALLOWANCE_BYTES: u64 = 512;
 
@@ -64,20 +67,6 @@ pub struct SegmentInfo {
 }
 
 #[derive(Debug)]
-pub(crate) struct Segment {
-    pub(crate) number: u64,
-    pub(crate) first_seq: u64,
-    pub(crate) file_bytes: u64,
-    /// Bytes from the file's beginning that hold anything.
-    pub(crate) used_bytes: u64,
-    pub(crate) live: Live,
-    /// Written to since it was synced last (or not known).
-    is_unsynced: bool,
-    /// Somebody tried to retire it and could not: it stays until its last reference is gone.
-    pub(crate) is_kept: bool,
-}
-
-#[derive(Debug)]
 pub(crate) struct Active {
     crc: HeadCrc,
 }
@@ -89,7 +78,7 @@ pub(crate) enum Space {
     Unknown,
     /// A spare file is ready.
     Ready,
-    /// There was none; to be asked again.
+    /// There was none, or only the one that is kept for removals; to be asked again.
     Refused { retry_ms: u64 },
 }
 
@@ -97,7 +86,8 @@ pub(crate) enum Space {
 enum LogAction {
     Write { through: u64, syncs: bool },
     Sync { through: u64 },
-    Create { number: u64, first_seq: u64, salt: u64 },
+    Create { number: u64, first_seq: u64, salt: u64, superblock: Superblock },
+    Super { superblock: Superblock },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,35 +98,43 @@ pub(crate) enum BackgroundAction {
 
 /// See the module's description.
 ///
-/// Order of calls: [`Writer::new`]; for a log that exists [`Writer::recover_segment`] per segment and [`Writer::recover_end`]; then `append`,
+/// Order of calls: [`Writer::new`]; for a log that exists [`Writer::recover_segment`] and [`Writer::recover_read`] per segment and [`Writer::recover_end`]; then `append`,
 /// `require_sync`, and after any of them [`Writer::poll_job`] until there is none. Every job is reported with [`Writer::handle_done`].
 #[derive(Debug)]
 pub struct Writer {
     pub(crate) config: WriterConfig,
     salt_seed: u64,
-    next_seq: u64,
+    pub(crate) next_seq: u64,
     next_segment: u64,
     next_job: u64,
     /// Sequence number of the last record appended (markers do not count).
     pub(crate) last_seq: u64,
-    written: u64,
+    pub(crate) written: u64,
     pub(crate) synced: u64,
     /// What recovery could prove to be synced, for the header of the first segment after it.
     recovered_synced: u64,
     pub(crate) poisoned: bool,
-    /// Front is the oldest; back is the active one if there is an active one.
-    pub(crate) segments: VecDeque<Segment>,
+    /// The back is the active one if there is an active one.
+    pub(crate) segments: Segments,
     pub(crate) active: Option<Active>,
+    /// As it is on the disk.
+    pub(crate) superblock: Superblock,
+    pub(crate) checkpoints: Checkpoints,
+    /// Length of everything appended since start, and of what was replayed before.
+    pub(crate) appended_bytes: u64,
     sealed: VecDeque<Batch>,
     open: Batch,
     buffer: BytesMut,
-    /// References to records that are in no segment yet: those from `unplaced_from` on.
-    pub(crate) unplaced: Live,
-    unplaced_from: u64,
     /// When a sync is due, and up to which record at least.
     sync_due: Option<(u64, u64)>,
     pub(crate) space: Space,
-    pub(crate) retiring: Option<Retiring>,
+    /// The last spare may be taken although no other can be had: what has to be written does not fit anywhere else.
+    may_take_last: bool,
+    /// The active segment is that last one: no put goes there.
+    on_last: bool,
+    /// The segment that is being emptied.
+    pub(crate) retiring: Option<u64>,
+    pub(crate) freeing: VecDeque<Freeing>,
     pub(crate) remove_retry_ms: u64,
     log_job: Option<(JobId, LogAction)>,
     background_job: Option<(JobId, BackgroundAction)>,
@@ -160,16 +158,20 @@ impl Writer {
             synced: 0,
             recovered_synced: 0,
             poisoned: false,
-            segments: VecDeque::new(),
+            segments: Segments::new(1),
             active: None,
+            superblock: Superblock::default(),
+            checkpoints: Checkpoints::default(),
+            appended_bytes: 0,
             sealed: VecDeque::new(),
             open: Batch::new(),
             buffer: BytesMut::with_capacity(BUFFER_BYTES),
-            unplaced: Live::new(1),
-            unplaced_from: 1,
             sync_due: None,
             space: Space::Unknown,
+            may_take_last: true,
+            on_last: false,
             retiring: None,
+            freeing: VecDeque::new(),
             remove_retry_ms: 0,
             log_job: None,
             background_job: None,
@@ -179,44 +181,77 @@ impl Writer {
     /// Takes over a segment that recovery is about to read; in the order of their numbers, before the first append. References to its records can be
     /// added from now on. `file_bytes` is the length of its file. A segment that cannot be read is taken over like any other, see
     /// [`crate::Recovery::unreadable_segment`].
-    pub fn recover_segment(&mut self, number: u64, first_seq: Seq, file_bytes: u64) {
+    pub fn recover_segment(&mut self, number: u64, first_seq: Seq, salt: u64, file_bytes: u64) {
         self.next_segment = self.next_segment.max(number.saturating_add(1));
         self.next_seq = self.next_seq.max(first_seq.0);
         // Where the last segment ends is known at the end of recovery.
-        self.unplaced_from = u64::MAX;
-        self.segments.push_back(Segment {
-            number,
-            first_seq: first_seq.0,
-            file_bytes,
-            used_bytes: file_bytes,
-            live: Live::new(first_seq.0),
-            // Its end may never have been synced: it must be before anything is written behind it.
-            is_unsynced: true,
-            is_kept: false,
-        });
+        self.segments.unplaced_from = u64::MAX;
+        let mut segment = Segment::new(number, first_seq.0, salt, file_bytes);
+        segment.used_bytes = file_bytes;
+        // Its end may never have been synced: it must be before anything is written behind it.
+        segment.is_unsynced = true;
+        self.segments.push(segment);
     }
 
-    /// Recovery is over: the log goes on behind what was found, in a new segment.
+    /// What recovery found in the segment that was taken over last.
+    pub fn recover_read(&mut self, end: SegmentEnd) {
+        if let Some(back) = self.segments.back_mut() {
+            back.used_bytes = end.used_bytes;
+            back.end_seq = end.end_seq;
+            back.index = end.index;
+            self.appended_bytes += end.read_bytes;
+        }
+    }
+
+    /// Takes over a segment that is not read at start, as a checkpoint describes it; false if it is known already.
+    pub fn recover_data_segment(&mut self, record: SegmentRecord, salt: u64) -> bool {
+        let mut segment = Segment::new(record.number, record.first_seq, salt, record.file_bytes);
+        segment.end_seq = record.end_seq;
+        segment.used_bytes = record.used_bytes;
+        segment.index = record.index;
+        self.segments.insert(segment)
+    }
+
+    /// A segment that is in no use any more, as the log says.
+    pub fn recover_freed(&mut self, number: u64) {
+        self.segments.remove(number);
+    }
+
+    /// Recovery is over: the log goes on behind what was found, in a new segment. `superblock` is what was read, or as good as what was read.
     ///
     /// What a killed process wrote and did not sync was read from the page cache: it is promised to be on the disk soon, so a sync is due at once.
-    pub fn recover_end(&mut self, report: &Report) {
+    pub fn recover_end(&mut self, report: &Report, superblock: Superblock) {
         self.next_seq = self.next_seq.max(report.next_seq.0);
         self.last_seq = self.next_seq - 1;
         self.written = self.last_seq;
         self.synced = self.last_seq.min(report.synced_through.0);
         self.recovered_synced = self.synced;
         self.sync_due = (self.written > self.synced).then_some((0, self.written));
-        self.unplaced = Live::new(self.next_seq);
-        self.unplaced_from = self.next_seq;
+        self.segments.unplaced_from = self.next_seq;
+        if let Some(back) = self.segments.back_mut() {
+            back.end_seq = self.next_seq;
+        }
+        self.next_segment = self.next_segment.max(superblock.newest_segment.saturating_add(1));
+        self.superblock = superblock;
+        self.segments.may_be_dead = true;
     }
 
     /// Appends a record to the batch. `meta` and body are opaque; `body_crc` is the CRC-32 of the body (0 without one).
     ///
     /// # Panics
-    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than `max_record_bytes`, or `kind` is [`KIND_MARKER`]: such a record could
-    /// never be written or read again, and going on would lose it silently.
+    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than `max_record_bytes`, or `kind` is 252 or more, which are the journal's own:
+    /// such a record could never be written or read again, and going on would lose it silently.
     pub fn append(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
-        assert!(kind != KIND_MARKER, "record kind {kind} is the commit marker's");
+        assert!(kind < KIND_CHECKPOINT_END, "record kind {kind} is the journal's");
+        self.append_any(kind, meta, body, body_crc)
+    }
+
+    /// Appends one of the journal's own records.
+    pub(crate) fn append_own(&mut self, kind: u8, meta: &[u8]) {
+        self.append_any(kind, meta, None, 0);
+    }
+
+    fn append_any(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(meta.len() <= META_BYTES_MAX, "meta of {} bytes is too long", meta.len());
         let payload_bytes = (meta.len() + body.map_or(0, Bytes::len)) as u64;
         let max = self.config.max_record_bytes;
@@ -231,6 +266,7 @@ impl Writer {
         }
         let record = NewRecord { seq: self.take_seq(), kind, meta, body, body_crc };
         self.last_seq = record.seq;
+        self.appended_bytes += record.record_bytes();
         // A poisoned log writes nothing any more: keeping records would only fill the memory.
         if !self.poisoned {
             self.open.push(&mut self.buffer, record);
@@ -272,6 +308,7 @@ impl Writer {
         if self.poisoned {
             return None;
         }
+        self.free_dead();
         if self.log_job.is_none()
             && let Some(job) = self.poll_log_job(now_mono_ms)
         {
@@ -283,11 +320,15 @@ impl Writer {
         if let Some(job) = self.poll_remove(now_mono_ms) {
             return Some(job);
         }
-        self.wants_prepare(now_mono_ms)
-            .then(|| self.background_job(BackgroundAction::Prepare, DiskOp::Prepare))
+        self.wants_prepare(now_mono_ms).then(|| {
+            self.background_job(BackgroundAction::Prepare, DiskOp::Prepare { spares: SPARES })
+        })
     }
 
     fn poll_log_job(&mut self, now_mono_ms: u64) -> Option<Job> {
+        if let Some(start) = self.durable_start() {
+            return Some(self.super_job(Superblock { start, ..self.superblock }));
+        }
         let is_due = self.sync_due.is_some_and(|(due_ms, _)| due_ms <= now_mono_ms);
         match self.front_batch() {
             Some((bytes, _)) if self.fits(bytes) => Some(self.write_job(is_due)),
@@ -324,7 +365,7 @@ impl Writer {
         let is_preparing = matches!(self.background_job, Some((_, BackgroundAction::Prepare)));
         let is_refused =
             matches!(self.space, Space::Refused { retry_ms } if retry_ms > now_mono_ms);
-        !is_preparing && !is_refused
+        !is_preparing && (!is_refused || self.may_take_last)
     }
 
     /// A spare is asked for when half of the segment is used, so that a full disk is known before an accepted put has no place to go.
@@ -355,10 +396,10 @@ impl Writer {
                 break;
             };
             through = batch.marker_seq;
+            back.note_batch(batch.first_seq, back.used_bytes);
             back.used_bytes += batch.bytes;
             back.is_unsynced = true;
-            self.unplaced.move_through(through, &mut back.live);
-            self.unplaced_from = through + 1;
+            self.segments.place_through(through);
             batch.finish(&active.crc, self.synced, &mut chunks);
         }
         let segment = self.segments.back().map_or(0, |back| back.number);
@@ -389,10 +430,26 @@ impl Writer {
             salt,
             segment_bytes: self.config.segment_bytes,
             synced_through,
+            version: VERSION,
             is_damaged: false,
         };
-        let ops = [DiskOp::Create { segment: number, header: header.encode() }].into();
-        self.log_job(LogAction::Create { number, first_seq, salt }, ops)
+        let superblock = Superblock {
+            generation: self.superblock.generation + 1,
+            newest_segment: number,
+            ..self.superblock
+        };
+        let (slot, bytes) = superblock.encode();
+        let ops = [
+            DiskOp::Create { segment: number, header: header.encode() },
+            DiskOp::WriteSuper { slot, bytes },
+        ];
+        self.log_job(LogAction::Create { number, first_seq, salt, superblock }, ops.into())
+    }
+
+    fn super_job(&mut self, superblock: Superblock) -> Job {
+        let superblock = Superblock { generation: superblock.generation + 1, ..superblock };
+        let (slot, bytes) = superblock.encode();
+        self.log_job(LogAction::Super { superblock }, [DiskOp::WriteSuper { slot, bytes }].into())
     }
 
     fn sync_job(&mut self) -> Option<Job> {
@@ -452,10 +509,16 @@ impl Writer {
                 }
             }
             (LogAction::Sync { through }, Ok(())) => self.mark_synced(through),
-            (LogAction::Create { number, first_seq, salt }, Ok(())) => {
+            (LogAction::Create { number, first_seq, salt, superblock }, Ok(())) => {
+                self.superblock = superblock;
                 self.begin_segment(number, first_seq, salt);
             }
+            (LogAction::Super { superblock }, Ok(())) => {
+                self.superblock = superblock;
+                self.checkpoint_is_durable();
+            }
             (LogAction::Create { .. }, Err(fault)) if fault.kind == FaultKind::NoSpace => {
+                self.may_take_last = false;
                 self.refuse_space(now_mono_ms);
             }
             (_, Err(_)) => self.poison(),
@@ -470,7 +533,10 @@ impl Writer {
     ) {
         let retry_ms = now_mono_ms.saturating_add(NO_SPACE_RETRY_MS);
         match (action, result) {
-            (BackgroundAction::Prepare, Ok(())) => self.space = Space::Ready,
+            (BackgroundAction::Prepare, Ok(())) => {
+                self.space = Space::Ready;
+                (self.may_take_last, self.on_last) = (true, false);
+            }
             (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
             (action, Err(fault)) if fault.kind == FaultKind::NoSpace => match action {
                 BackgroundAction::Prepare => self.refuse_space(now_mono_ms),
@@ -489,18 +555,13 @@ impl Writer {
     }
 
     fn begin_segment(&mut self, number: u64, first_seq: u64, salt: u64) {
-        self.segments.push_back(Segment {
-            number,
-            first_seq,
-            file_bytes: self.config.segment_bytes,
-            used_bytes: HEADER_BYTES as u64,
-            live: Live::new(first_seq),
-            is_unsynced: false,
-            is_kept: false,
-        });
+        self.segments.push(Segment::new(number, first_seq, salt, self.config.segment_bytes));
         self.next_segment = number + 1;
         self.active = Some(Active { crc: HeadCrc::new(salt) });
-        self.space = Space::Unknown;
+        match self.space {
+            Space::Refused { .. } => (self.may_take_last, self.on_last) = (false, true),
+            Space::Unknown | Space::Ready => self.space = Space::Unknown,
+        }
     }
 
     fn refuse_space(&mut self, now_mono_ms: u64) {
@@ -543,7 +604,7 @@ impl Writer {
                 Space::Refused { retry_ms } if self.active.is_some() => at(retry_ms),
                 _ => {}
             }
-            if matches!(self.retiring, Some(Retiring::Removing { .. })) {
+            if self.remove_retry_ms > 0 && !self.freeing.is_empty() {
                 at(self.remove_retry_ms);
             }
         }
@@ -558,6 +619,9 @@ impl Writer {
         if !matches!(self.space, Space::Refused { .. }) {
             return true;
         }
+        if self.on_last {
+            return false;
+        }
         let open_bytes = if self.open.is_empty() { 0 } else { self.open.bytes };
         let pending_bytes: u64 = self.sealed.iter().map(|batch| batch.bytes).sum();
         let needed_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
@@ -570,26 +634,14 @@ impl Writer {
         Seq(self.last_seq)
     }
 
-    /// The record `seq` is referred to `refs` times more; `bytes` (`meta` and body) count once, with the first of them.
-    pub fn add_ref(&mut self, seq: Seq, refs: u32, bytes: u64) {
-        if let Some(live) = self.live_of(seq.0) {
-            live.add(seq.0, refs, bytes);
-        }
+    /// The record `seq` is referred to `refs` times more, which keeps `bytes` of it alive.
+    pub fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64) {
+        self.segments.add_ref(seq.0, refs, bytes);
     }
 
-    /// One reference to the record `seq` is gone. Without any left this does nothing.
-    pub fn unref(&mut self, seq: Seq) {
-        if let Some(live) = self.live_of(seq.0) {
-            live.remove(seq.0);
-        }
-    }
-
-    fn live_of(&mut self, seq: u64) -> Option<&mut Live> {
-        if seq >= self.unplaced_from {
-            return Some(&mut self.unplaced);
-        }
-        let behind = self.segments.partition_point(|segment| segment.first_seq <= seq);
-        self.segments.get_mut(behind.checked_sub(1)?).map(|segment| &mut segment.live)
+    /// `refs` references to records are gone, and the `bytes` that they kept alive. The records are all in the segment in which `seq` is.
+    pub fn unref(&mut self, seq: Seq, refs: u64, bytes: u64) {
+        self.segments.unref(seq.0, refs, bytes);
     }
 
     /// The segments, oldest first.
@@ -598,20 +650,24 @@ impl Writer {
             segment: segment.number,
             first_seq: Seq(segment.first_seq),
             file_bytes: segment.file_bytes,
-            live_refs: segment.live.refs(),
-            live_bytes: segment.live.bytes(),
+            live_refs: segment.refs,
+            live_bytes: segment.bytes,
         })
     }
 
     /// Total length of the segments' files.
     pub fn log_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.file_bytes).sum()
+        self.segments.file_bytes()
     }
 
-    /// Bytes (`meta` and body) of all records that are referred to.
+    /// Bytes of all records that are referred to.
     pub fn live_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.live.bytes()).sum::<u64>()
-            + self.unplaced.bytes()
+        self.segments.live_bytes()
+    }
+
+    /// The superblock as it is on the disk.
+    pub fn superblock(&self) -> Superblock {
+        self.superblock
     }
 }
 

@@ -4,21 +4,22 @@
 //! the server accepts anything, and the segment itself is left as it is.
 //! Must not: judge damage; the journal does.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
-    Boot, Broker, BrokerConfig, ConfigError, Gap, HEADER_BYTES, HeaderError, Report, SegmentHeader,
-    Verdict, WriterConfig, parse_header, segment_file_name,
+    BadPlace, Boot, Broker, BrokerConfig, ConfigError, Gap, HEADER_BYTES, HeaderError, Now, Report,
+    SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig,
+    parse_header, segment_file_name,
 };
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::datadir::{DataDir, DataDirError, QUARANTINE};
+use crate::datadir::{DataDir, DataDirError};
 use crate::disk::Disk;
+use crate::quarantine::Quarantine;
 
 /// What a record has besides its body, at most (its list of queues).
 const META_BYTES_MAX: u64 = 64 * 1024;
@@ -27,6 +28,7 @@ const META_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct Booted {
     pub(crate) broker: Broker,
     pub(crate) disk: Disk,
+    pub(crate) quarantine: Quarantine,
     pub(crate) data_dir: DataDir,
 }
 
@@ -39,21 +41,31 @@ pub enum BootError {
     /// The configured sizes cannot work.
     #[error("journal.segment_size: {0}")]
     Sizes(#[from] ConfigError),
-    /// A segment cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
+    /// A file cannot be read, made or written.
+    #[error("cannot use {path}: {source}")]
+    File {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// A segment of a format that this version does not know, or no segment at all.
+    /// A file of a format that this version does not know, or no file of ours at all.
     #[error("{path}: {error}. Nothing was changed; use the version of kqueue-server that wrote it")]
     Foreign {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        error: HeaderError,
+        error: String,
+    },
+    /// Files are missing.
+    #[error(
+        "data_dir {path}: {what}. Nothing was changed; bring the missing files back (from a backup, if need be), or move all files of the journal away to begin anew"
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
     },
     /// The segments are not one log.
     #[error(
@@ -64,6 +76,16 @@ pub enum BootError {
         path: PathBuf,
         /// What is wrong.
         error: kqueue_broker::BootError,
+    },
+    /// `journal.strict` is set, and something is damaged.
+    #[error(
+        "data_dir {path}: {count} damaged places, see above, and journal.strict = true. Nothing was changed; restore a backup, or start without strict: everything readable is served then, and copies of what is damaged are kept"
+    )]
+    Strict {
+        /// The directory.
+        path: PathBuf,
+        /// How many.
+        count: usize,
     },
     /// What was damaged could not be copied aside.
     #[error("cannot copy damaged bytes to {path}: {source}")]
@@ -78,33 +100,222 @@ pub enum BootError {
     Random(io::Error),
 }
 
-/// Reads the whole log and makes a broker of it.
+/// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: Clock) -> Result<Booted, BootError> {
     let data_dir = DataDir::open(&config.data_dir)?;
-    let segments = read_headers(&data_dir)?;
-    let mut boot = Boot::new(broker_config(config), sizes(config), random_seed()?)?;
-    for (index, segment) in segments.iter().enumerate() {
-        let next = segments[index + 1..].iter().find_map(|later| later.header.as_ref());
-        let file = fs::read(&segment.path).map_err(|source| read_error(&segment.path, source))?;
-        let taken = match &segment.header {
-            Some(header) => boot.segment(header, &file, next),
-            None => boot.unreadable_segment(segment.number, file.len() as u64, next),
-        };
-        taken.map_err(|error| BootError::Log { path: data_dir.path.clone(), error })?;
+    let recovered = recover(config, &data_dir, clock.now())?;
+    tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
+    let mut gaps = recovered.booted.report.gaps.clone();
+    if config.strict {
+        gaps.extend(verify_data(&recovered.layout)?);
+        let damaged: Vec<&Gap> =
+            gaps.iter().filter(|gap| gap.verdict != Verdict::TornTail).collect();
+        if !damaged.is_empty() {
+            return Err(BootError::Strict { path: data_dir.path.clone(), count: damaged.len() });
+        }
     }
-    let (broker, report) = boot.finish(clock.now());
-    tell(&data_dir, &report, segments.len());
-    quarantine(&data_dir.path, &report)?;
+    // From here on the directory is changed.
+    let quarantine = Quarantine::new(&data_dir.path);
+    for gap in gaps.iter().filter(|gap| gap.is_loss()) {
+        let place = BadPlace { segment: gap.segment, offset: gap.offset, bytes: gap.bytes };
+        quarantine.copy(&place).map_err(|(path, source)| BootError::Quarantine { path, source })?;
+    }
     let spares = usable_spares(&data_dir, config.segment_bytes);
-    let disk = Disk::new(&data_dir.path, config.segment_bytes, spares);
-    Ok(Booted { broker, disk, data_dir })
+    let disk = Disk::new(&data_dir.path, config.segment_bytes, spares)
+        .map_err(|source| file_error(&data_dir.path.join(SUPERBLOCK_FILE), source))?;
+    if let Err(error) = data_dir.sign() {
+        warn!("cannot write the process id to the lock file: {error}");
+    }
+    Ok(Booted { broker: recovered.booted.broker, disk, quarantine, data_dir })
 }
 
-struct Segment {
-    number: u64,
+/// What was read, before anything is changed.
+pub(crate) struct Recovered {
+    pub(crate) booted: kqueue_broker::Booted,
+    pub(crate) layout: Layout,
+    /// How many segments were read from their beginning or from the checkpoint in them.
+    pub(crate) segments_read: usize,
+}
+
+/// Reads a log without changing anything.
+pub(crate) fn recover(
+    config: &Config,
+    data_dir: &DataDir,
+    now: Now,
+) -> Result<Recovered, BootError> {
+    let layout = Layout::read(data_dir)?;
+    let seed = random_seed()?;
+    let sizes = sizes(config);
+    let is_whole = matches!(layout.superblock, SuperState::Sound(_));
+    if let SuperState::Sound(superblock) | SuperState::OneSlot(superblock) = layout.superblock
+        && superblock.start != Start::EVERYTHING
+    {
+        let start = superblock.start.segment;
+        let data = layout.data_before(start);
+        let boot = Boot::from_checkpoint(broker_config(config), sizes, seed, superblock, data)?;
+        match layout.run(boot, start, now) {
+            Ok(Some((booted, segments_read))) => {
+                return Ok(Recovered { booted, layout, segments_read });
+            }
+            Ok(None) => warn!(
+                "something was lost behind the last checkpoint: reading the whole log; items may come again that were consumed"
+            ),
+            // One slot of the superblock is damaged, and the older one may name a checkpoint that is gone.
+            Err(error) if !is_whole => {
+                warn!("{error}; one half of {SUPERBLOCK_FILE} is damaged: reading the whole log")
+            }
+            Err(error) => return Err(error),
+        }
+    } else {
+        warn!(
+            "no checkpoint can be relied on: reading the whole log; items may come again that were consumed"
+        );
+    }
+    let known = match layout.superblock {
+        SuperState::Sound(superblock) | SuperState::OneSlot(superblock) => superblock,
+        // Above all that it may ever have said.
+        _ => Superblock { generation: u64::MAX / 2, ..Superblock::default() },
+    };
+    let survey = layout.survey()?;
+    let boot = Boot::from_everything(broker_config(config), sizes, seed, known, survey)?;
+    let path = &data_dir.path;
+    let whole = layout.run(boot, 0, now)?;
+    let (booted, segments_read) =
+        whole.ok_or_else(|| missing(path, "the log cannot be read".to_owned()))?;
+    Ok(Recovered { booted, layout, segments_read })
+}
+
+/// The files of a journal, their headers read.
+pub(crate) struct Layout {
     path: PathBuf,
+    pub(crate) superblock: SuperState,
+    pub(crate) segments: Vec<Segment>,
+}
+
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
     /// `None`: both copies are damaged.
-    header: Option<SegmentHeader>,
+    pub(crate) header: Option<SegmentHeader>,
+}
+
+impl Layout {
+    /// Reads superblock and headers, and sees whether anything is missing as far as that can be known before the log is read.
+    pub(crate) fn read(data_dir: &DataDir) -> Result<Self, BootError> {
+        let segments = read_headers(data_dir)?;
+        let path = data_dir.path.clone();
+        let superblock = read_superblock(data_dir, &segments)?;
+        let layout = Self { path, superblock, segments };
+        layout.check_complete()?;
+        Ok(layout)
+    }
+
+    fn check_complete(&self) -> Result<(), BootError> {
+        let (SuperState::Sound(known) | SuperState::OneSlot(known)) = self.superblock else {
+            return Ok(());
+        };
+        let newest = self.segments.last().map_or(0, |last| last.number);
+        if newest < known.newest_segment {
+            let what = match self.segments.is_empty() {
+                true => "all segments are missing".to_owned(),
+                false => format!(
+                    "{} is missing: the newest segment there is {}",
+                    segment_file_name(known.newest_segment),
+                    segment_file_name(newest)
+                ),
+            };
+            return Err(missing(&self.path, what));
+        }
+        let start = known.start.segment;
+        let is_sound = matches!(self.superblock, SuperState::Sound(_));
+        let is_sound = is_sound && known.start != Start::EVERYTHING;
+        if is_sound && start > 0 && !self.segments.iter().any(|segment| segment.number == start) {
+            let what =
+                format!("{} is missing, where the last checkpoint is", segment_file_name(start));
+            return Err(missing(&self.path, what));
+        }
+        // Without a checkpoint nothing has been removed yet, but by version 1, which removed from the front.
+        let first = self.segments.first();
+        let is_first_missing = first.is_some_and(|first| {
+            first.number > 1 && first.header.as_ref().is_some_and(|header| header.version > 1)
+        });
+        if is_sound && start == 0 && is_first_missing {
+            return Err(missing(&self.path, format!("{} is missing", segment_file_name(1))));
+        }
+        Ok(())
+    }
+
+    /// Numbers and salts of the segments before this one.
+    fn data_before(&self, start: u64) -> Vec<(u64, u64)> {
+        let data = self.segments.iter().filter(|segment| segment.number < start);
+        data.map(|segment| {
+            (segment.number, segment.header.as_ref().map_or(0, |header| header.salt))
+        })
+        .collect()
+    }
+
+    /// What the segments tell of each other.
+    fn survey(&self) -> Result<Survey, BootError> {
+        let mut survey = Survey::default();
+        for segment in &self.segments {
+            if let Some(header) = &segment.header {
+                let file =
+                    fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+                survey.segment(header, &file);
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Reads the segments from `start` on.
+    fn run(
+        &self,
+        mut boot: Boot,
+        start: u64,
+        now: Now,
+    ) -> Result<Option<(kqueue_broker::Booted, usize)>, BootError> {
+        let log_error = |error| BootError::Log { path: self.path.clone(), error };
+        let read: Vec<&Segment> =
+            self.segments.iter().filter(|segment| segment.number >= start).collect();
+        for (index, segment) in read.iter().enumerate() {
+            let next = read[index + 1..].iter().find_map(|later| later.header.as_ref());
+            let file =
+                fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+            match &segment.header {
+                Some(header) => boot.segment(header, &file, next),
+                None => boot.unreadable_segment(segment.number, file.len() as u64, next),
+            }
+            .map_err(log_error)?;
+        }
+        let booted = boot.finish(now).map_err(log_error)?;
+        Ok(booted.map(|booted| (booted, read.len())))
+    }
+}
+
+fn missing(path: &Path, what: String) -> BootError {
+    BootError::Missing { path: path.to_path_buf(), what }
+}
+
+fn read_superblock(data_dir: &DataDir, segments: &[Segment]) -> Result<SuperState, BootError> {
+    let Some(path) = &data_dir.superblock else {
+        let is_new =
+            |segment: &Segment| segment.header.as_ref().is_none_or(|header| header.version > 1);
+        if segments.iter().any(is_new) {
+            let what = format!(
+                "{SUPERBLOCK_FILE} is missing (an empty file of that name makes the server read everything that the segments hold, consumed items included)"
+            );
+            return Err(missing(&data_dir.path, what));
+        }
+        return Ok(SuperState::Sound(Superblock::default()));
+    };
+    let file = fs::read(path).map_err(|source| file_error(path, source))?;
+    match Superblock::read(&file) {
+        SuperState::Version(found) => {
+            let error = HeaderError::Version { found }.to_string();
+            Err(BootError::Foreign { path: path.clone(), error })
+        }
+        state => Ok(state),
+    }
 }
 
 fn read_headers(data_dir: &DataDir) -> Result<Vec<Segment>, BootError> {
@@ -113,11 +324,11 @@ fn read_headers(data_dir: &DataDir) -> Result<Vec<Segment>, BootError> {
         let mut start = Vec::with_capacity(HEADER_BYTES);
         File::open(path)
             .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut start))
-            .map_err(|source| read_error(path, source))?;
+            .map_err(|source| file_error(path, source))?;
         let header = match parse_header(&start) {
             Ok(header) if header.segment == *number => Some(header),
             Err(error @ (HeaderError::Version { .. } | HeaderError::NotASegment)) => {
-                return Err(BootError::Foreign { path: path.clone(), error });
+                return Err(BootError::Foreign { path: path.clone(), error: error.to_string() });
             }
             Ok(_) | Err(_) => None,
         };
@@ -126,14 +337,40 @@ fn read_headers(data_dir: &DataDir) -> Result<Vec<Segment>, BootError> {
     Ok(segments)
 }
 
-fn read_error(path: &Path, source: io::Error) -> BootError {
-    BootError::Read { path: path.to_path_buf(), source }
+/// Reads the segments that recovery did not read, and says what is damaged in them.
+pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
+    let (SuperState::Sound(known) | SuperState::OneSlot(known)) = layout.superblock else {
+        return Ok(Vec::new());
+    };
+    let mut recovery = kqueue_broker::Recovery::with_holes(std::collections::BTreeMap::new());
+    for (index, segment) in layout.segments.iter().enumerate() {
+        if segment.number >= known.start.checkpoint_segment() {
+            break;
+        }
+        let next = layout.segments[index + 1..].iter().find_map(|later| later.header.as_ref());
+        let file = fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+        let read = match &segment.header {
+            Some(header) => recovery.segment(header, &file, next, &mut |_| {}).map(drop),
+            None => recovery.unreadable_segment(segment.number, file.len() as u64, next),
+        };
+        read.map_err(|error| BootError::Log {
+            path: layout.path.clone(),
+            error: kqueue_broker::BootError::Recovery(error),
+        })?;
+    }
+    let gaps = recovery.finish().gaps;
+    gaps.iter().for_each(tell_gap);
+    Ok(gaps)
+}
+
+fn file_error(path: &Path, source: io::Error) -> BootError {
+    BootError::File { path: path.to_path_buf(), source }
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
     BrokerConfig {
         table: config.queues.clone(),
-        max_open_transactions: config.max_open_transactions,
+        limits: config.engine,
         max_item_size: config.max_item_size,
         sweep_every_ms: config
             .expiration_timer_frequency
@@ -171,68 +408,33 @@ fn usable_spares(data_dir: &DataDir, segment_bytes: u64) -> Vec<PathBuf> {
     usable
 }
 
-fn tell(data_dir: &DataDir, report: &Report, segments: usize) {
-    info!(
-        "recovered {} records from {segments} segments in {}",
-        report.records,
-        data_dir.path.display()
-    );
-    for gap in &report.gaps {
-        let place =
-            format!("{} byte {}, {} bytes", segment_file_name(gap.segment), gap.offset, gap.bytes);
-        match &gap.verdict {
-            Verdict::TornTail => {
-                info!("torn tail cut: {place}; nobody had been told that it is stored")
-            }
-            Verdict::DamagedHeader | Verdict::DamagedMarker | Verdict::ShortFile => {
-                warn!("damage without loss: {place}: {:?}", gap.verdict);
-            }
-            Verdict::DamagedBody { seq, .. } if !gap.was_synced => {
-                error!("LOST: {place}: the body of record {}, which had not been synced", seq.0);
-            }
-            Verdict::DamagedBody { seq, .. } => {
-                error!("DAMAGED: {place}: the body of record {} is lost", seq.0)
-            }
-            Verdict::DamagedSynced => {
-                error!("DAMAGED: {place}: {} records that had been synced are lost", gap.missing);
-            }
-            Verdict::LostUnsynced => {
-                error!("LOST: {place}: {} records that had not been synced are lost", gap.missing);
-            }
-        }
-    }
+/// Says what recovery found.
+pub(crate) fn tell(path: &Path, report: &Report, segments: usize) {
+    info!("recovered {} records from {segments} segments in {}", report.records, path.display());
+    report.gaps.iter().for_each(tell_gap);
 }
 
-/// Copies what could not be read aside, once per place: whoever repairs disks can still look at it when the segment is gone.
-fn quarantine(data_dir: &Path, report: &Report) -> Result<(), BootError> {
-    let mut lost = report.gaps.iter().filter(|gap| gap.is_loss()).peekable();
-    if lost.peek().is_none() {
-        return Ok(());
-    }
-    let directory = data_dir.join(QUARANTINE);
-    let failed = |path: &Path, source| BootError::Quarantine { path: path.to_path_buf(), source };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .map_err(|source| failed(&directory, source))?;
-    for gap in lost {
-        let copy = directory.join(format!("{}.{}", segment_file_name(gap.segment), gap.offset));
-        if !copy.exists() {
-            copy_gap(data_dir, gap, &copy).map_err(|source| failed(&copy, source))?;
+fn tell_gap(gap: &Gap) {
+    let place =
+        format!("{} byte {}, {} bytes", segment_file_name(gap.segment), gap.offset, gap.bytes);
+    match &gap.verdict {
+        Verdict::TornTail => {
+            info!("torn tail cut: {place}; nobody had been told that it is stored")
+        }
+        Verdict::DamagedHeader | Verdict::DamagedMarker | Verdict::ShortFile => {
+            warn!("damage without loss: {place}: {:?}", gap.verdict);
+        }
+        Verdict::DamagedBody { seq, .. } if !gap.was_synced => {
+            error!("LOST: {place}: the body of record {}, which had not been synced", seq.0);
+        }
+        Verdict::DamagedBody { seq, .. } => {
+            error!("DAMAGED: {place}: the body of record {} is lost", seq.0)
+        }
+        Verdict::DamagedSynced => {
+            error!("DAMAGED: {place}: {} records that had been synced are lost", gap.missing);
+        }
+        Verdict::LostUnsynced => {
+            error!("LOST: {place}: {} records that had not been synced are lost", gap.missing);
         }
     }
-    File::open(&directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| failed(&directory, source))
-}
-
-fn copy_gap(data_dir: &Path, gap: &Gap, copy: &Path) -> io::Result<()> {
-    let segment = File::open(data_dir.join(segment_file_name(gap.segment)))?;
-    let available = segment.metadata()?.len().saturating_sub(gap.offset);
-    let mut bytes = vec![0; usize::try_from(gap.bytes.min(available)).map_err(io::Error::other)?];
-    segment.read_exact_at(&mut bytes, gap.offset)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(copy)?;
-    file.write_all(&bytes)?;
-    file.sync_all()
 }

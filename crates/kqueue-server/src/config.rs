@@ -10,10 +10,11 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kqueue_broker::{
-    ConfigTable, Limits, Name, QueueConfig, QueueOverrides, SyncPolicy, WriterConfig,
+    ConfigTable, EngineLimits, Limits, Name, QueueConfig, QueueOverrides, SyncPolicy, WriterConfig,
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -48,8 +49,8 @@ pub struct Config {
     pub expiration_timer_frequency: Option<Duration>,
     /// Closes connections that send no complete request for so long; `None`: never.
     pub client_timeout: Option<Duration>,
-    /// Open reads per connection and queue.
-    pub max_open_transactions: u32,
+    /// Open reads per connection and queue, memory for waiting items, queues.
+    pub engine: EngineLimits,
     /// Connections at a time.
     pub max_connections: usize,
     /// Largest item accepted, in bytes.
@@ -60,6 +61,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Above this length the log's oldest segments are emptied, in bytes.
     pub log_cap_bytes: u64,
+    /// Any damage at all stops the start.
+    pub strict: bool,
     /// Every queue's settings.
     pub queues: ConfigTable,
 }
@@ -76,13 +79,14 @@ impl Config {
             data_dir,
             expiration_timer_frequency: Some(Duration::from_secs(1)),
             client_timeout: None,
-            max_open_transactions: 100,
+            engine: EngineLimits::default(),
             max_connections: 10_000,
             max_item_size: 1024 * 1024,
             listen_memcache: vec![ListenAddress::Tcp(DEFAULT_ADDRESS.to_owned())],
             segment_bytes: 64 * 1024 * 1024,
             log_cap_bytes: 1024 * 1024 * 1024,
-            queues: ConfigTable { defaults: QueueConfig::default(), ..ConfigTable::default() },
+            strict: false,
+            queues: ConfigTable::default(),
         }
     }
 
@@ -111,10 +115,8 @@ impl Config {
         root.table("server", |table| config.read_server(table))?;
         root.table("listen", |table| config.read_listen(table))?;
         root.table("journal", |table| config.read_journal(table))?;
-        config.queues.defaults = root
-            .table("queue_defaults", read_queue)?
-            .unwrap_or_default()
-            .over(&config.queues.defaults);
+        let defaults = root.table("queue_defaults", read_queue)?.unwrap_or_default();
+        config.queues.defaults = Arc::new(defaults.over(&config.queues.defaults));
         root.each("queues", |name, key, value| {
             let overrides = config.read_named(name, key, value)?;
             config.queues.named.insert(name.as_bytes().into(), overrides);
@@ -122,6 +124,7 @@ impl Config {
         })?;
         root.finish()?;
         config.check_sizes(&document)?;
+        config.check_dead_letters(&document)?;
         Ok(config)
     }
 
@@ -136,9 +139,14 @@ impl Config {
             optional_duration,
         )?;
         table.set("client_timeout", &mut self.client_timeout, optional_duration)?;
-        table.set("max_open_transactions", &mut self.max_open_transactions, |value| {
+        table.set("max_open_transactions", &mut self.engine.max_open_per_queue, |value| {
             whole(value, 1, 100_000).map(|number| number as u32)
         })?;
+        table.set("max_memory_size", &mut self.engine.max_memory_size, |value| {
+            size(value, 1024 * 1024, u64::MAX)
+        })?;
+        table
+            .set("max_queues", &mut self.engine.max_queues, |value| whole(value, 1, 100_000_000))?;
         table.set("max_connections", &mut self.max_connections, |value| {
             whole(value, 1, 1_000_000).map(|number| number as usize)
         })?;
@@ -155,7 +163,10 @@ impl Config {
     }
 
     fn read_journal(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
-        table.set("sync", &mut self.queues.defaults.sync, sync_policy)?;
+        table.set("sync", &mut Arc::make_mut(&mut self.queues.defaults).sync, sync_policy)?;
+        table.set("strict", &mut self.strict, |value| {
+            value.as_bool().ok_or_else(|| "true or false".into())
+        })?;
         table.set("segment_size", &mut self.segment_bytes, |value| {
             size(value, WriterConfig::SEGMENT_BYTES_MIN, 4 * 1024 * 1024 * 1024)
         })?;
@@ -205,6 +216,30 @@ impl Config {
         Ok(())
     }
 
+    /// An item that came too often must have somewhere to go.
+    fn check_dead_letters(&self, document: &Spanned<DeTable<'_>>) -> Result<(), reader::Error> {
+        let lacks = |config: &QueueConfig| {
+            config.max_attempts.is_some() && config.dead_letter_queue.is_none()
+        };
+        let what =
+            "max_attempts needs dead_letter_queue: where items go that were delivered so often";
+        let table = |key: &str| document.get_ref().get(key);
+        if lacks(&self.queues.defaults) {
+            let span = table("queue_defaults").map_or(0..0, Spanned::span);
+            return Err(reader::Error::at(span, format!("queue_defaults: {what}")));
+        }
+        for name in self.queues.named.keys() {
+            if lacks(&self.queues.resolve(name)) {
+                let name = String::from_utf8_lossy(name);
+                let queues = table("queues").and_then(|queues| queues.get_ref().as_table());
+                let span =
+                    queues.and_then(|queues| queues.get(name.as_ref())).map_or(0..0, Spanned::span);
+                return Err(reader::Error::at(span, format!("queues.\"{name}\": {what}")));
+            }
+        }
+        Ok(())
+    }
+
     /// What the protocol needs to know.
     pub fn limits(&self) -> Limits {
         Limits { item_bytes: self.max_item_size, ..Limits::default() }
@@ -227,7 +262,28 @@ fn read_queue(table: &mut Table<'_, '_>) -> Result<QueueOverrides, reader::Error
     table.set("fanout_only", &mut read.fanout_only, some_bool)?;
     table.set("sync_journal", &mut read.sync, |value| sync_policy(value).map(Some))?;
     table.set("open_transaction_timeout", &mut read.open_transaction_timeout_ms, some_limit)?;
+    table.set("max_memory_size", &mut read.max_memory_size, some_size)?;
+    table.set("keep_journal", &mut read.keep_journal, some_bool)?;
+    table.set("expire_to_queue", &mut read.expire_to_queue, queue_name)?;
+    table.set("max_expire_sweep", &mut read.max_expire_sweep, some_whole)?;
+    table.set("max_queue_age", &mut read.max_queue_age_ms, some_limit)?;
+    table.set("max_attempts", &mut read.max_attempts, |value| {
+        whole(value, 0, u64::from(u32::MAX)).map(|max| Some((max > 0).then_some(max as u32)))
+    })?;
+    table.set("dead_letter_queue", &mut read.dead_letter_queue, queue_name)?;
     Ok(read)
+}
+
+/// The name of a queue, or "" for none.
+fn queue_name(value: &DeValue<'_>) -> Result<Option<Option<Arc<[u8]>>>, String> {
+    let name = value.as_str().ok_or("the name of a queue")?;
+    if name.is_empty() {
+        return Ok(Some(None));
+    }
+    match Name::check(name.as_bytes()) {
+        Ok(_) => Ok(Some(Some(name.as_bytes().into()))),
+        Err(error) => Err(format!("the name of a queue ({error})")),
+    }
 }
 
 fn optional_duration(value: &DeValue<'_>) -> Result<Option<Duration>, String> {

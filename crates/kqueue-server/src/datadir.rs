@@ -9,12 +9,16 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use kqueue_broker::segment_number;
+use kqueue_broker::{SUPERBLOCK_FILE, segment_number};
 
 /// Names of spare files begin like this.
 pub(crate) const SPARE_PREFIX: &str = "spare-";
 /// Copies of what was damaged go here.
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// The superblock while it is made.
+pub(crate) const SUPERBLOCK_NEW: &str = "journal.kq.new";
+/// What is left of an import that was interrupted.
+pub(crate) const IMPORT_STATE: &str = "import-kestrel.json";
 const LOCK: &str = "lock";
 
 /// A directory that this process has for itself, until it is dropped.
@@ -26,7 +30,9 @@ pub struct DataDir {
     pub segments: Vec<(u64, PathBuf)>,
     /// Spare files.
     pub spares: Vec<PathBuf>,
-    _lock: File,
+    /// The superblock's file, if there is one.
+    pub superblock: Option<PathBuf>,
+    lock: Option<File>,
 }
 
 /// Why a data directory cannot be used. Nothing in it has been changed.
@@ -77,19 +83,60 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(|source| failed("create it", path, source))?;
+        // Not even a lock is left where something lies that is not ours.
+        Self::list(path)?;
         let lock = take_lock(path)?;
+        let mut found = Self::list(path)?;
+        found.lock = Some(lock);
+        Ok(found)
+    }
+
+    /// Looks at a directory without changing anything in it, and makes sure that nobody works in it.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn inspect(path: &Path) -> Result<Self, DataDirError> {
+        let mut found = Self::list(path)?;
+        let lock = path.join(LOCK);
+        match File::open(&lock) {
+            Ok(file) => found.lock = Some(hold(path, file)?),
+            // Never used, or a copy without it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                let what = "open the lock file";
+                return Err(DataDirError::Io { path: lock, what, source });
+            }
+        }
+        Ok(found)
+    }
+
+    fn list(path: &Path) -> Result<Self, DataDirError> {
+        let failed =
+            |source| DataDirError::Io { path: path.to_path_buf(), what: "list it", source };
         let mut found = Self {
             path: path.to_path_buf(),
             segments: Vec::new(),
             spares: Vec::new(),
-            _lock: lock,
+            superblock: None,
+            lock: None,
         };
-        for entry in fs::read_dir(path).map_err(|source| failed("list it", path, source))? {
-            let entry = entry.map_err(|source| failed("list it", path, source))?;
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             found.classify(&entry.file_name().to_string_lossy(), entry.path())?;
         }
         found.segments.sort();
         Ok(found)
+    }
+
+    /// Writes down who works here, for whoever is refused.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn sign(&self) -> io::Result<()> {
+        let Some(mut lock) = self.lock.as_ref() else { return Ok(()) };
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())
     }
 
     fn classify(&mut self, name: &str, path: PathBuf) -> Result<(), DataDirError> {
@@ -97,7 +144,9 @@ impl DataDir {
             self.segments.push((number, path));
         } else if name.starts_with(SPARE_PREFIX) {
             self.spares.push(path);
-        } else if ![LOCK, QUARANTINE, "lost+found"].contains(&name) {
+        } else if name == SUPERBLOCK_FILE {
+            self.superblock = Some(path);
+        } else if ![LOCK, QUARANTINE, SUPERBLOCK_NEW, IMPORT_STATE, "lost+found"].contains(&name) {
             return Err(DataDirError::Unknown { path: self.path.clone(), name: name.to_owned() });
         }
         Ok(())
@@ -108,7 +157,7 @@ impl DataDir {
 fn take_lock(directory: &Path) -> Result<File, DataDirError> {
     let path = directory.join(LOCK);
     let failed = |what, source| DataDirError::Io { path: path.clone(), what, source };
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -116,25 +165,24 @@ fn take_lock(directory: &Path) -> Result<File, DataDirError> {
         .mode(0o600)
         .open(&path)
         .map_err(|source| failed("open the lock file", source))?;
+    hold(directory, file)
+}
+
+fn hold(directory: &Path, mut file: File) -> Result<File, DataDirError> {
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             // Who holds it is a help, not a need.
             let _ = file.read_to_string(&mut pid);
             let pid =
                 if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-            return Err(DataDirError::Locked { path: directory.to_path_buf(), pid });
+            Err(DataDirError::Locked { path: directory.to_path_buf(), pid })
         }
-        Err(TryLockError::Error(source)) => return Err(failed("lock", source)),
+        Err(TryLockError::Error(source)) => {
+            Err(DataDirError::Io { path: directory.join(LOCK), what: "lock", source })
+        }
     }
-    let mut write_pid = || {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write_pid().map_err(|source| failed("write the lock file", source))?;
-    Ok(file)
 }
 
 #[cfg(test)]
@@ -149,6 +197,7 @@ mod tests {
         let path = parent.path().join("a/b");
         let held = DataDir::open(&path).unwrap();
         assert!(held.segments.is_empty() && held.spares.is_empty());
+        held.sign().unwrap();
         let error = DataDir::open(&path).unwrap_err().to_string();
         assert!(
             error.contains("lock") && error.contains(&std::process::id().to_string()),

@@ -14,13 +14,20 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kqueue_broker::{DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, segment_file_name};
+use kqueue_broker::{
+    DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, SLOT_BYTES, SUPERBLOCK_FILE, SegmentRead,
+    Superblock, segment_file_name,
+};
 use parking_lot::Mutex;
 
-use crate::datadir::SPARE_PREFIX;
+use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
 
 /// Spare files kept; more segments that go are unlinked.
 const SPARES_MAX: usize = 2;
+/// Where a piece cannot be read, it is tried in blocks of this size, so that only what is really gone is given up.
+const BLOCK_BYTES: usize = 4096;
+/// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
+const TRANSIENT: [i32; 3] = [24, 23, 12];
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1024 * 1024;
 
@@ -30,6 +37,7 @@ pub struct Disk {
     directory: PathBuf,
     segment_bytes: u64,
     files: Mutex<Files>,
+    superblock: File,
 }
 
 #[derive(Debug, Default)]
@@ -40,10 +48,19 @@ struct Files {
 }
 
 impl Disk {
-    /// Works in `directory`, which is locked and listed already; `spares` are the spare files in it.
-    pub fn new(directory: &Path, segment_bytes: u64, spares: Vec<PathBuf>) -> Self {
+    /// Works in `directory`, which is locked and listed already; `spares` are the spare files in it. Makes the superblock's file if there is none.
+    ///
+    /// # Errors
+    /// If that file cannot be opened or made.
+    pub fn new(directory: &Path, segment_bytes: u64, spares: Vec<PathBuf>) -> io::Result<Self> {
         let files = Files { spares, ..Files::default() };
-        Self { directory: directory.to_path_buf(), segment_bytes, files: Mutex::new(files) }
+        let superblock = open_superblock(directory)?;
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            segment_bytes,
+            files: Mutex::new(files),
+            superblock,
+        })
     }
 
     /// Runs a job's operations in order.
@@ -56,8 +73,8 @@ impl Disk {
 
     fn execute(&self, op: &DiskOp) -> Result<(), DiskFault> {
         match op {
-            DiskOp::Prepare => self
-                .prepare()
+            DiskOp::Prepare { spares } => self
+                .prepare(*spares)
                 .map_err(|error| fault("make a spare segment", &self.directory, &error)),
             DiskOp::Create { segment, header } => self
                 .create(*segment, header)
@@ -80,27 +97,33 @@ impl Disk {
             DiskOp::Remove { segment } => {
                 self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))
             }
-            DiskOp::Read { segment, offset, bytes } => self
-                .read(*segment, *offset, *bytes)
-                .map(drop)
-                .map_err(|error| self.fault_in("read", *segment, &error)),
+            DiskOp::WriteSuper { slot, bytes } => {
+                let write = || {
+                    self.superblock.write_all_at(bytes, (slot * SLOT_BYTES) as u64)?;
+                    self.superblock.sync_data()
+                };
+                write()
+                    .map_err(|error| fault("write", &self.directory.join(SUPERBLOCK_FILE), &error))
+            }
         }
     }
 
-    /// Reads what a `Read` job names; a file that ends earlier gives fewer bytes.
+    /// Reads a part of a segment; a file that ends earlier gives fewer bytes. Blocks that cannot be read are zeros, and named in the answer.
     ///
     /// # Errors
-    /// The fault, if the file cannot be read.
-    pub fn run_read(&self, job: &Job) -> Result<Vec<u8>, DiskFault> {
-        let mut read = Vec::new();
-        for op in &job.ops {
-            if let DiskOp::Read { segment, offset, bytes } = op {
-                read = self
-                    .read(*segment, *offset, *bytes)
-                    .map_err(|error| self.fault_in("read", *segment, &error))?;
+    /// What may pass: no descriptor or no memory for the moment. Or the file cannot be opened at all.
+    pub fn read(&self, read: &SegmentRead) -> io::Result<(Vec<u8>, Vec<u64>)> {
+        let file = self.file(read.segment)?;
+        let bytes = read.bytes.min(file.metadata()?.len().saturating_sub(read.offset));
+        let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+        match file.read_exact_at(&mut buffer, read.offset) {
+            Ok(()) => Ok((buffer, Vec::new())),
+            Err(error) if is_transient(&error) => Err(error),
+            Err(_) => {
+                let unreadable = read_in_blocks(&file, &mut buffer, read.offset)?;
+                Ok((buffer, unreadable))
             }
         }
-        Ok(read)
     }
 
     fn path(&self, segment: u64) -> PathBuf {
@@ -120,20 +143,11 @@ impl Disk {
         Ok(file)
     }
 
-    fn read(&self, segment: u64, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
-        let file = self.file(segment)?;
-        let bytes = bytes.min(file.metadata()?.len().saturating_sub(offset));
-        let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
-        file.read_exact_at(&mut buffer, offset)?;
-        Ok(buffer)
-    }
-
-    fn prepare(&self) -> io::Result<()> {
-        if !self.files.lock().spares.is_empty() {
-            return Ok(());
+    fn prepare(&self, wanted: usize) -> io::Result<()> {
+        while self.files.lock().spares.len() < wanted {
+            let spare = self.make_spare()?;
+            self.files.lock().spares.push(spare);
         }
-        let spare = self.make_spare()?;
-        self.files.lock().spares.push(spare);
         Ok(())
     }
 
@@ -172,7 +186,7 @@ impl Disk {
         fs::rename(&spare, &path)?;
         self.sync_directory()?;
         let mut files = self.files.lock();
-        // Only the newest segment is written, and old ones are read rarely.
+        // Only the newest segment is written; those that are being read are opened again.
         files.open.clear();
         files.open.insert(segment, Arc::new(file));
         Ok(())
@@ -202,6 +216,59 @@ impl Disk {
     }
 }
 
+/// The superblock's file, made with its whole length if there is none. It is written in place ever after.
+fn open_superblock(directory: &Path) -> io::Result<File> {
+    let path = directory.join(SUPERBLOCK_FILE);
+    match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) if file.metadata()?.len() >= 2 * SLOT_BYTES as u64 => return Ok(file),
+        Ok(file) => {
+            // Cut off by somebody: what was in it is known to be damaged by now.
+            file.set_len(2 * SLOT_BYTES as u64)?;
+            file.sync_all()?;
+            return Ok(file);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let new = directory.join(SUPERBLOCK_NEW);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(&Superblock::first_file())?;
+    file.sync_all()?;
+    fs::rename(&new, &path)?;
+    File::open(directory)?.sync_all()?;
+    Ok(file)
+}
+
+/// Reads block by block; answers the offsets of those that cannot be read.
+fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
+    let mut unreadable = Vec::new();
+    let mut at = offset;
+    for block in buffer.chunks_mut(BLOCK_BYTES) {
+        match file.read_exact_at(block, at) {
+            Ok(()) => {}
+            Err(error) if is_transient(&error) => return Err(error),
+            Err(_) => {
+                block.fill(0);
+                unreadable.push(at);
+            }
+        }
+        at += block.len() as u64;
+    }
+    Ok(unreadable)
+}
+
+/// Whether the same may succeed a little later.
+pub(crate) fn is_transient(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted
+        || error.raw_os_error().is_some_and(|code| TRANSIENT.contains(&code))
+}
+
 /// Writes a file of zeros and syncs it.
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file =
@@ -217,7 +284,8 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
 }
 
 fn fault(what: &str, path: &Path, error: &io::Error) -> DiskFault {
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || is_transient(error);
     DiskFault {
         kind: if is_full { FaultKind::NoSpace } else { FaultKind::Io },
         text: format!("cannot {what} {}: {error}", path.display()),
@@ -244,7 +312,7 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read_and_the_rest_is_zero() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new());
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
         let chunks = vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cde")];
         disk.run(&job([
             DiskOp::Create { segment: 3, header: header() },
@@ -252,8 +320,9 @@ mod tests {
             DiskOp::Sync { segment: 3 },
         ]))
         .unwrap();
-        let read =
-            disk.run_read(&job([DiskOp::Read { segment: 3, offset: 0, bytes: u64::MAX }])).unwrap();
+        let (read, unreadable) =
+            disk.read(&SegmentRead { segment: 3, offset: 0, bytes: u64::MAX }).unwrap();
+        assert!(unreadable.is_empty());
         assert_eq!(read.len() as u64, SEGMENT_BYTES);
         assert_eq!(&read[..HEADER_BYTES], &header()[..]);
         assert_eq!(&read[4999..5006], b"\0abcde\0");
@@ -264,7 +333,7 @@ mod tests {
     #[test]
     fn removed_segments_become_spares_and_spares_become_segments() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new());
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
         for segment in 1..=4 {
             disk.run(&job([DiskOp::Create { segment, header: header() }])).unwrap();
         }
@@ -273,19 +342,22 @@ mod tests {
             // Repeatable: a file that is gone is no fault.
             disk.run(&job([DiskOp::Remove { segment }])).unwrap();
         }
-        let spares = || fs::read_dir(directory.path()).unwrap().count();
-        assert_eq!(spares(), SPARES_MAX);
-        disk.run(&job([DiskOp::Prepare])).unwrap();
-        assert_eq!(spares(), SPARES_MAX);
+        // One more file is the superblock.
+        let files = || fs::read_dir(directory.path()).unwrap().count() - 1;
+        assert_eq!(files(), SPARES_MAX);
+        disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
+        assert_eq!(files(), SPARES_MAX);
         disk.run(&job([DiskOp::Create { segment: 5, header: header() }])).unwrap();
         assert!(directory.path().join(segment_file_name(5)).exists());
-        assert_eq!(spares(), SPARES_MAX);
+        assert_eq!(files(), SPARES_MAX);
+        disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
+        assert_eq!(files(), SPARES_MAX + 1);
     }
 
     #[test]
     fn a_fault_names_the_operation_and_the_file() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new());
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
         let fault = disk.run(&job([DiskOp::Sync { segment: 9 }])).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Io);
         assert!(

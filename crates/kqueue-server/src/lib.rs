@@ -16,6 +16,7 @@ mod conn;
 pub mod datadir;
 pub mod disk;
 mod listen;
+mod quarantine;
 pub mod run;
 mod shared;
 

@@ -61,7 +61,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let clock = Clock::start();
     let booted = boot::boot(&config, clock)?;
-    let shared = Shared::new(booted.broker, booted.disk, clock);
+    let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
     let _data_dir = booted.data_dir;
     let (listeners, bound) = bind_all(&config).await?;
@@ -136,7 +136,17 @@ fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHandle<()>>, Ru
             shared.run_housekeeping_thread();
         })
     };
-    Ok(vec![disk.map_err(RunError::Thread)?, housekeeping.map_err(RunError::Thread)?])
+    let reader = {
+        let shared = Arc::clone(shared);
+        thread::Builder::new().name("reader".into()).spawn(move || {
+            let _fatal = AbortOnPanic;
+            shared.run_reader_thread();
+        })
+    };
+    [disk, housekeeping, reader]
+        .into_iter()
+        .map(|started| started.map_err(RunError::Thread))
+        .collect()
 }
 
 /// A panic in a thread that owns part of the journal's state leaves that state unknown: the process must end and recover from the disk.

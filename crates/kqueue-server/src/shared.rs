@@ -1,7 +1,7 @@
 //! The one shared object: the broker behind its lock, the way to the disk, and whom to wake.
 //!
-//! Three lanes lead to the disk: the thread of a connection (jobs that only write), the disk thread (jobs that sync or make a segment), the housekeeping
-//! thread (spares, removals, emptying old segments), which never delays the other two.
+//! Four lanes lead to the disk: the thread of a connection (jobs that only write), the disk thread (jobs that sync or make a segment), the housekeeping
+//! thread (spares, removals, checkpoints, emptying segments), and the reader thread (items that are not in memory), which never delay the others.
 //!
 //! Invariants
 //! - No I/O and no await happens under the lock; a lock section is a few microseconds.
@@ -12,25 +12,34 @@
 //!
 //! Must not: know protocols, replies or queues.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kqueue_broker::{Broker, DiskFault, Job, Now, Progress, Retirement, Session, SessionId};
+use kqueue_broker::{
+    BadPlace, Broker, DiskFault, Job, Load, Now, Progress, RetireStep, Retirement, SegmentRead,
+    Session, SessionId,
+};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_transient};
+use crate::quarantine::Quarantine;
 
 /// How many batches a connection's thread writes for others before it hands the log to the disk thread.
 const INLINE_JOBS_MAX: usize = 4;
 /// How long the disk thread sleeps at most when nothing is due.
 const DISK_IDLE: Duration = Duration::from_secs(60);
 
-/// How long emptying a segment waits before it looks again whether its last step is written.
-const RETIRE_PAUSE: Duration = Duration::from_millis(50);
+/// How long housekeeping waits before it looks again whether its last step is written.
+const STEP_PAUSE: Duration = Duration::from_millis(50);
+/// How long a read waits before it is tried again when the system had no descriptor or memory for it.
+const READ_PAUSE: Duration = Duration::from_millis(100);
+/// A server that stops leaves no more than this to be replayed, in bytes, so that the next start is quick.
+const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What the lock protects.
 pub(crate) struct Core {
@@ -41,9 +50,13 @@ pub(crate) struct Core {
     handed: Option<Job>,
     /// A job on its way to the housekeeping thread.
     background: Option<Job>,
+    /// Reads on their way to the reader thread.
+    loads: VecDeque<Load>,
     /// When the timer task will wake, on the monotonic clock.
     timer_armed_ms: u64,
     stopping: bool,
+    /// Housekeeping has done what it does before the end.
+    is_kept: bool,
     /// The disk thread has ended: nothing more is to be done.
     settled: bool,
 }
@@ -59,17 +72,26 @@ pub(crate) struct Shared {
     pub(crate) journal_failed: Notify,
     failed: AtomicBool,
     housekeeping_wake: Condvar,
+    reader_wake: Condvar,
+    quarantine: Quarantine,
 }
 
 impl Shared {
-    pub(crate) fn new(broker: Broker, disk: Disk, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        broker: Broker,
+        disk: Disk,
+        quarantine: Quarantine,
+        clock: Clock,
+    ) -> Arc<Self> {
         let core = Core {
             broker,
             connections: Connections::default(),
             handed: None,
             background: None,
+            loads: VecDeque::new(),
             timer_armed_ms: u64::MAX,
             stopping: false,
+            is_kept: false,
             settled: false,
         };
         Arc::new(Self {
@@ -81,6 +103,8 @@ impl Shared {
             journal_failed: Notify::new(),
             failed: AtomicBool::new(false),
             housekeeping_wake: Condvar::new(),
+            reader_wake: Condvar::new(),
+            quarantine,
         })
     }
 
@@ -114,6 +138,7 @@ impl Shared {
         work(&mut core);
         let mut job = self.next_inline_job(&mut core, now);
         core.collect_ready(&mut ready);
+        self.collect_loads(&mut core);
         self.rearm_timer(&mut core);
         let mut progress = core.broker.progress();
         drop(core);
@@ -130,12 +155,21 @@ impl Shared {
                 _ => self.next_inline_job(&mut core, now),
             };
             core.collect_ready(&mut ready);
+            self.collect_loads(&mut core);
             progress = core.broker.progress();
             drop(core);
             ready.wake();
             self.note_failure(progress);
         }
         progress
+    }
+
+    /// Items that are not in memory are read by the reader thread.
+    fn collect_loads(&self, core: &mut Core) {
+        while let Some(load) = core.broker.poll_load() {
+            core.loads.push_back(load);
+            self.reader_wake.notify_one();
+        }
     }
 
     /// The next log job if the caller may run it itself; any other goes to the thread whose it is.
@@ -222,7 +256,7 @@ impl Shared {
                         continue;
                     }
                     Some(job) => job,
-                    None if core.stopping && core.broker.is_settled() => break,
+                    None if core.stopping && core.is_kept && core.broker.is_settled() => break,
                     None => {
                         let due = core.broker.poll_journal_timeout();
                         let wait = due.map_or(DISK_IDLE, |due| until(now, due));
@@ -237,6 +271,7 @@ impl Shared {
         }
         core.settled = true;
         self.housekeeping_wake.notify_one();
+        self.reader_wake.notify_one();
     }
 
     /// Reports a job that was run outside of the lock, and takes the lock again.
@@ -245,6 +280,7 @@ impl Shared {
         let mut core = self.core.lock();
         core.finish(self.clock.now(), job, result);
         core.collect_ready(&mut ready);
+        self.collect_loads(&mut core);
         let progress = core.broker.progress();
         drop(core);
         ready.wake();
@@ -254,7 +290,7 @@ impl Shared {
         self.core.lock()
     }
 
-    /// The housekeeping thread: spare files, removal of segments, and emptying of old ones.
+    /// The housekeeping thread: spare files, removal of segments, checkpoints, and emptying of segments.
     pub(crate) fn run_housekeeping_thread(&self) {
         let mut core = self.core.lock();
         loop {
@@ -264,9 +300,18 @@ impl Shared {
                 core = self.finish_job(&job, result);
             } else if core.settled {
                 return;
+            } else if core.broker.wants_checkpoint()
+                || core.stopping && core.broker.bytes_since_checkpoint() > REPLAY_BYTES_MAX
+            {
+                drop(core);
+                self.checkpoint();
+                core = self.core.lock();
+            } else if core.stopping {
+                core.is_kept = true;
+                self.disk_wake.notify_one();
+                self.housekeeping_wake.wait_for(&mut core, STEP_PAUSE);
             } else if let Some(retirement) = core.broker.poll_retire() {
                 drop(core);
-                self.disk_wake.notify_one();
                 self.retire(retirement);
                 core = self.core.lock();
             } else {
@@ -275,29 +320,128 @@ impl Shared {
         }
     }
 
-    /// Empties an old segment, step by step, each written before the next.
-    fn retire(&self, mut retirement: Retirement) {
-        match self.disk.run_read(&retirement.read) {
-            Ok(file) => retirement.load(&file),
-            // Nothing is appended again then, and the segment stays as long as anything in it is referred to.
-            Err(fault) => warn!("journal: an old segment cannot be emptied: {}", fault.text),
-        }
+    /// Writes a checkpoint, step by step, each written before the next.
+    fn checkpoint(&self) {
+        let mut checkpoint = self.core.lock().broker.begin_checkpoint();
         loop {
             let now = self.clock.now();
             let mut is_done = false;
-            self.drive(now, |core| is_done = core.broker.retire_step(&mut retirement));
-            if is_done {
+            self.drive(now, |core| is_done = core.broker.checkpoint_step(&mut checkpoint));
+            if self.wait_until_written().poisoned || is_done {
                 self.disk_wake.notify_one();
                 return;
-            }
-            let mut core = self.core.lock();
-            while !core.broker.is_written() && !core.stopping {
-                self.housekeeping_wake.wait_for(&mut core, RETIRE_PAUSE);
             }
         }
     }
 
-    /// Asks both threads to end once everything appended is on the disk.
+    /// Empties a segment, step by step, each written before the next.
+    fn retire(&self, mut retirement: Retirement) {
+        loop {
+            let now = self.clock.now();
+            let mut step = RetireStep::Done;
+            self.drive(now, |core| step = core.broker.retire_step(&mut retirement));
+            match step {
+                RetireStep::Read(read) => match self.read_patiently(&read) {
+                    Some(piece) => retirement.feed(&piece),
+                    None => retirement.give_up(),
+                },
+                RetireStep::Write => {
+                    self.wait_until_written();
+                }
+                RetireStep::Done => break,
+            }
+        }
+        self.report_bad(&retirement.take_bad(), 0);
+        self.disk_wake.notify_one();
+    }
+
+    fn wait_until_written(&self) -> Progress {
+        let mut core = self.core.lock();
+        while !core.broker.is_written() && !core.settled {
+            // The job that writes may be this thread's own, or wait for a spare that only this thread makes.
+            if let Some(job) = core.background.take() {
+                drop(core);
+                let result = self.disk.run(&job);
+                core = self.finish_job(&job, result);
+            } else {
+                self.housekeeping_wake.wait_for(&mut core, STEP_PAUSE);
+            }
+        }
+        core.broker.progress()
+    }
+
+    /// The reader thread: items that are not in memory.
+    pub(crate) fn run_reader_thread(&self) {
+        let mut core = self.core.lock();
+        loop {
+            let Some(mut load) = core.loads.pop_front() else {
+                if core.settled {
+                    return;
+                }
+                self.reader_wake.wait_for(&mut core, DISK_IDLE);
+                continue;
+            };
+            drop(core);
+            while let Some(piece) = self.read_patiently(&load.next_read()) {
+                if load.feed(&piece) {
+                    break;
+                }
+            }
+            let now = self.clock.now();
+            let mut found = (Vec::new(), 0);
+            self.drive(now, |core| found = core.broker.handle_loaded(now, load));
+            self.report_bad(&found.0, found.1);
+            core = self.core.lock();
+        }
+    }
+
+    /// Reads a part of a segment, however long it takes to get a descriptor for it; what cannot be read is zeros. `None`: the file cannot be opened, or the server
+    /// stops.
+    fn read_patiently(&self, read: &SegmentRead) -> Option<Vec<u8>> {
+        loop {
+            match self.disk.read(read) {
+                Ok((piece, unreadable)) => {
+                    for offset in unreadable {
+                        error!(
+                            "cannot read {} at byte {offset}: the disk fails there",
+                            kqueue_broker::segment_file_name(read.segment)
+                        );
+                    }
+                    return Some(piece);
+                }
+                Err(error) if is_transient(&error) => {
+                    warn!(
+                        "cannot read {} for the moment: {error}",
+                        kqueue_broker::segment_file_name(read.segment)
+                    );
+                    if self.core.lock().settled {
+                        return None;
+                    }
+                    std::thread::sleep(READ_PAUSE);
+                }
+                Err(error) => {
+                    error!(
+                        "cannot open {}: {error}",
+                        kqueue_broker::segment_file_name(read.segment)
+                    );
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Says what was found damaged, and copies it aside.
+    fn report_bad(&self, bad: &[BadPlace], lost: u64) {
+        for place in bad {
+            self.core.lock().broker.note_damage(place);
+            self.quarantine.keep(place);
+        }
+        if lost > 0 {
+            error!("DAMAGED: {lost} items could not be read from the disk and are lost");
+        }
+    }
+
+    /// Asks the threads to end once everything appended is on the disk.
     pub(crate) fn stop(&self) {
         let now = self.clock.now();
         let mut core = self.core.lock();

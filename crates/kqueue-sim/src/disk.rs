@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use kqueue_broker::{DiskFault, DiskOp, FaultKind, Job};
+use kqueue_broker::{DiskFault, DiskOp, FaultKind, Job, SLOT_BYTES, SegmentRead, Superblock};
 
+/// More files that are removed are not kept.
+const SPARES_MAX: usize = 2;
 /// What is written whole or not at all.
 const SECTOR: usize = 512;
 
@@ -33,6 +35,7 @@ pub(crate) struct Disk {
     files: BTreeMap<u64, File>,
     /// What recycled files hold.
     spares: Vec<Vec<u8>>,
+    superblock: Vec<u8>,
     segment_bytes: usize,
     /// New segments cannot be had.
     pub(crate) is_full: bool,
@@ -46,6 +49,7 @@ impl Disk {
         Self {
             files: BTreeMap::new(),
             spares: Vec::new(),
+            superblock: Superblock::first_file(),
             segment_bytes: usize::try_from(segment_bytes).expect("small segments"),
             is_full: false,
             lies: false,
@@ -62,16 +66,19 @@ impl Disk {
 
     fn apply(&mut self, op: &DiskOp) -> Result<(), DiskFault> {
         match op {
-            DiskOp::Prepare | DiskOp::Create { .. } if self.is_full && self.spares.is_empty() => {
-                return Err(DiskFault {
-                    kind: FaultKind::NoSpace,
-                    text: "virtual disk full".into(),
-                });
+            DiskOp::Create { .. } if self.is_full && self.spares.is_empty() => {
+                return Err(no_space());
             }
-            DiskOp::Prepare => {
-                if self.spares.is_empty() {
+            DiskOp::Prepare { spares } => {
+                while self.spares.len() < *spares {
+                    if self.is_full {
+                        return Err(no_space());
+                    }
                     self.spares.push(vec![0; self.segment_bytes]);
                 }
+            }
+            DiskOp::WriteSuper { slot, bytes } => {
+                self.superblock[slot * SLOT_BYTES..][..SLOT_BYTES].copy_from_slice(bytes);
             }
             DiskOp::Create { segment, header } => {
                 let mut bytes = self.spares.pop().unwrap_or_else(|| vec![0; self.segment_bytes]);
@@ -90,12 +97,11 @@ impl Disk {
             DiskOp::Remove { segment } => {
                 // Recycled: the next segment gets this file with what it holds.
                 if let Some(file) = self.files.remove(segment)
-                    && self.spares.is_empty()
+                    && self.spares.len() < SPARES_MAX
                 {
                     self.spares.push(file.cache);
                 }
             }
-            DiskOp::Read { .. } => {}
         }
         Ok(())
     }
@@ -117,18 +123,35 @@ impl Disk {
         }
     }
 
-    /// What the shell reads for a [`DiskOp::Read`].
-    pub(crate) fn read(&self, job: &Job) -> Vec<u8> {
-        let mut read = Vec::new();
-        for op in &job.ops {
-            if let DiskOp::Read { segment, offset, bytes } = op {
-                let file = &self.files[segment].cache;
-                let from = usize::try_from(*offset).expect("small segments").min(file.len());
-                let bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
-                read = file[from..from.saturating_add(bytes).min(file.len())].to_vec();
-            }
-        }
-        read
+    /// What the shell reads of a segment.
+    pub(crate) fn read(&self, read: &SegmentRead) -> Vec<u8> {
+        let file = &self.files[&read.segment].cache;
+        let from = usize::try_from(read.offset).expect("small segments").min(file.len());
+        let bytes = usize::try_from(read.bytes).unwrap_or(usize::MAX);
+        file[from..from.saturating_add(bytes).min(file.len())].to_vec()
+    }
+
+    /// The superblock's file.
+    pub(crate) fn superblock(&self) -> &[u8] {
+        &self.superblock
+    }
+
+    /// Total length of segments and spares.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        ((self.files.len() + self.spares.len()) * self.segment_bytes) as u64
+    }
+
+    /// A bit of what is on the platter turns over, somewhere in what a segment holds; answers where.
+    pub(crate) fn flip(&mut self, rng: &mut Rng) -> Option<(u64, usize)> {
+        let numbers: Vec<u64> = self.files.keys().copied().collect();
+        let number = *rng.choice(&numbers)?;
+        let file = self.files.get_mut(&number)?;
+        let used = file.cache.iter().rposition(|&byte| byte != 0)? + 1;
+        let at = rng.usize(..used);
+        let bit = 1 << rng.u32(..8);
+        file.cache[at] ^= bit;
+        file.stable[at] ^= bit;
+        Some((number, at))
     }
 
     /// Every segment's number and bytes, in order, as a process sees them.
@@ -142,6 +165,13 @@ impl Disk {
         for op in &job.ops[..done] {
             if self.apply(op).is_err() {
                 return;
+            }
+        }
+        if let Some(DiskOp::WriteSuper { slot, bytes }) = job.ops.get(done) {
+            // Some of its sectors arrive.
+            for sector in (0..SLOT_BYTES).step_by(SECTOR).filter(|_| rng.bool()) {
+                let at = slot * SLOT_BYTES + sector;
+                self.superblock[at..at + SECTOR].copy_from_slice(&bytes[sector..sector + SECTOR]);
             }
         }
         if let Some(DiskOp::Write { segment, offset, chunks }) = job.ops.get(done) {
@@ -167,6 +197,10 @@ impl Disk {
             file.cache.clone_from(&file.stable);
         }
     }
+}
+
+fn no_space() -> DiskFault {
+    DiskFault { kind: FaultKind::NoSpace, text: "virtual disk full".into() }
 }
 
 impl File {

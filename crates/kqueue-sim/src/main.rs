@@ -102,7 +102,7 @@ fn fail(violation: &Violation) -> ExitCode {
 
 /// What happened in all seeds together.
 #[derive(Default)]
-struct Sum([u64; 12]);
+struct Sum([u64; 15]);
 
 impl Sum {
     fn add(&mut self, one: &Summary) {
@@ -117,6 +117,9 @@ impl Sum {
             one.disconnects,
             one.torn_tails,
             one.retired_segments,
+            one.checkpoints,
+            one.loads,
+            one.flips,
             tally.stored,
             tally.delivered,
             tally.redelivered,
@@ -141,6 +144,9 @@ impl Sum {
             disconnects,
             torn,
             retired,
+            checkpoints,
+            loads,
+            flips,
             stored,
             delivered,
             again,
@@ -149,6 +155,9 @@ impl Sum {
         println!("  {steps} steps, {seconds} virtual seconds, {disconnects} disconnects");
         println!(
             "  {kills} kills, {cuts} power cuts, {failures} disk failures, {clean} clean restarts, {torn} torn tails cut, {retired} segments emptied"
+        );
+        println!(
+            "  {checkpoints} checkpoints, {loads} reads of items that were not in memory, {flips} flipped bits"
         );
         println!(
             "  {stored} puts acknowledged, {delivered} items delivered, {again} delivered again"

@@ -24,6 +24,16 @@ pub struct Scenario {
     pub full_every: u64,
     /// One in so many writes and syncs fails, 0: none.
     pub io_fault_every: u64,
+    /// A bit on the platter turns over in one of so many steps, 0: never.
+    pub flip_every: u64,
+    /// What a queue may keep in memory, in bytes.
+    pub queue_memory: u64,
+    /// What all queues may keep in memory, in bytes.
+    pub memory: u64,
+    /// Length of the log beside what is alive, in segments.
+    pub log_cap_segments: u64,
+    /// Longest time that a read takes, in milliseconds.
+    pub read_ms: u64,
     /// Syncs are answered and not done: for the test of the simulator itself.
     pub disk_lies: bool,
 }
@@ -44,6 +54,9 @@ impl Scenario {
         let disconnect_every = one_in(0.8, 20..300);
         let full_every = one_in(0.3, 200..2000);
         let io_fault_every = one_in(0.2, 100..1000);
+        // Often everything fits into memory, often next to nothing does.
+        let memory = *rng.choice(&[1 << 30, 1 << 30, 40_000, 3_000, 0]).expect("not empty");
+        let queue_memory = *rng.choice(&[1 << 30, 20_000, 1_000]).expect("not empty");
         Self {
             steps: rng.u64(500..6000),
             conns: rng.usize(2..12),
@@ -53,6 +66,11 @@ impl Scenario {
             disconnect_every,
             full_every,
             io_fault_every,
+            flip_every: 0,
+            queue_memory,
+            memory,
+            log_cap_segments: rng.u64(2..6),
+            read_ms: *rng.choice(&[0, 0, 5, 50]).expect("not empty"),
             disk_lies: false,
         }
     }
@@ -75,8 +93,14 @@ pub struct Summary {
     pub disconnects: u64,
     /// Ends of the log that recovery cut.
     pub torn_tails: u64,
-    /// Old segments that were emptied.
+    /// Segments that were emptied.
     pub retired_segments: u64,
+    /// Checkpoints that were written.
+    pub checkpoints: u64,
+    /// Reads of items that were not in memory.
+    pub loads: u64,
+    /// Bits that turned over.
+    pub flips: u64,
     /// Ends of the server in good order.
     pub clean_restarts: u64,
     /// What the oracle counted.

@@ -1,7 +1,10 @@
 //! A server's start: the configuration of the simulated queues, and recovery.
 
+use std::sync::Arc;
+
 use kqueue_broker::{
-    Boot, Broker, BrokerConfig, ConfigTable, HEADER_BYTES, Now, QueueConfig, QueueOverrides,
+    Boot, BootError, Booted, Broker, BrokerConfig, ConfigTable, EngineLimits, HEADER_BYTES, Now,
+    QueueConfig, QueueOverrides, SegmentHeader, Start, SuperState, Superblock, Survey,
     WriterConfig, parse_header,
 };
 
@@ -21,39 +24,99 @@ pub(crate) fn boot(
     salt_seed: u64,
     now: Now,
 ) -> Result<(Broker, u64), String> {
-    let sizes = WriterConfig {
-        segment_bytes: SEGMENT_BYTES,
-        log_cap_bytes: 3 * SEGMENT_BYTES,
-        max_record_bytes: ITEM_BYTES_MAX as u64 + META_BYTES_MAX,
-    };
-    let mut boot =
-        Boot::new(config(scenario), sizes, salt_seed).map_err(|error| error.to_string())?;
-    let headers: Vec<_> =
-        disk.segments().map(|(_, file)| parse_header(&file[..HEADER_BYTES])).collect();
-    for (index, (number, file)) in disk.segments().enumerate() {
-        let next = headers.get(index + 1).and_then(|header| header.as_ref().ok());
-        let header =
-            headers[index].as_ref().map_err(|error| format!("segment {number}: {error}"))?;
-        boot.segment(header, file, next).map_err(|error| error.to_string())?;
-    }
-    let (broker, report) = boot.finish(now);
+    let (booted, _) = read(disk, scenario, salt_seed, now)?;
     // What had not been synced may be gone in any form; what had been synced was promised.
-    if let Some(gap) = report.gaps.iter().find(|gap| gap.was_synced && gap.is_loss()) {
+    let loss = booted.report.gaps.iter().find(|gap| gap.was_synced && gap.is_loss());
+    if let Some(gap) = loss.filter(|_| scenario.flip_every == 0) {
         return Err(format!("recovery found damage on a disk that has none: {gap:?}"));
     }
-    Ok((broker, u64::from(report.torn_tail_bytes > 0)))
+    Ok((booted.broker, u64::from(booted.report.torn_tail_bytes > 0)))
+}
+
+/// From the checkpoint on, or if that does not do, everything; says which.
+fn read(
+    disk: &Disk,
+    scenario: &Scenario,
+    salt_seed: u64,
+    now: Now,
+) -> Result<(Booted, bool), String> {
+    let sizes = WriterConfig {
+        segment_bytes: SEGMENT_BYTES,
+        log_cap_bytes: scenario.log_cap_segments * SEGMENT_BYTES,
+        max_record_bytes: ITEM_BYTES_MAX as u64 + META_BYTES_MAX,
+    };
+    let headers: Vec<(u64, Option<SegmentHeader>)> = disk
+        .segments()
+        .map(|(number, file)| (number, parse_header(&file[..HEADER_BYTES]).ok()))
+        .collect();
+    let text = |error: BootError| error.to_string();
+    let state = Superblock::read(disk.superblock());
+    if let SuperState::Sound(known) | SuperState::OneSlot(known) = state {
+        let newest = headers.last().map_or(0, |(number, _)| *number);
+        if newest < known.newest_segment {
+            return Err(format!("segment {} is missing", known.newest_segment));
+        }
+        let start = known.start.checkpoint_segment();
+        let data = headers.iter().filter(|(number, _)| *number < start);
+        let salts = data.map(|(number, header)| (*number, header.as_ref().map_or(0, |h| h.salt)));
+        let boot = Boot::from_checkpoint(config(scenario), sizes, salt_seed, known, salts)
+            .map_err(|error| error.to_string())?;
+        let is_everything = known.start == Start::EVERYTHING;
+        if !is_everything
+            && let Some(booted) = run(disk, &headers, boot, start, now).map_err(text)?
+        {
+            return Ok((booted, false));
+        }
+        let mut survey = Survey::default();
+        for ((_, header), (_, file)) in headers.iter().zip(disk.segments()) {
+            header.iter().for_each(|header| survey.segment(header, file));
+        }
+        let boot = Boot::from_everything(config(scenario), sizes, salt_seed, known, survey)
+            .map_err(|error| error.to_string())?;
+        let booted = run(disk, &headers, boot, 0, now).map_err(text)?;
+        return Ok((booted.ok_or("everything was read, and is not enough")?, true));
+    }
+    Err(format!("the superblock is {state:?}"))
+}
+
+fn run(
+    disk: &Disk,
+    headers: &[(u64, Option<SegmentHeader>)],
+    mut boot: Boot,
+    start: u64,
+    now: Now,
+) -> Result<Option<Booted>, BootError> {
+    for (index, (number, file)) in disk.segments().enumerate() {
+        if number < start {
+            continue;
+        }
+        let next = headers[index + 1..].iter().find_map(|(_, header)| header.as_ref());
+        match &headers[index].1 {
+            Some(header) => boot.segment(header, file, next)?,
+            None => boot.unreadable_segment(number, file.len() as u64, next)?,
+        }
+    }
+    boot.finish(now)
 }
 
 fn config(scenario: &Scenario) -> BrokerConfig {
-    let defaults = QueueConfig { sync: scenario.policy, ..QueueConfig::default() };
-    let mut table = ConfigTable { defaults, ..ConfigTable::default() };
+    let defaults = QueueConfig {
+        sync: scenario.policy,
+        max_memory_size: scenario.queue_memory,
+        ..QueueConfig::default()
+    };
+    let mut table = ConfigTable { defaults: Arc::new(defaults), ..ConfigTable::default() };
     let small = QueueOverrides { max_items: Some(8), ..QueueOverrides::default() };
     table.named.insert((*b"small").into(), small);
     let brief = QueueOverrides { max_age_ms: Some(Some(600_000)), ..QueueOverrides::default() };
     table.named.insert(BRIEF.as_bytes().into(), brief);
     BrokerConfig {
         table,
-        max_open_transactions: OPEN_MAX,
+        limits: EngineLimits {
+            max_open_per_queue: OPEN_MAX,
+            max_memory_size: scenario.memory,
+            ..EngineLimits::default()
+        },
         max_item_size: ITEM_BYTES_MAX,
         sweep_every_ms: 500,
         version: "sim",

@@ -7,7 +7,10 @@
 use std::panic;
 
 use fastrand::Rng;
-use kqueue_broker::{Broker, DiskFault, DiskOp, FaultKind, Job, Now, Retirement, SessionId};
+use kqueue_broker::{
+    Broker, Checkpoint, DiskFault, DiskOp, FaultKind, Job, Load, Now, RetireStep, Retirement,
+    SessionId,
+};
 
 use crate::conn::{Conn, Link, QUEUES, Role};
 use crate::disk::{Cut, Disk};
@@ -34,7 +37,9 @@ struct World {
     next_conn: ConnId,
     log_job: Option<(Job, u64)>,
     background: Option<(Job, u64)>,
-    retirement: Option<(Retirement, bool)>,
+    retirement: Option<Retirement>,
+    checkpoint: Option<Checkpoint>,
+    loads: Vec<(Load, u64)>,
     oracle: Oracle,
     summary: Summary,
     /// Nothing fails any more: the end has come.
@@ -95,6 +100,8 @@ impl World {
             log_job: None,
             background: None,
             retirement: None,
+            checkpoint: None,
+            loads: Vec::new(),
             oracle: Oracle::new(scenario.policy),
             summary: Summary::default(),
             calm: false,
@@ -137,7 +144,12 @@ impl World {
         if let Some(trace) = &mut self.trace {
             let notes = self.oracle.notes.as_mut().map(std::mem::take).unwrap_or_default();
             trace.extend(notes.into_iter().map(|note| format!("{:>22}{note}", "")));
-            trace.push(format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line()));
+            let text = format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line());
+            if std::env::var_os("KQUEUE_SIM_TRACE").is_some() {
+                // A panic ends the run before anybody can print the trace.
+                eprintln!("{text}");
+            }
+            trace.push(text);
         }
     }
 
@@ -310,7 +322,8 @@ impl World {
     /// Time goes on, a little, or up to what is due next; the server's timer may be late.
     fn pass_time(&mut self) {
         let due = [self.broker.poll_timeout(), self.broker.poll_journal_timeout()];
-        let due = due.into_iter().flatten().min().filter(|&due| due > self.mono_ms);
+        let reads = self.loads.iter().map(|(_, done)| *done).min();
+        let due = due.into_iter().chain([reads]).flatten().min().filter(|&due| due > self.mono_ms);
         match due.filter(|_| self.rng.bool()) {
             Some(due) => self.mono_ms = due.min(self.mono_ms + 5_000) + self.rng.u64(..3),
             None => self.mono_ms += self.rng.u64(..20),
@@ -328,7 +341,8 @@ impl World {
                 break;
             }
         }
-        self.retire();
+        self.keep_house();
+        self.read();
         while let Some(session) = self.broker.poll_event() {
             if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
                 conn.session.set_ready();
@@ -378,18 +392,59 @@ impl World {
         Ok(())
     }
 
-    fn retire(&mut self) {
-        if self.retirement.is_none() {
-            self.retirement = self.broker.poll_retire().map(|retirement| (retirement, false));
+    /// What the housekeeping thread does: one thing at a time, each step written before the next.
+    fn keep_house(&mut self) {
+        if !self.broker.is_written() || self.broker.progress().poisoned {
+            return;
         }
-        let Some((retirement, is_loaded)) = &mut self.retirement else { return };
-        if !*is_loaded {
-            retirement.load(&self.disk.read(&retirement.read));
-            *is_loaded = true;
-        } else if self.broker.is_written() && self.broker.retire_step(retirement) {
-            self.retirement = None;
-            self.summary.retired_segments += 1;
-            self.note(|| "a segment was emptied".into());
+        if let Some(checkpoint) = &mut self.checkpoint {
+            if self.broker.checkpoint_step(checkpoint) {
+                self.checkpoint = None;
+                self.summary.checkpoints += 1;
+                self.note(|| "a checkpoint ends".into());
+            }
+        } else if let Some(retirement) = &mut self.retirement {
+            match self.broker.retire_step(retirement) {
+                RetireStep::Read(read) => retirement.feed(&self.disk.read(&read)),
+                RetireStep::Write => {}
+                RetireStep::Done => {
+                    self.retirement = None;
+                    self.summary.retired_segments += 1;
+                    self.note(|| "a segment was emptied".into());
+                }
+            }
+        } else if self.broker.wants_checkpoint() {
+            self.checkpoint = Some(self.broker.begin_checkpoint());
+            self.note(|| "a checkpoint begins".into());
+        } else {
+            self.retirement = self.broker.poll_retire();
+            if let Some(segment) = self.retirement.as_ref().map(Retirement::segment) {
+                self.note(|| format!("segment {segment} is to be emptied"));
+            }
+        }
+    }
+
+    /// What the reader thread does.
+    fn read(&mut self) {
+        while let Some(load) = self.broker.poll_load() {
+            let takes_ms = self.rng.u64(..=self.scenario.read_ms);
+            self.loads.push((load, self.mono_ms + takes_ms));
+        }
+        let mut index = 0;
+        while index < self.loads.len() {
+            if self.loads[index].1 > self.mono_ms {
+                index += 1;
+                continue;
+            }
+            let (mut load, _) = self.loads.swap_remove(index);
+            while !load.feed(&self.disk.read(&load.next_read())) {}
+            self.summary.loads += 1;
+            let what = format!("{load:?}");
+            let (bad, lost) = self.broker.handle_loaded(self.now(), load);
+            assert!(
+                self.scenario.flip_every > 0 || bad.is_empty() && lost == 0,
+                "damage on a sound disk: {bad:?}, {lost} items in {what}"
+            );
         }
     }
 
@@ -416,10 +471,13 @@ impl World {
     }
 
     fn restart(&mut self) -> Outcome {
-        (self.log_job, self.background, self.retirement) = (None, None, None);
+        (self.log_job, self.background) = (None, None);
+        (self.retirement, self.checkpoint) = (None, None);
+        self.loads.clear();
         self.disk.is_full = false;
         let seed = self.rng.u64(..);
-        let (broker, torn_tails) = boot(&self.disk, &self.scenario, seed, self.now())?;
+        let now = self.now();
+        let (broker, torn_tails) = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = broker;
         self.broker.check_invariants();
         self.summary.torn_tails += torn_tails;
@@ -555,7 +613,8 @@ impl World {
 
 fn name_of(op: &DiskOp) -> String {
     match op {
-        DiskOp::Prepare => "prepare".into(),
+        DiskOp::Prepare { .. } => "prepare".into(),
+        DiskOp::WriteSuper { slot, .. } => format!("superblock {slot}"),
         DiskOp::Create { segment, .. } => format!("create {segment}"),
         DiskOp::Write { segment, offset, chunks } => {
             let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
@@ -563,7 +622,6 @@ fn name_of(op: &DiskOp) -> String {
         }
         DiskOp::Sync { segment } => format!("sync {segment}"),
         DiskOp::Remove { segment } => format!("remove {segment}"),
-        DiskOp::Read { segment, .. } => format!("read {segment}"),
     }
 }
 

@@ -1,0 +1,310 @@
+//! A queue's state as it goes into a checkpoint, and back.
+//!
+//! A state is one or more parts, each a record of its own and all appended in one go. Numbers are LEB128 varints. `docs/journal_format.md` has the bytes.
+//!
+//! ```text
+//!   part      = flags (1: the first one, 2: begins with more ids for the last extent of the part before)
+//!               [more ids: count, ids as differences]
+//!               extent count, extents, attempt count, attempts
+//!   extent    = first_id (difference to the last_id before), last_id - first_id, first_seq, last_seq - first_seq, count, bytes, cost,
+//!               filter (0 none, 1 without, 2 only) [, id count, ids as differences]
+//!   attempt   = id (difference to the one before), deliveries
+//! ```
+//!
+//! Invariant: what is read back is what was written, whatever happened to the queue between parts of other queues. Must not: know segments.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::cold::{Cold, Extent, Filter};
+use crate::engine::{Engine, Slot};
+use crate::queue::Queue;
+use crate::record::{Record, Recorder};
+use crate::types::{QueueNo, Seq};
+
+/// A part is closed when it is longer than this; the longest thing that can come on top stays below what a record may hold.
+const PART_BYTES_MAX: usize = 16 * 1024;
+/// Ids written in one piece.
+const IDS_MAX: usize = 2000;
+
+const FIRST: u8 = 1;
+const CONTINUES: u8 = 2;
+
+impl Engine {
+    /// Writes down that some queues exist: those with numbers from `from` on. Answers where to go on.
+    pub fn checkpoint_definitions(
+        &mut self,
+        from: QueueNo,
+        max: usize,
+        rec: &mut impl Recorder,
+    ) -> Option<QueueNo> {
+        let slots = self.next_slots(from, max);
+        for &slot in &slots {
+            let queue = self.queue(slot);
+            if queue.is_defined {
+                rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
+            }
+        }
+        self.go_on_behind(&slots, max)
+    }
+
+    /// Writes down what some queues hold, like [`Engine::checkpoint_definitions`].
+    pub fn checkpoint_states(
+        &mut self,
+        from: QueueNo,
+        max: usize,
+        rec: &mut impl Recorder,
+    ) -> Option<QueueNo> {
+        let slots = self.next_slots(from, max);
+        for &slot in &slots {
+            let queue = self.queue(slot);
+            if queue.is_defined {
+                record_state(queue, self.held_of(slot), rec);
+            }
+        }
+        self.go_on_behind(&slots, max)
+    }
+
+    fn next_slots(&self, from: QueueNo, max: usize) -> Vec<Slot> {
+        self.by_number.range(from.0..).map(|(_, &slot)| slot).take(max).collect()
+    }
+
+    fn go_on_behind(&self, slots: &[Slot], max: usize) -> Option<QueueNo> {
+        let last = slots.last().filter(|_| slots.len() == max)?;
+        Some(QueueNo(self.queue(*last).no.0 + 1))
+    }
+
+    /// Items of a queue that are in somebody's hands, by id: after a restart they wait again.
+    fn held_of(&self, slot: Slot) -> Vec<&crate::queue::Item> {
+        let queue = self.queue(slot);
+        queue
+            .open
+            .iter()
+            .filter_map(|(id, session)| {
+                let held = self.held.get(session)?;
+                held.iter().find(|held| held.slot == slot && held.item.id == *id)
+            })
+            .map(|held| &held.item)
+            .collect()
+    }
+
+    /// Takes over a part of a state.
+    pub(crate) fn replay_state(
+        &mut self,
+        slot: Slot,
+        part: &[u8],
+        rec: &mut impl Recorder,
+    ) -> Option<()> {
+        let mut read = Reader(part);
+        let flags = read.byte()?;
+        if flags & FIRST != 0 {
+            self.with(slot, |queue| queue.drain(rec));
+            self.queue_mut(slot).counters.total_items = 0;
+        }
+        let queue = self.queue_mut(slot);
+        if flags & CONTINUES != 0 {
+            let more = read.ids()?;
+            let last = queue.cold_mut().extents.back_mut()?;
+            match last.filter.as_deref_mut()? {
+                Filter::Without(ids) | Filter::Only(ids) => ids.extend(more),
+            }
+        }
+        let mut id = 0;
+        for _ in 0..read.number()? {
+            let extent = read.extent(&mut id)?;
+            rec.add_ref(Seq(extent.first_seq), u64::from(extent.count), extent.cost);
+            queue.counters.total_items += u64::from(extent.count);
+            queue.cold_mut().push_extent(extent);
+        }
+        let mut id = 0u64;
+        for _ in 0..read.number()? {
+            id = id.checked_add(read.number()?)?;
+            let attempts = u32::try_from(read.number()?).ok()?;
+            queue.cold_mut().attempts.insert(id, attempts);
+        }
+        queue.cold_mut().last_ord = None;
+        read.0.is_empty().then_some(())
+    }
+}
+
+fn record_state(queue: &Queue, held: Vec<&crate::queue::Item>, rec: &mut impl Recorder) {
+    // Hot items as extents of their own; then what is cold anyway; then what has not got there yet.
+    let mut hot = Cold::default();
+    let mut attempts = Vec::new();
+    let (head, tail) = queue.in_memory();
+    let mut before: Option<u32> = None;
+    let mut head = head.peekable();
+    let mut held = held.into_iter().peekable();
+    loop {
+        let next = match (head.peek(), held.peek()) {
+            (Some(waiting), Some(open)) if open.id < waiting.id => held.next(),
+            (None, _) => held.next(),
+            _ => head.next(),
+        };
+        let Some(item) = next else { break };
+        if item.seq == Seq(0) {
+            continue;
+        }
+        hot.push(item.as_cold(before == Some(item.ord.wrapping_sub(1))), rec);
+        before = Some(item.ord);
+        if item.attempts > 0 {
+            attempts.push((item.id, item.attempts));
+        }
+    }
+    let mut behind = Cold::default();
+    let mut before: Option<u32> = None;
+    for item in tail {
+        behind.push(item.as_cold(before == Some(item.ord.wrapping_sub(1))), rec);
+        before = Some(item.ord);
+    }
+    let mut parts = Parts {
+        queue: queue.no,
+        rec,
+        part: Vec::new(),
+        extents: Vec::new(),
+        count: 0,
+        last_id: 0,
+        flags: FIRST,
+    };
+    let cold = queue.cold();
+    hot.extents.iter().for_each(|extent| parts.extent(extent));
+    cold.into_iter().flat_map(|cold| &cold.extents).for_each(|extent| parts.extent(extent));
+    behind.extents.iter().for_each(|extent| parts.extent(extent));
+    attempts.extend(cold.into_iter().flat_map(|cold| &cold.attempts).map(|(&id, &n)| (id, n)));
+    attempts.sort_unstable();
+    attempts.dedup_by_key(|(id, _)| *id);
+    parts.finish(&attempts);
+}
+
+/// Parts in the making.
+struct Parts<'a, R> {
+    queue: QueueNo,
+    rec: &'a mut R,
+    /// What comes before the extents.
+    part: Vec<u8>,
+    extents: Vec<u8>,
+    count: u64,
+    last_id: u64,
+    flags: u8,
+}
+
+impl<R: Recorder> Parts<'_, R> {
+    fn extent(&mut self, extent: &Extent) {
+        put(&mut self.extents, extent.first_id.saturating_sub(self.last_id));
+        put(&mut self.extents, extent.last_id - extent.first_id);
+        put(&mut self.extents, extent.first_seq);
+        put(&mut self.extents, extent.last_seq - extent.first_seq);
+        put(&mut self.extents, u64::from(extent.count));
+        put(&mut self.extents, extent.bytes);
+        put(&mut self.extents, extent.cost);
+        self.last_id = extent.last_id;
+        self.count += 1;
+        let (kind, ids) = match extent.filter.as_deref() {
+            None => (0, &[][..]),
+            Some(Filter::Without(ids)) => (1, &ids[..]),
+            Some(Filter::Only(ids)) => (2, &ids[..]),
+        };
+        self.extents.push(kind);
+        if kind > 0 {
+            let mut chunks = ids.chunks(IDS_MAX);
+            put_ids(&mut self.extents, chunks.next().unwrap_or(&[]));
+            for more in chunks {
+                self.close(&[]);
+                self.flags = CONTINUES;
+                put_ids(&mut self.part, more);
+            }
+        }
+        if self.extents.len() > PART_BYTES_MAX {
+            self.close(&[]);
+        }
+    }
+
+    fn close(&mut self, attempts: &[(u64, u32)]) {
+        let mut bytes = Vec::with_capacity(self.part.len() + self.extents.len() + 32);
+        bytes.push(self.flags);
+        bytes.append(&mut self.part);
+        put(&mut bytes, self.count);
+        bytes.append(&mut self.extents);
+        put(&mut bytes, attempts.len() as u64);
+        let mut before = 0;
+        for &(id, deliveries) in attempts {
+            put(&mut bytes, id - before);
+            put(&mut bytes, u64::from(deliveries));
+            before = id;
+        }
+        self.rec.record(&Record::QueueState { queue: self.queue, part: &bytes });
+        (self.flags, self.count, self.last_id) = (0, 0, 0);
+    }
+
+    fn finish(mut self, attempts: &[(u64, u32)]) {
+        let mut chunks = attempts.chunks(IDS_MAX);
+        self.close(chunks.next().unwrap_or(&[]));
+        chunks.for_each(|chunk| self.close(chunk));
+    }
+}
+
+fn put(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+fn put_ids(to: &mut Vec<u8>, ids: &[u64]) {
+    put(to, ids.len() as u64);
+    let mut before = 0;
+    for &id in ids {
+        put(to, id - before);
+        before = id;
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn ids(&mut self) -> Option<Vec<u64>> {
+        let mut ids = Vec::new();
+        let mut id = 0u64;
+        for _ in 0..self.number()? {
+            id = id.checked_add(self.number()?)?;
+            ids.push(id);
+        }
+        Some(ids)
+    }
+
+    fn extent(&mut self, before: &mut u64) -> Option<Extent> {
+        let first_id = before.checked_add(self.number()?)?;
+        let last_id = first_id.checked_add(self.number()?)?;
+        let first_seq = self.number()?;
+        let last_seq = first_seq.checked_add(self.number()?)?;
+        let count = u32::try_from(self.number()?).ok()?;
+        let (bytes, cost) = (self.number()?, self.number()?);
+        *before = last_id;
+        let filter = match self.byte()? {
+            0 => None,
+            1 => Some(Box::new(Filter::Without(self.ids()?))),
+            2 => Some(Box::new(Filter::Only(self.ids()?))),
+            _ => return None,
+        };
+        Some(Extent { first_id, last_id, first_seq, last_seq, bytes, cost, count, filter })
+    }
+}
