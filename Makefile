@@ -3,6 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SEEDS ?= 20000
+ROUNDS ?= 500
 
 .PHONY: help build demo test bench soak advisories clean
 
@@ -25,8 +26,10 @@ bench:                ## Measures against memcached and redis in the same run
 	scripts/install.sh bench
 	scripts/bench.sh
 
-soak:                 ## A long simulation: make soak SEEDS=20000
+soak:                 ## A long simulation, then a long crash loop of the real server: make soak SEEDS=20000 ROUNDS=500
 	$(CARGO) run --locked --release --package kqueue-sim -- run --seeds $(SEEDS)
+	$(CARGO) build --locked --package kqueue-server
+	KQUEUE_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package kqueue-tests --test crash -- --nocapture
 
 advisories:           ## Known security advisories of our dependencies (fetches the RustSec database)
 	$(CARGO) deny --locked check advisories

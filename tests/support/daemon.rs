@@ -1,8 +1,8 @@
-//! A `kqueue-server` process.
+//! A `kqueue-server` process: starting, running, ended.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
@@ -66,13 +66,47 @@ pub struct Exit {
     pub stderr: String,
 }
 
+/// A daemon's process, ended by `SIGKILL` if nothing else has ended it.
+struct Process {
+    child: Child,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the daemon can be signalled");
+    }
+
+    fn wait(&mut self) -> Exit {
+        let reader = self.stderr.take().expect("waited for once");
+        let status = self.child.wait().expect("the daemon can be waited for");
+        Exit { code: status.code(), stderr: reader.join().expect("the log reader does not panic") }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A daemon that has ended already is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A daemon that has been started and has not said yet that it is ready.
+pub struct Starting {
+    process: Process,
+    data: DataDir,
+    extra: String,
+    is_ready: mpsc::Receiver<SocketAddr>,
+}
+
 /// A running daemon.
 pub struct Daemon {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     data: DataDir,
     extra: String,
-    stderr: Option<JoinHandle<String>>,
 }
 
 enum DataDir {
@@ -86,6 +120,67 @@ impl DataDir {
             Self::Own(directory) => directory.path(),
             Self::Given(path) => path,
         }
+    }
+}
+
+impl Starting {
+    /// Starts a daemon on an existing data directory. `wrapper` is a program with arguments that becomes the daemon (`exec`), or nothing.
+    pub fn spawn(directory: &Path, extra: &str, wrapper: &[String]) -> Self {
+        Self::spawn_with(DataDir::Given(directory.to_path_buf()), extra, wrapper)
+    }
+
+    fn spawn_with(data: DataDir, extra: &str, wrapper: &[String]) -> Self {
+        let config = data.path().join("server.toml");
+        fs::write(&config, config_text(data.path(), extra))
+            .expect("the configuration can be written");
+        let mut command = match wrapper {
+            [] => Command::new(daemon_binary()),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(daemon_binary());
+                command
+            }
+        };
+        let mut child = command
+            .arg("--config")
+            .arg(&config)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}: run scripts/install.sh test"));
+        let (ready, is_ready) = mpsc::channel();
+        let stderr = child.stderr.take().expect("standard error is piped");
+        let reader = std::thread::spawn(move || read_log(stderr, &ready));
+        let process = Process { child, stderr: Some(reader) };
+        Self { process, data, extra: extra.to_owned(), is_ready }
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// How it ended, if it did not start.
+    pub fn ready(mut self) -> Result<Daemon, Exit> {
+        match self.is_ready.recv_timeout(PATIENCE) {
+            Ok(address) => {
+                let Self { process, data, extra, .. } = self;
+                Ok(Daemon { process, address, data, extra })
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.process.wait()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                self.process.signal(Signal::KILL);
+                panic!("not ready, not ended after {PATIENCE:?}: {:?}", self.process.wait());
+            }
+        }
+    }
+
+    /// Ends it with `SIGKILL` once it is ready, or after `limit`, whichever comes first.
+    pub fn kill_within(mut self, limit: Duration) -> Exit {
+        // Whatever came first: it is killed.
+        let _ = self.is_ready.recv_timeout(limit);
+        self.process.signal(Signal::KILL);
+        self.process.wait()
     }
 }
 
@@ -104,28 +199,16 @@ impl Daemon {
         Self::start_with(DataDir::Given(directory.to_path_buf()), extra)
     }
 
+    /// A daemon on an existing data directory, run by another program; see [`Starting::spawn`].
+    ///
+    /// # Errors
+    /// How it ended, if it did not start.
+    pub fn start_under(wrapper: &[String], directory: &Path, extra: &str) -> Result<Self, Exit> {
+        Starting::spawn(directory, extra, wrapper).ready()
+    }
+
     fn start_with(data: DataDir, extra: &str) -> Result<Self, Exit> {
-        let config = data.path().join("server.toml");
-        fs::write(&config, config_text(data.path(), extra))
-            .expect("the configuration can be written");
-        let mut child = Command::new(daemon_binary())
-            .arg("--config")
-            .arg(&config)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon can be run");
-        let (ready, is_ready) = mpsc::channel();
-        let stderr = child.stderr.take().expect("standard error is piped");
-        let reader = std::thread::spawn(move || read_log(stderr, &ready));
-        match is_ready.recv_timeout(PATIENCE) {
-            Ok(address) => {
-                Ok(Self { child, address, data, extra: extra.to_owned(), stderr: Some(reader) })
-            }
-            Err(_) => Err(collect(&mut child, reader)),
-        }
+        Starting::spawn_with(data, extra, &[]).ready()
     }
 
     /// Where it listens.
@@ -145,7 +228,7 @@ impl Daemon {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
     /// Its data directory.
@@ -158,10 +241,22 @@ impl Daemon {
         Wire::connect(self.address)
     }
 
+    /// A connection without any help, for what goes wrong with it.
+    pub fn connect_raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the daemon accepts connections");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("the daemon can be signalled");
+        self.process.signal(signal);
+    }
+
+    /// Ends it with `SIGKILL`.
+    pub fn kill(mut self) -> Exit {
+        self.signal(Signal::KILL);
+        self.wait()
     }
 
     /// Ends it with `SIGKILL` and starts it again on the same data, on another port.
@@ -188,42 +283,26 @@ impl Daemon {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> Exit {
-        let reader = self.stderr.take().expect("waited for once");
-        collect(&mut self.child, reader)
+        self.process.wait()
     }
 
     /// The value of a statistic.
     pub fn stat(&self, name: &str) -> Option<String> {
-        let mut wire = self.connect();
-        wire.send(b"stats\r\n");
-        let prefix = format!("STAT {name} ");
-        let mut found = None;
-        loop {
-            let line = wire.line();
-            if line == "END" {
-                return found;
-            }
-            if let Some(value) = line.strip_prefix(&prefix) {
-                found = Some(value.to_owned());
-            }
-        }
+        self.connect().stat(name)
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // A daemon that has ended already is what we want.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Small segments keep the tests quick and make the log turn over; a table in `extra` may come first only if it is another table.
+/// Small segments keep the tests quick and make the log turn over, unless `extra` says how large they are; what comes first in `extra`, before `----`,
+/// belongs to `[server]`.
 fn config_text(directory: &Path, extra: &str) -> String {
     let directory = directory.display();
     let (server, rest) = extra.split_once("----").unwrap_or(("", extra));
+    let sizes = match rest.contains("segment_size") {
+        true => "",
+        false => "segment_size = \"4MiB\"\nlog_cap = \"64MiB\"",
+    };
     format!(
-        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n{rest}\n"
+        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\n[journal]\n{sizes}\n{rest}\n"
     )
 }
 
@@ -247,9 +326,4 @@ fn read_log(stderr: ChildStderr, ready: &mpsc::Sender<SocketAddr>) -> String {
     let mut rest = Vec::new();
     let _ = reader.read_to_end(&mut rest);
     log
-}
-
-fn collect(child: &mut Child, reader: JoinHandle<String>) -> Exit {
-    let status = child.wait().expect("the daemon can be waited for");
-    Exit { code: status.code(), stderr: reader.join().expect("the log reader does not panic") }
 }

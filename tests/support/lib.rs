@@ -4,11 +4,18 @@
 //! that started it; waiting is for an event, never for a time.
 
 pub mod daemon;
+pub mod dice;
+pub mod faults;
 pub mod fpm;
+pub mod ledger;
+pub mod load;
 pub mod program;
 pub mod wire;
 
-pub use daemon::{Daemon, Exit, daemon_binary, extension, repository};
+pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
+pub use dice::Dice;
+pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
+pub use load::{Clients, Load};
 pub use program::{php, run, run_with_input};
 pub use wire::Wire;

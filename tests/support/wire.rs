@@ -90,6 +90,11 @@ impl Wire {
         Some(body)
     }
 
+    /// Reads as much as there is place for.
+    pub fn read(&mut self, into: &mut [u8]) {
+        self.reader.read_exact(into).expect("all of it");
+    }
+
     /// Reads one line, without its end.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
@@ -97,6 +102,22 @@ impl Wire {
         assert!(line.ends_with(b"\r\n"), "a whole line, not {:?}", text(&line));
         line.truncate(line.len() - 2);
         text(&line)
+    }
+
+    /// The value of a statistic.
+    pub fn stat(&mut self, name: &str) -> Option<String> {
+        self.send(b"stats\r\n");
+        let prefix = format!("STAT {name} ");
+        let mut found = None;
+        loop {
+            let line = self.line();
+            if line == "END" {
+                return found;
+            }
+            if let Some(value) = line.strip_prefix(&prefix) {
+                found = Some(value.to_owned());
+            }
+        }
     }
 
     /// Expects that the daemon closes the connection without another byte.

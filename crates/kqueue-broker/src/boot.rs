@@ -12,8 +12,9 @@ use core::fmt;
 use bytes::Bytes;
 use kqueue_engine::{Engine, Now, RecordBuf, RecordError, Seq};
 use kqueue_journal::{
-    ConfigError, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery, RecoveryError,
-    Report, SegmentHeader, SegmentRecord, Start, Superblock, Writer, WriterConfig, decode_number,
+    ConfigError, Gap, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery,
+    RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, Verdict, Writer,
+    WriterConfig, decode_number,
 };
 
 use crate::broker::{Broker, BrokerConfig, Damage};
@@ -88,26 +89,37 @@ pub struct Boot {
     data: BTreeMap<u64, u64>,
     /// Segments that should be there and are not.
     missing: BTreeSet<u64>,
+    /// First and last record of each checkpoint whose states count.
+    checkpoints: Vec<(u64, u64)>,
 }
 
 /// What checkpoints anywhere in the log tell of segments: to be made before everything is read.
 #[derive(Debug, Default)]
 pub struct Survey {
     ends: BTreeMap<u64, u64>,
+    /// First and last record of each.
+    checkpoints: Vec<(u64, u64)>,
 }
 
 impl Survey {
     /// Reads a segment; in any order.
     pub fn segment(&mut self, header: &SegmentHeader, file: &[u8]) {
-        let ends = &mut self.ends;
+        let Self { ends, checkpoints } = self;
         // What cannot be read is found and told when it is replayed.
-        let _ = Recovery::with_holes(BTreeMap::new()).segment(header, file, None, &mut |raw| {
-            if raw.kind == KIND_SEGMENT
-                && let Some(record) = SegmentRecord::decode(raw.meta)
+        let _ =
+            Recovery::with_holes(BTreeMap::new()).segment(header, file, None, &mut |raw| match raw
+                .kind
             {
-                ends.insert(record.number, record.end_seq);
-            }
-        });
+                KIND_SEGMENT => ends.extend(
+                    SegmentRecord::decode(raw.meta)
+                        .filter(|record| record.end_seq < u64::MAX)
+                        .map(|record| (record.number, record.end_seq)),
+                ),
+                KIND_CHECKPOINT_END => {
+                    checkpoints.extend(decode_number(raw.meta).map(|begun| (begun, raw.seq.0)));
+                }
+                _ => {}
+            });
     }
 }
 
@@ -134,8 +146,6 @@ impl Boot {
         data: impl IntoIterator<Item = (u64, u64)>,
     ) -> Result<Self, ConfigError> {
         let mut boot = Self::new(config, sizes, salt_seed, Mode::Checkpoint)?;
-        // Without a checkpoint no segment has been removed yet.
-        boot.engine.keep_old(superblock.start.segment == 0);
         if superblock.start.segment > 0 {
             boot.recovery = Recovery::from_checkpoint(superblock.start);
         }
@@ -156,8 +166,8 @@ impl Boot {
         survey: Survey,
     ) -> Result<Self, ConfigError> {
         let mut boot = Self::new(config, sizes, salt_seed, Mode::Everything)?;
-        boot.engine.keep_old(true);
         boot.recovery = Recovery::with_holes(survey.ends);
+        boot.checkpoints = survey.checkpoints;
         // Nothing may go before there is a checkpoint that can be read.
         boot.superblock = Superblock { start: Start::EVERYTHING, ..superblock };
         Ok(boot)
@@ -178,6 +188,7 @@ impl Boot {
             superblock: Superblock::default(),
             data: BTreeMap::new(),
             missing: BTreeSet::new(),
+            checkpoints: Vec::new(),
         })
     }
 
@@ -205,6 +216,10 @@ impl Boot {
             mode: self.mode,
             data: &self.data,
             missing: &mut self.missing,
+            start: self.superblock.start.checkpoint_seq,
+            // Without a checkpoint no segment has been removed yet.
+            keeps_old: self.mode == Mode::Everything || self.superblock.start.segment == 0,
+            checkpoints: &mut self.checkpoints,
         };
         let mut failed = None;
         let end = self.recovery.segment(header, file, next, &mut |raw| {
@@ -239,18 +254,27 @@ impl Boot {
     /// # Errors
     /// [`BootError::Missing`].
     pub fn finish(self, now: Now) -> Result<Option<Booted>, BootError> {
-        let Self { config, mut engine, mut writer, recovery, mode, superblock, data, missing } =
-            self;
+        let Self { config, mut engine, mut writer, recovery, mode, superblock, .. } = self;
         let report = recovery.finish();
         let is_partial = mode == Mode::Checkpoint && superblock.start.segment > 0;
-        if is_partial && report.gaps.iter().any(kqueue_journal::Gap::is_loss) {
+        let end = self.checkpoints.first().map_or(u64::MAX, |(_, end)| *end);
+        // What was never synced is no loss for what is behind it: see `Replay`.
+        let is_bad = |gap: &Gap| {
+            let is_body = matches!(gap.verdict, Verdict::DamagedBody { .. });
+            gap.is_loss() && !is_body && (gap.was_synced || gap.first_seq.0 <= end)
+        };
+        let is_bad = report.gaps.iter().any(is_bad);
+        // What says that a segment went may be among what was lost.
+        let is_unsure = !self.missing.is_empty() && report.gaps.iter().any(Gap::is_loss);
+        if is_partial && (end == u64::MAX || is_bad || is_unsure) {
             return Ok(None);
         }
-        if let Some(&segment) = missing.first() {
+        if let Some(&segment) = self.missing.first() {
             return Err(BootError::Missing { segment });
         }
         let known: BTreeSet<u64> = writer.segments().map(|segment| segment.segment).collect();
-        let stale: Vec<u64> = data.into_keys().filter(|number| !known.contains(number)).collect();
+        let stale: Vec<u64> =
+            self.data.into_keys().filter(|number| !known.contains(number)).collect();
         writer.recover_end(&report, superblock);
         stale.into_iter().for_each(|segment| writer.free_stale(segment));
         engine.finish_replay(&mut References(&mut writer));
@@ -275,49 +299,88 @@ struct Replay<'a> {
     mode: Mode,
     data: &'a BTreeMap<u64, u64>,
     missing: &'a mut BTreeSet<u64>,
+    /// Records before this one are passed over.
+    start: u64,
+    keeps_old: bool,
+    checkpoints: &'a mut Vec<(u64, u64)>,
 }
 
 impl Replay<'_> {
     fn apply(&mut self, raw: &RawRecord<'_>) -> Result<(), RecordError> {
+        if self.mode == Mode::Checkpoint && raw.seq.0 < self.start {
+            return Ok(());
+        }
+        // Of items that were written again some may be missing: all stay where they were. Their segments are there: none goes before what says so is synced.
+        self.engine.keep_old(self.keeps_old || raw.behind_loss);
+        if raw.follows_loss {
+            self.engine.note_loss();
+        }
         match raw.kind {
             KIND_SEGMENT | KIND_FREED | KIND_CHECKPOINT_END => {
                 let malformed = RecordError::Malformed { kind: raw.kind };
-                self.apply_own(raw.kind, raw.meta).ok_or(malformed)
+                self.apply_own(raw).ok_or(malformed)
             }
             _ => self.apply_record(raw),
         }
     }
 
-    fn apply_own(&mut self, kind: u8, meta: &[u8]) -> Option<()> {
-        // Whoever reads everything knows the segments from the segments.
-        match kind {
+    /// Whether a state counts. One behind a loss in its segment may name records that a power cut took, while what they replaced is there.
+    fn is_believed(&self, raw: &RawRecord<'_>) -> bool {
+        let may_name_lost = self.mode == Mode::Everything && raw.behind_loss;
+        self.is_in_checkpoint(raw.seq.0) && !may_name_lost
+    }
+
+    /// Whether states count: only those of a whole checkpoint do. Of one that did not get to its end, items may be missing that were put before.
+    fn is_in_checkpoint(&self, seq: u64) -> bool {
+        match self.mode {
+            // The one at which reading began, up to its end.
+            Mode::Checkpoint => self.start > 0 && self.checkpoints.is_empty(),
+            Mode::Everything => {
+                self.checkpoints.iter().any(|(begun, end)| (*begun..=*end).contains(&seq))
+            }
+        }
+    }
+
+    fn apply_own(&mut self, raw: &RawRecord<'_>) -> Option<()> {
+        // Whoever reads everything knows the segments from the segments, and checkpoints from a survey.
+        let is_partial = self.mode == Mode::Checkpoint;
+        match raw.kind {
             KIND_SEGMENT => {
-                let record = SegmentRecord::decode(meta)?;
-                if self.mode == Mode::Checkpoint {
-                    let number = record.number;
-                    let salt = self.data.get(&number).copied();
-                    if self.writer.recover_data_segment(record, salt.unwrap_or(0)) && salt.is_none()
-                    {
-                        self.missing.insert(number);
-                    }
+                let record = SegmentRecord::decode(raw.meta)?;
+                if is_partial && self.is_in_checkpoint(raw.seq.0) {
+                    self.take_over(record);
                 }
             }
             KIND_FREED => {
-                let number = decode_number(meta)?;
-                if self.mode == Mode::Checkpoint {
+                let number = decode_number(raw.meta)?;
+                if is_partial && !raw.behind_loss {
                     self.missing.remove(&number);
                     self.writer.recover_freed(number);
                 }
             }
             _ => {
-                decode_number(meta)?;
+                let begun = decode_number(raw.meta)?;
+                if is_partial && begun == self.start {
+                    self.checkpoints.push((begun, raw.seq.0));
+                }
             }
         }
         Some(())
     }
 
+    fn take_over(&mut self, record: SegmentRecord) {
+        let number = record.number;
+        let salt = self.data.get(&number).copied();
+        if self.writer.recover_data_segment(record, salt.unwrap_or(0)) && salt.is_none() {
+            self.missing.insert(number);
+        }
+    }
+
     fn apply_record(&mut self, raw: &RawRecord<'_>) -> Result<(), RecordError> {
         let record = RecordBuf::decode(raw.kind, raw.meta)?;
+        if matches!(record, RecordBuf::QueueState { .. }) && !self.is_believed(raw) {
+            return Ok(());
+        }
         let references = record.references();
         let share = share_of(raw.meta.len(), raw.body.len(), references);
         if references > 0 {

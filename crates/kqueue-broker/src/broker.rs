@@ -60,6 +60,7 @@ pub(crate) struct Counters {
     pub(crate) loads: u64,
     /// Puts refused because the disk was full.
     pub(crate) refused_no_space: u64,
+    pub(crate) clock_ahead_ms: i64,
 }
 
 /// What recovery had to report, for `stats`.
@@ -277,6 +278,16 @@ impl Broker {
         let excess = self.suspects.len().saturating_sub(SUSPECTS_MAX);
         self.suspects.drain(..excess);
         (bad, lost)
+    }
+
+    /// The latest put time in what was replayed at start, unix time in milliseconds; 0 if there was none.
+    pub fn newest_put_ms(&self) -> u64 {
+        self.engine.newest_put_ms()
+    }
+
+    /// How far the machine's unix time is ahead of what the server goes by, in milliseconds; for `stats`.
+    pub fn note_clock(&mut self, ahead_ms: i64) {
+        self.counters.clock_ahead_ms = ahead_ms;
     }
 
     /// A place was found that cannot be read any more.

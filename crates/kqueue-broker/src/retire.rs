@@ -26,6 +26,7 @@ pub struct Retirement {
     records: Vec<Kept>,
     at: usize,
     moves: Moves,
+    lost: u64,
 }
 
 /// What has to be done before the next step of a retirement.
@@ -59,9 +60,9 @@ impl Retirement {
         self.at = 0;
     }
 
-    /// Places found that cannot be read any more.
-    pub fn take_bad(&mut self) -> Vec<BadPlace> {
-        core::mem::take(&mut self.pieces.bad)
+    /// At the end: places found that cannot be read any more and held something, and how many items are lost for sure.
+    pub fn take_bad(&mut self) -> (Vec<BadPlace>, u64) {
+        (core::mem::take(&mut self.pieces.bad), self.lost)
     }
 }
 
@@ -86,6 +87,7 @@ impl Broker {
             records: Vec::new(),
             at: 0,
             moves: Moves::default(),
+            lost: 0,
         })
     }
 
@@ -94,7 +96,9 @@ impl Broker {
         if self.log.writer.progress().poisoned {
             return RetireStep::Done;
         }
-        retirement.moves.settle(&mut self.engine, &mut self.log);
+        let lost = retirement.moves.settle(&mut self.engine, &mut self.log);
+        retirement.lost += lost;
+        self.damage.damaged_items += lost;
         let before = self.log.writer.last_seq();
         let end = retirement.records.len().min(retirement.at + STEP_RECORDS);
         let mut bytes = 0;
@@ -117,7 +121,7 @@ impl Broker {
         if !retirement.pieces.is_over {
             return RetireStep::Read(retirement.pieces.next_read());
         }
-        if self.log.writer.retire_done(retirement.retire.segment) {
+        if self.log.writer.retire_done(retirement.retire.segment) && retirement.lost == 0 {
             // Nothing of what could not be read was needed.
             retirement.pieces.bad.clear();
         }

@@ -24,6 +24,7 @@ impl Broker {
         let counters = &self.counters;
         out.stat("uptime", now.mono_ms.saturating_sub(self.started.mono_ms) / 1000);
         out.stat("time", now.wall_ms / 1000);
+        out.stat("clock_ahead_ms", counters.clock_ahead_ms);
         out.stat("version", self.version);
         out.stat("curr_items", items);
         out.stat("total_items", queues.total_items);

@@ -16,7 +16,7 @@ const NOW: Now = Now { mono_ms: 1, wall_ms: 1_000_000_000_000 };
 fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
     let config = BrokerConfig {
         table: ConfigTable::default(),
-        max_open_transactions: 10,
+        limits: EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() },
         max_item_size: 4096,
         sweep_every_ms: 0,
         version: "1.2.3",
@@ -26,13 +26,14 @@ fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
     };
-    let mut boot = Boot::new(config, sizes, 7).expect("sound sizes");
+    let mut boot =
+        Boot::from_checkpoint(config, sizes, 7, Superblock::default(), []).expect("sound sizes");
     let headers: Vec<_> =
         files.values().map(|file| parse_header(file).expect("a sound header")).collect();
     for (index, file) in files.values().enumerate() {
         boot.segment(&headers[index], file, headers.get(index + 1)).expect("one log");
     }
-    boot.finish(NOW).0
+    boot.finish(NOW).expect("one log").expect("a whole log").broker
 }
 
 /// A broker, a disk that does what it is told when it is told, and one connection.
@@ -153,7 +154,7 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
     let refused = loop {
         let answer = server.send(&item);
         let Some(job) = server.broker.poll_job(NOW) else { break answer };
-        let is_new = matches!(job.ops[0], DiskOp::Prepare | DiskOp::Create { .. });
+        let is_new = matches!(job.ops[0], DiskOp::Prepare { .. } | DiskOp::Create { .. });
         job.ops.iter().filter(|_| !is_new).for_each(|op| server.apply(op));
         let fault = DiskFault { kind: FaultKind::NoSpace, text: "full".into() };
         server.broker.handle_done(NOW, job.id, if is_new { Err(fault) } else { Ok(()) });

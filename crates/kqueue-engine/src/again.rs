@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// A cold item is at a new place. False if it is not where it was.
+    /// A cold item is at a new place. Answers how many items before it were not found; `None` if it is not where it was.
     pub(crate) fn move_cold(
         &mut self,
         slot: Slot,
@@ -170,23 +170,24 @@ impl Engine {
         new: ColdItem,
         previous: Seq,
         rec: &mut impl Recorder,
-    ) -> bool {
+    ) -> Option<u64> {
         let queue = self.queue_mut(slot);
-        let Some(index) = queue.cold().and_then(|cold| cold.find(old.id, old.seq)) else {
-            return false;
-        };
+        let index = queue.cold().and_then(|cold| cold.find(old.id, old.seq))?;
         let cold = queue.cold_mut();
         // Segments are read from front to back: what lies before the item in its extent was moved before, or is not alive.
-        let rest = cold.cut_front(index, old);
+        let (lost, rest) = cold.cut_front(index, old);
         cold.insert_before(index, new, previous, rec);
-        rec.unref(Seq(old.seq), 1, old.cost + rest);
-        true
+        queue.counters.damaged_items += lost;
+        rec.unref(Seq(old.seq), 1 + lost, old.cost + rest);
+        Some(lost)
     }
 }
 
 impl Moves {
-    /// What was written again is on the disk: it counts from now on.
-    pub fn settle(&mut self, engine: &mut Engine, rec: &mut impl Recorder) {
+    /// What was written again is on the disk: it counts from now on. Answers how many other items turned out to be lost: they should have been between those
+    /// that were written again.
+    pub fn settle(&mut self, engine: &mut Engine, rec: &mut impl Recorder) -> u64 {
+        let mut all_lost = 0;
         for Move { queue, id, bytes, old, new, previous } in self.0.drain(..) {
             let slot = engine.by_number.get(&queue.0).copied();
             let mut is_moved = false;
@@ -198,19 +199,23 @@ impl Moves {
                     cost: u64::from(share),
                     follows: true,
                 };
-                is_moved = engine.move_cold(slot, of(old), of(new), previous, rec);
+                let lost = engine.move_cold(slot, of(old), of(new), previous, rec);
+                is_moved = lost.is_some();
+                all_lost += lost.unwrap_or(0);
                 // It may have been read into memory meanwhile.
-                if !is_moved && let Some(item) = engine.find_anywhere(slot, id) {
-                    if item.seq == old.0 {
-                        rec.unref(item.seq, 1, u64::from(item.share));
-                        (item.seq, item.share) = new;
-                        is_moved = true;
-                    }
+                if !is_moved
+                    && let Some(item) = engine.find_anywhere(slot, id)
+                    && item.seq == old.0
+                {
+                    rec.unref(item.seq, 1, u64::from(item.share));
+                    (item.seq, item.share) = new;
+                    is_moved = true;
                 }
             }
             if !is_moved {
                 rec.unref(new.0, 1, u64::from(new.1));
             }
         }
+        all_lost
     }
 }

@@ -3,7 +3,7 @@
 //! A state is one or more parts, each a record of its own and all appended in one go. Numbers are LEB128 varints. `docs/journal_format.md` has the bytes.
 //!
 //! ```text
-//!   part      = flags (1: the first one, 2: begins with more ids for the last extent of the part before)
+//!   part      = flags (1: the first one, 2: begins with more ids for the last extent of the part before, 4: items may expire)
 //!               [more ids: count, ids as differences]
 //!               extent count, extents, attempt count, attempts
 //!   extent    = first_id (difference to the last_id before), last_id - first_id, first_seq, last_seq - first_seq, count, bytes, cost,
@@ -29,6 +29,7 @@ const IDS_MAX: usize = 2000;
 
 const FIRST: u8 = 1;
 const CONTINUES: u8 = 2;
+const EXPIRES: u8 = 4;
 
 impl Engine {
     /// Writes down that some queues exist: those with numbers from `from` on. Answers where to go on.
@@ -59,7 +60,8 @@ impl Engine {
         for &slot in &slots {
             let queue = self.queue(slot);
             if queue.is_defined {
-                record_state(queue, self.held_of(slot), rec);
+                let may_expire = self.expiring.contains(&slot);
+                record_state(queue, self.held_of(slot), may_expire, rec);
             }
         }
         self.go_on_behind(&slots, max)
@@ -99,7 +101,10 @@ impl Engine {
         let flags = read.byte()?;
         if flags & FIRST != 0 {
             self.with(slot, |queue| queue.drain(rec));
-            self.queue_mut(slot).counters.total_items = 0;
+            self.queue_mut(slot).counters = crate::queue::QueueCounters::default();
+        }
+        if flags & EXPIRES != 0 {
+            self.expiring.insert(slot);
         }
         let queue = self.queue_mut(slot);
         if flags & CONTINUES != 0 {
@@ -127,7 +132,12 @@ impl Engine {
     }
 }
 
-fn record_state(queue: &Queue, held: Vec<&crate::queue::Item>, rec: &mut impl Recorder) {
+fn record_state(
+    queue: &Queue,
+    held: Vec<&crate::queue::Item>,
+    may_expire: bool,
+    rec: &mut impl Recorder,
+) {
     // Hot items as extents of their own; then what is cold anyway; then what has not got there yet.
     let mut hot = Cold::default();
     let mut attempts = Vec::new();
@@ -164,7 +174,7 @@ fn record_state(queue: &Queue, held: Vec<&crate::queue::Item>, rec: &mut impl Re
         extents: Vec::new(),
         count: 0,
         last_id: 0,
-        flags: FIRST,
+        flags: FIRST | if may_expire { EXPIRES } else { 0 },
     };
     let cold = queue.cold();
     hot.extents.iter().for_each(|extent| parts.extent(extent));

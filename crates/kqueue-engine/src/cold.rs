@@ -199,12 +199,18 @@ impl Cold {
         0
     }
 
-    /// Takes an item out of the extent in which it is the first live one; what it kept alive is given.
-    pub(crate) fn cut_front(&mut self, index: usize, item: ColdItem) -> u64 {
-        self.change(index, |extent| {
+    /// Takes an item out of the extent in which it is the first live one; what it kept alive is given. Answers how many other items must have been before it
+    /// and were not found, and what is left of the cost.
+    pub(crate) fn cut_front(&mut self, index: usize, item: ColdItem) -> (u64, u64) {
+        let mut lost = 0;
+        let rest = self.change(index, |extent| {
             extent.sub(item.bytes, item.cost);
             extent.advance(item.id, item.seq);
-        })
+            if extent.first_seq > extent.last_seq {
+                lost = u64::from(core::mem::take(&mut extent.count));
+            }
+        });
+        (lost, rest)
     }
 
     /// Puts an item that was written again before the extent `index`, from which it comes. It joins the extent before that if `previous` is the last record there:

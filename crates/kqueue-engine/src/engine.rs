@@ -108,6 +108,8 @@ pub struct Engine {
     /// See [`Engine::keep_old`].
     pub(crate) keeps_old: bool,
     pub(crate) last_id: u64,
+    /// The latest put time that was replayed, unix time in milliseconds.
+    pub(crate) newest_put_ms: u64,
     last_no: u64,
     pub(crate) counters: EngineCounters,
 }
@@ -138,6 +140,7 @@ impl Engine {
             keeps_all: false,
             keeps_old: false,
             last_id: 0,
+            newest_put_ms: 0,
             last_no: 0,
             counters: EngineCounters::default(),
         }
@@ -280,6 +283,9 @@ impl Engine {
             if queue.needs_load() {
                 // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
                 self.want_load(slot);
+                let queue = self.queue_mut(slot);
+                let over = (queue.len() + 1).saturating_sub(queue.config.max_items);
+                queue.to_discard = (queue.to_discard + 1).max(over);
                 return Ok(());
             }
             let Some(item) = self.pop(slot) else { return Err(Refusal::QueueFull) };
@@ -306,16 +312,11 @@ impl Engine {
         remove(queue.no, item, Reason::Discarded, rec);
     }
 
-    /// After old items were read: discards what is over the limits.
+    /// After old items were read: discards what had to wait for that. What is over the limits for another reason stays.
     pub(crate) fn trim(&mut self, slot: Slot, rec: &mut impl Recorder) {
-        loop {
-            let queue = self.queue(slot);
-            let is_over =
-                queue.len() > queue.config.max_items || queue.bytes() > queue.config.max_size;
-            if !queue.config.discard_old_when_full || !is_over {
-                return;
-            }
+        while self.queue(slot).to_discard > 0 {
             let Some(item) = self.pop(slot) else { return };
+            self.queue_mut(slot).to_discard -= 1;
             self.discard(slot, &item, rec);
         }
     }

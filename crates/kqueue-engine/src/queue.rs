@@ -29,6 +29,9 @@ use crate::types::{ItemId, Now, QueueNo, Seq, SessionId, Taken};
 /// What an item in memory costs besides its body, about, in bytes.
 const ITEM_COST_BYTES: u64 = 160;
 
+/// Items read from the disk are numbered from here on, see [`Item::ord`].
+const LOADED_ORD: u32 = 1 << 31;
+
 /// An item of one queue. Copies in sub-queues share the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
@@ -41,7 +44,8 @@ pub(crate) struct Item {
     pub(crate) attempts: u32,
     /// What its reference keeps alive in the journal, in bytes.
     pub(crate) share: u32,
-    /// Consecutive numbers: no record of this queue lies between two items that is not alive.
+    /// Consecutive numbers: no record of this queue lies between two items that is not alive. Items that are put and items that are read from the disk are
+    /// numbered apart, for both happen at the same time at different places of the queue.
     pub(crate) ord: u32,
     pub(crate) body: Bytes,
     pub(crate) body_crc: u32,
@@ -102,6 +106,9 @@ pub(crate) struct Queue {
     bytes: u64,
     hot_cost: u64,
     next_ord: u32,
+    next_loaded_ord: u32,
+    /// Items to be discarded from the head as soon as it is in memory: puts that found the queue full.
+    pub(crate) to_discard: u64,
     /// The record of this queue that was written again last.
     pub(crate) last_again: Seq,
     /// The token of the read that is under way.
@@ -132,7 +139,9 @@ impl Queue {
             bytes: 0,
             hot_cost: 0,
             next_ord: 0,
+            next_loaded_ord: LOADED_ORD,
             last_again: Seq(0),
+            to_discard: 0,
             loading: None,
             open: BTreeMap::new(),
             takers: VecDeque::new(),
@@ -247,10 +256,14 @@ impl Queue {
         tail.or_else(cold).or_else(|| self.ready.back().map(|item| item.id))
     }
 
+    /// The id of the last item at the head that is in memory (but for those that came back).
+    pub(crate) fn last_ready_id(&self) -> Option<u64> {
+        self.ready.back().map(|item| item.id)
+    }
+
     fn take_ord(&mut self) -> u32 {
-        let ord = self.next_ord;
-        self.next_ord = ord.wrapping_add(1);
-        ord
+        self.next_ord = (self.next_ord + 1) % LOADED_ORD;
+        self.next_ord
     }
 
     /// Puts an item at its old place.
@@ -292,16 +305,25 @@ impl Queue {
 
     /// An item was read from the disk: it comes behind everything in `ready`. `is_break`: something between it and the one before is not alive.
     pub(crate) fn push_loaded(&mut self, mut item: Item, is_break: bool) {
-        self.next_ord = self.next_ord.wrapping_add(u32::from(is_break));
-        item.ord = self.take_ord();
+        self.skip_loaded_ords(1 + u32::from(is_break));
+        item.ord = self.next_loaded_ord;
         self.bytes += item.body.len() as u64;
         self.hot_cost += item.cost();
         self.ready.push_back(item);
     }
 
-    /// Whatever is read from the disk next does not follow what was read before.
+    fn skip_loaded_ords(&mut self, count: u32) {
+        self.next_loaded_ord =
+            (self.next_loaded_ord - LOADED_ORD + count) % (LOADED_ORD - 1) + LOADED_ORD;
+    }
+
+    /// Whatever is put or read from the disk next does not follow what was before.
     pub(crate) fn break_order(&mut self) {
-        self.next_ord = self.next_ord.wrapping_add(1);
+        self.skip_loaded_ords(1);
+        self.take_ord();
+        if let Some(cold) = &mut self.cold {
+            cold.last_ord = None;
+        }
     }
 
     /// Without extents the tail follows at once.
@@ -404,7 +426,7 @@ impl Queue {
         }
         (self.ready, self.tail) = (VecDeque::new(), VecDeque::new());
         self.returned.clear();
-        (self.bytes, self.hot_cost) = (0, 0);
+        (self.bytes, self.hot_cost, self.to_discard) = (0, 0, 0);
         self.break_order();
     }
 

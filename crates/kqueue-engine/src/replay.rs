@@ -125,6 +125,7 @@ impl Engine {
     ) {
         let slot = self.slot_of(queue);
         self.last_id = self.last_id.max(item.id);
+        self.newest_put_ms = self.newest_put_ms.max(item.put_ms);
         let mut previous = Seq(0);
         if old.is_some() {
             previous = core::mem::replace(&mut self.queue_mut(slot).last_again, item.seq);
@@ -180,12 +181,15 @@ impl Engine {
         let cost = extent.cost / u64::from(extent.count.max(1));
         let new = item.as_cold(true);
         let old = ColdItem { seq: old.0, cost, ..new };
-        self.move_cold(slot, old, new, previous, rec)
+        self.move_cold(slot, old, new, previous, rec).is_some()
     }
 
     /// The record that this one replaces was in a segment that is gone, and the state that would know of it was damaged: the item takes its place by id.
     fn replay_between(&mut self, slot: Slot, item: &Item, rec: &mut impl Recorder) -> bool {
         let queue = self.queue_mut(slot);
+        if queue.last_ready_id().is_some_and(|last| last > item.id) {
+            return false;
+        }
         let cold = queue.cold_mut();
         let index = cold.extents.partition_point(|extent| extent.last_id < item.id);
         if index == cold.extents.len() || cold.index_of(item.id).is_some() {
@@ -268,10 +272,6 @@ impl Engine {
             self.with(slot, crate::queue::Queue::join_tail);
             let newest = self.queue(slot).newest_id().unwrap_or(0);
             self.last_id = self.last_id.max(newest);
-            // Whether items on the disk expire is not known before they are read.
-            if self.queue(slot).has_cold() {
-                self.expiring.insert(slot);
-            }
         }
         (self.keeps_all, self.keeps_old) = (false, false);
         self.counters.total_items = 0;
@@ -295,6 +295,19 @@ impl Engine {
             } else {
                 index += 1;
             }
+        }
+    }
+
+    /// The latest put time that was replayed, unix time in milliseconds; 0 if there was none.
+    pub fn newest_put_ms(&self) -> u64 {
+        self.newest_put_ms
+    }
+
+    /// Records are lost between what was replayed and what will be. An item that was lost lies between two extents then, and a record that says that it is gone
+    /// concerns neither.
+    pub fn note_loss(&mut self) {
+        for queue in self.queues.iter_mut().flatten() {
+            queue.break_order();
         }
     }
 

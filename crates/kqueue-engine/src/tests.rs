@@ -2,6 +2,8 @@
 //!
 //! Waits are not in the model: who gets what when several wait is tested below, and by the simulator.
 
+mod rules;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use std::format;
@@ -13,20 +15,28 @@ use proptest::prelude::*;
 
 use crate::*;
 
-/// A log in memory. Records go from the front, and only those that nobody refers to, as segments do.
+/// Records per segment.
+const SEGMENT: u64 = 16;
+
+/// A log in memory, in small segments. What was written before the last checkpoint is not replayed, and its segments go in any order.
 #[derive(Default)]
 struct TestLog {
     last: u64,
-    entries: Vec<Entry>,
-    refs: BTreeMap<u64, u32>,
+    entries: BTreeMap<u64, Entry>,
+    /// References and what they keep alive, by segment.
+    refs: BTreeMap<u64, (u64, u64)>,
+    gone: BTreeSet<u64>,
+    /// Where replay begins.
+    start: u64,
+    memory: u64,
 }
 
 struct Entry {
-    seq: u64,
     kind: u8,
     meta: Vec<u8>,
     body: Bytes,
     body_crc: u32,
+    share: u32,
 }
 
 impl Recorder for TestLog {
@@ -34,57 +44,149 @@ impl Recorder for TestLog {
         Seq(self.last + 1)
     }
 
-    fn record(&mut self, record: &Record<'_>) -> Seq {
+    fn record(&mut self, record: &Record<'_>) -> Recorded {
         self.last += 1;
         let mut meta = Vec::new();
         record.encode(&mut meta);
-        let (body, body_crc) = match record {
-            Record::Put { body, body_crc, .. } => ((*body).clone(), *body_crc),
-            _ => (Bytes::new(), 0),
-        };
-        if record.references() > 0 {
-            self.refs.insert(self.last, record.references());
-        }
-        self.entries.push(Entry { seq: self.last, kind: record.kind(), meta, body, body_crc });
-        Seq(self.last)
+        let body = record.body().cloned().unwrap_or_default();
+        let refs = record.references();
+        let share = (meta.len() + body.len()) as u32 / refs.max(1);
+        let seq = Seq(self.last);
+        self.add_ref(seq, u64::from(refs), u64::from(refs * share));
+        let (kind, body_crc) = (record.kind(), record.body_crc());
+        self.entries.insert(self.last, Entry { kind, meta, body, body_crc, share });
+        Recorded { seq, share }
     }
 
-    fn unref(&mut self, seq: Seq) {
-        let refs = self.refs.get_mut(&seq.0).expect("a record that is referred to");
-        *refs -= 1;
-        if *refs == 0 {
-            self.refs.remove(&seq.0);
+    fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64) {
+        let entry = self.refs.entry(seq.0 / SEGMENT).or_default();
+        *entry = (entry.0 + refs, entry.1 + bytes);
+    }
+
+    fn unref(&mut self, seq: Seq, refs: u64, bytes: u64) {
+        if seq == Seq(0) {
+            return;
         }
+        let entry = self.refs.entry(seq.0 / SEGMENT).or_default();
+        entry.0 = entry.0.checked_sub(refs).expect("records that are referred to");
+        entry.1 = entry.1.saturating_sub(bytes);
+    }
+
+    fn segment_end(&self, seq: Seq) -> Seq {
+        Seq((seq.0 / SEGMENT + 1) * SEGMENT)
+    }
+
+    fn has_segment(&self, seq: Seq) -> bool {
+        !self.gone.contains(&(seq.0 / SEGMENT))
+    }
+
+    fn offset_near(&self, seq: Seq) -> u64 {
+        seq.0 * 1000
     }
 }
 
 impl TestLog {
     /// What recovery makes of the log.
     fn replay(&mut self) -> Engine {
-        let mut engine = new_engine();
-        self.refs.clear();
-        let entries = core::mem::take(&mut self.entries);
-        for entry in &entries {
-            let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
-            if record.references() > 0 {
-                self.refs.insert(entry.seq, record.references());
-            }
-            engine.replay(Seq(entry.seq), record, &entry.body, entry.body_crc, self);
-        }
-        engine.finish_replay(self);
-        self.entries = entries;
+        let mut engine = new_engine(self.memory);
+        self.replay_into(&mut engine);
         engine
     }
 
-    /// Empties the oldest part of the log, as if it were a segment.
-    fn retire(&mut self, engine: &mut Engine, count: usize) {
-        let rest = self.entries.split_off(count.min(self.entries.len()));
-        let front = core::mem::replace(&mut self.entries, rest);
-        for entry in front {
+    fn replay_into(&mut self, engine: &mut Engine) {
+        engine.keep_old(self.start == 0);
+        self.refs.clear();
+        let entries = core::mem::take(&mut self.entries);
+        for (&seq, entry) in entries.range(self.start..) {
             let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
-            engine.rerecord(Seq(entry.seq), &record, self);
-            assert_eq!(self.refs.get(&entry.seq), None, "still needed: {record:?}");
+            let refs = record.references();
+            self.add_ref(Seq(seq), u64::from(refs), u64::from(refs * entry.share));
+            let (body, crc) = (&entry.body, entry.body_crc);
+            engine.replay(Seq(seq), record, body, crc, entry.share, self).expect("a sound state");
         }
+        engine.finish_replay(self);
+        self.entries = entries;
+    }
+
+    /// What the disk has of a queue's items.
+    fn load(&self, request: &LoadRequest) -> Vec<Loaded> {
+        assert!(self.has_segment(request.first), "a read in a segment that is gone");
+        let mut items = Vec::new();
+        for (&seq, entry) in self.entries.range(request.first.0..=request.last.0) {
+            let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
+            let (id, flags, put_ms, expiry_ms, attempts, queues) = match record {
+                RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
+                    (id, flags, put_ms, expiry_ms, attempts, queues)
+                }
+                RecordBuf::Transfer { id, flags, put_ms, to, .. } => {
+                    (id, flags, put_ms, 0, 0, [to].into_iter().collect())
+                }
+                _ => continue,
+            };
+            if queues.contains(&request.queue) {
+                items.push(Loaded {
+                    seq: Seq(seq),
+                    id,
+                    flags,
+                    put_ms,
+                    expiry_ms,
+                    attempts,
+                    body: entry.body.clone(),
+                    body_crc: entry.body_crc,
+                    share: entry.share,
+                });
+            }
+        }
+        items
+    }
+
+    /// Reads whatever somebody waits for.
+    fn load_all(&mut self, engine: &mut Engine, now: Now) {
+        engine.handle_written(Seq(self.last), self);
+        while let Some(request) = engine.poll_load() {
+            let items = self.load(&request);
+            let lost = engine.handle_loaded(now, &request, items, request.last, self);
+            assert_eq!(lost, 0, "nothing is damaged");
+            engine.handle_written(Seq(self.last), self);
+        }
+    }
+
+    fn checkpoint(&mut self, engine: &mut Engine) {
+        engine.handle_written(Seq(self.last), self);
+        let start = self.last + 1;
+        let mut from = Some(QueueNo(0));
+        while let Some(next) = from {
+            from = engine.checkpoint_definitions(next, 2, self);
+        }
+        from = Some(QueueNo(0));
+        while let Some(next) = from {
+            from = engine.checkpoint_states(next, 2, self);
+        }
+        self.start = start;
+    }
+
+    /// Empties one of the segments before the checkpoint.
+    fn retire(&mut self, engine: &mut Engine, nth: usize) {
+        engine.handle_written(Seq(self.last), self);
+        let candidates: Vec<u64> =
+            (0..self.start / SEGMENT).filter(|segment| !self.gone.contains(segment)).collect();
+        let Some(&segment) = candidates.get(nth % candidates.len().max(1)) else { return };
+        let range = segment * SEGMENT..(segment + 1) * SEGMENT;
+        let seqs: Vec<u64> = self.entries.range(range).map(|(&seq, _)| seq).collect();
+        let mut moves = Moves::default();
+        for seq in seqs {
+            let Some(entry) = self.entries.remove(&seq) else { continue };
+            let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
+            let (body, crc, share) = (&entry.body, entry.body_crc, entry.share);
+            engine.rerecord(Seq(seq), &record, body, crc, share, &mut moves, self);
+            if nth.is_multiple_of(3) {
+                moves.settle(engine, self);
+            }
+        }
+        moves.settle(engine, self);
+        let refs = self.refs.get(&segment).map_or(0, |refs| refs.0);
+        assert_eq!(refs, 0, "segment {segment} is still needed");
+        self.gone.insert(segment);
     }
 }
 
@@ -92,13 +194,15 @@ const NAMES: [&str; 6] = ["m", "m+a", "m+b", "small", "rolling", "plain"];
 const OPEN_MAX: u32 = 3;
 const LIMIT: usize = 3;
 
-fn new_engine() -> Engine {
+fn new_engine(memory: u64) -> Engine {
     let mut table = ConfigTable::default();
+    alloc::sync::Arc::make_mut(&mut table.defaults).max_memory_size = memory;
     let small = QueueOverrides { max_items: Some(LIMIT as u64), ..Default::default() };
     let rolling = QueueOverrides { discard_old_when_full: Some(true), ..small.clone() };
     table.named.insert((*b"small").into(), small);
     table.named.insert((*b"rolling").into(), rolling);
-    Engine::new(table, OPEN_MAX)
+    let limits = EngineLimits { max_open_per_queue: OPEN_MAX, ..EngineLimits::default() };
+    Engine::new(table, limits)
 }
 
 /// An item as the model knows it.
@@ -185,7 +289,8 @@ enum Op {
     Pass { ms: u64 },
     Sweep,
     Restart,
-    Retire { count: usize },
+    Checkpoint,
+    Retire { nth: usize },
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -207,7 +312,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (1..60u64).prop_map(|ms| Op::Pass { ms }),
         1 => Just(Op::Sweep),
         1 => Just(Op::Restart),
-        2 => (1..40usize).prop_map(|count| Op::Retire { count }),
+        1 => Just(Op::Checkpoint),
+        2 => (0..40usize).prop_map(|nth| Op::Retire { nth }),
     ]
 }
 
@@ -220,10 +326,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(memory: u64) -> Self {
         Self {
-            engine: new_engine(),
-            log: TestLog::default(),
+            engine: new_engine(memory),
+            log: TestLog { memory, ..TestLog::default() },
             model: Model::default(),
             now: Now { mono_ms: 1, wall_ms: 1_000_000 },
             puts: 0,
@@ -291,10 +397,25 @@ impl Pair {
                 let sessions: Vec<u64> = model.held.keys().copied().collect();
                 sessions.into_iter().for_each(|session| model.disconnect(session));
             }
-            Op::Retire { count } => log.retire(engine, count),
+            Op::Checkpoint => log.checkpoint(engine),
+            Op::Retire { nth } => log.retire(engine, nth),
+        }
+        self.log.load_all(&mut self.engine, self.now);
+        if self.log.memory < u64::MAX || self.log.start > 0 {
+            self.sweep_the_cold();
         }
         self.engine.check_invariants();
         self.compare();
+    }
+
+    /// An expired item that is on the disk only is met when somebody reads it: which is not what the model is about.
+    fn sweep_the_cold(&mut self) {
+        for _ in 0..20 {
+            self.engine.sweep_expired(self.now, &mut self.log);
+            self.log.load_all(&mut self.engine, self.now);
+        }
+        let queues: Vec<usize> = self.model.queues.keys().copied().collect();
+        queues.into_iter().for_each(|queue| self.model.drop_expired_head(queue, self.now));
     }
 
     fn put(&mut self, queue: usize, ttl_ms: Option<u64>) {
@@ -331,7 +452,18 @@ impl Pair {
             wait_ms: 0,
             lease_ms: 0,
         };
-        let outcome = self.engine.take(self.now, SessionId(session), args, &mut self.log);
+        let mut outcome = self.engine.take(self.now, SessionId(session), args, &mut self.log);
+        if outcome == TakeOutcome::Waiting {
+            // The items are on the disk only.
+            self.log.load_all(&mut self.engine, self.now);
+            let delivery = self.engine.poll_delivery().expect("an end of the wait");
+            assert_eq!(delivery.session, SessionId(session));
+            self.engine.accept_delivery(self.now, SessionId(session), &mut self.log);
+            outcome = match delivery.items.is_empty() {
+                true => TakeOutcome::Empty,
+                false => TakeOutcome::Items(delivery.items),
+            };
+        }
         let open = self.model.held_of(session, queue).len();
         self.model.queues.entry(queue).or_default();
         if mode == Mode::Take && open > 0 {
@@ -394,8 +526,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_does_what_the_model_does(ops in prop::collection::vec(any_op(), 1..150)) {
-        let mut pair = Pair::new();
+    fn the_engine_does_what_the_model_does(
+        ops in prop::collection::vec(any_op(), 1..150),
+        memory in prop_oneof![Just(0u64), 0..2000u64, Just(u64::MAX)],
+    ) {
+        let mut pair = Pair::new(memory);
         ops.iter().for_each(|&op| pair.apply(op));
         // Everything is still there, in order, and nothing in the log is referred to once it is taken.
         pair.apply(Op::Restart);
@@ -405,7 +540,7 @@ proptest! {
             }
             pair.apply(Op::Delete { queue });
         }
-        prop_assert_eq!(pair.log.refs, BTreeMap::new());
+        prop_assert!(pair.log.refs.values().all(|(refs, _)| *refs == 0));
     }
 }
 
@@ -418,7 +553,7 @@ struct Waits {
 
 impl Waits {
     fn engine(&mut self) -> (&mut Engine, &mut TestLog) {
-        (self.engine.get_or_insert_with(new_engine), &mut self.log)
+        (self.engine.get_or_insert_with(|| new_engine(u64::MAX)), &mut self.log)
     }
 
     fn wait(&mut self, session: u64, queues: &[&[u8]], mode: Mode, wait_ms: u32) -> TakeOutcome {

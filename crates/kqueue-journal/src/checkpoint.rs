@@ -6,6 +6,7 @@
 
 use crate::Seq;
 use crate::own::{KIND_CHECKPOINT_END, KIND_SEGMENT};
+use crate::segments::Segment;
 use crate::superblock::Start;
 use crate::writer::{Space, Writer};
 
@@ -21,7 +22,8 @@ const STEP_SEGMENTS: usize = 16;
 pub(crate) struct Checkpoints {
     /// Sequence number and total length of the log where the last one began.
     begun: (u64, u64),
-    /// The newest segment at that time: those before it are described by the checkpoint, it and those behind are read.
+    /// The newest segment at that time: those before it are described by the checkpoint, it and those behind are read. It is described, too, for the
+    /// sake of its index: it is not read from its beginning.
     newest_segment: u64,
     /// How long the last one was.
     length: u64,
@@ -31,7 +33,7 @@ pub(crate) struct Checkpoints {
 }
 
 impl Writer {
-    /// Whether so much was appended since the last checkpoint that another one pays, or one would give space back that is missing.
+    /// Whether so much was appended since the last checkpoint that another one pays, or one would give space back that is missing or wanted.
     pub fn wants_checkpoint(&self) -> bool {
         let state = &self.checkpoints;
         if self.poisoned || state.is_running || state.ended.is_some() || self.active.is_none() {
@@ -42,17 +44,26 @@ impl Writer {
         let at_least = (2 * self.config.segment_bytes).min(at_most);
         let due = state.length.saturating_mul(PER_CHECKPOINT).clamp(at_least, at_most);
         let since = self.appended_bytes - state.begun.1;
-        since >= due || (since >= cap / 16 && self.would_help())
+        since >= due || (since > 0 && self.would_help()) || self.is_held_up(at_most)
+    }
+
+    /// Whole segments that replay still needs: only a checkpoint lets them go.
+    fn needed_for_replay(&self) -> impl Iterator<Item = &Segment> {
+        let start = self.superblock.start.checkpoint_segment();
+        let newest = self.segments.back().map_or(0, |back| back.number);
+        self.segments.iter().filter(move |found| found.number >= start && found.number < newest)
     }
 
     /// Space is missing, and there is a segment that only replay still needs.
     fn would_help(&self) -> bool {
-        let start = self.superblock.start.checkpoint_segment();
-        let newest = self.segments.back().map_or(0, |back| back.number);
-        let mut between =
-            self.segments.iter().filter(|found| found.number >= start && found.number < newest);
         let is_refused = matches!(self.space, Space::Refused { .. });
-        is_refused && between.any(|found| found.refs == 0)
+        is_refused && self.needed_for_replay().any(|found| found.refs == 0)
+    }
+
+    /// The log is too long for the files that replay needs, however little is in them: every start leaves one behind.
+    fn is_held_up(&self, at_most: u64) -> bool {
+        self.is_too_long()
+            && self.needed_for_replay().map(|found| found.file_bytes).sum::<u64>() >= at_most
     }
 
     /// How many bytes were appended since the last checkpoint began: what a start would have to read.
@@ -73,10 +84,10 @@ impl Writer {
         let some: alloc::vec::Vec<_> = self
             .segments
             .iter()
-            .filter(|segment| segment.number >= from && segment.number < newest)
+            .filter(|segment| (from..=newest).contains(&segment.number))
             .filter(|segment| !self.is_freeing(segment.number))
             .take(STEP_SEGMENTS)
-            .map(crate::segments::Segment::record)
+            .map(Segment::record)
             .collect();
         for record in &some {
             let mut meta = alloc::vec::Vec::new();
@@ -104,7 +115,12 @@ impl Writer {
         let number = self.segments.of_seq(begun)?.number.min(newest_segment);
         let segment = self.segments.by_number(number)?;
         let entry = segment.entry_before(begun);
-        Some(Start { segment: segment.number, offset: entry.offset, seq: entry.seq })
+        Some(Start {
+            segment: segment.number,
+            offset: entry.offset,
+            seq: entry.seq,
+            checkpoint_seq: begun,
+        })
     }
 
     /// The superblock names the new beginning: what lies before may go.

@@ -3,7 +3,7 @@
 //! Invariants: little-endian throughout; everything read is bounds-checked; a checksum is looked at before anything that it covers is believed.
 //!
 //! # Checklist for changing the format
-//! See the end of `docs/journal_format.md`; the fixture `fixtures/v1.kq` must stay readable for ever.
+//! See the end of `docs/journal_format.md`; the fixture `fixtures/v<version>.kq` must stay readable for ever.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -9,12 +9,13 @@
 //!                           ▲                                                │
 //!     progress() ◄── handle_done ◄────────────────────────────────────────────┘
 //!
-//!   files at start ──► parse_header ──► Recovery::segment ──► RawRecord … ──► Report { gaps, next_seq }
+//!   files at start ──► Superblock::read, parse_header ──► Recovery::segment ──► RawRecord … ──► Report { gaps, next_seq }
 //! ```
 //!
 //! Invariants
 //! - A record is reported synced only after a sync that was begun after its write had ended.
-//! - A segment is synced before the next one is created, and a segment goes only from the front, after everything appended until then is synced.
+//! - A segment is synced before the next one is created. One before the last durable checkpoint goes in any order, after a record that says so is synced.
+//! - The superblock names a checkpoint only after that is synced to its end.
 //! - What recovery delivered once it delivers again, unless it is damaged in between: a tail that was cut stays cut.
 //!
 //! Must not: perform I/O, read a clock, draw random numbers, know what a record means. Never panics on any bytes that it reads.
@@ -25,6 +26,8 @@ extern crate std;
 
 mod batch;
 mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 mod config;
 mod format;
 mod job;

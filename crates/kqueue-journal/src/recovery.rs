@@ -34,6 +34,10 @@ pub struct RawRecord<'a> {
     pub body: &'a [u8],
     /// As it was appended, and true of `body`.
     pub body_crc: u32,
+    /// Records before it in this segment are lost: what was appended shortly before may be missing. (A segment begins only after the one before it is synced.)
+    pub behind_loss: bool,
+    /// Records between it and the one delivered before are lost.
+    pub follows_loss: bool,
 }
 
 /// What happened to a place in the log that could not be read.

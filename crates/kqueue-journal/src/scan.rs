@@ -125,6 +125,8 @@ pub(crate) fn scan(
         records: 0,
         gaps: Vec::new(),
         synced_through: header.synced_through,
+        has_loss: false,
+        follows_loss: false,
         deliver,
     };
     scan.run();
@@ -175,6 +177,10 @@ struct Scan<'a, 'f> {
     records: u64,
     gaps: Vec<Gap>,
     synced_through: u64,
+    /// Something was lost before the present batch.
+    has_loss: bool,
+    /// And nothing was delivered since.
+    follows_loss: bool,
     deliver: &'f mut dyn FnMut(RawRecord<'_>),
 }
 
@@ -292,7 +298,13 @@ impl<'a> Scan<'a, '_> {
         if !self.batch.is_empty() {
             self.index.note_batch(self.batch_first_seq, self.batch_at as u64);
         }
+        let mut losses = self.batch_gaps.iter().filter(|gap| gap.is_loss()).peekable();
         for found in self.batch.drain(..).filter(|found| found.is_body_sound) {
+            let mut follows_loss = false;
+            while losses.next_if(|gap| gap.offset < found.at as u64).is_some() {
+                follows_loss = true;
+            }
+            self.has_loss |= follows_loss;
             let meta_at = found.at + HEAD_BYTES;
             let body_at = meta_at + found.head.meta_len as usize;
             let end = body_at + found.head.body_len as usize;
@@ -306,8 +318,14 @@ impl<'a> Scan<'a, '_> {
                 meta: file.get(meta_at..body_at).unwrap_or(&[]),
                 body: file.get(body_at..end).unwrap_or(&[]),
                 body_crc: found.head.body_crc,
+                behind_loss: self.has_loss,
+                follows_loss: core::mem::take(&mut self.follows_loss) || follows_loss,
             });
         }
+        // What is lost at the end of a batch lies before the next one.
+        let is_left = losses.next().is_some();
+        self.has_loss |= is_left;
+        self.follows_loss |= is_left;
         self.gaps.append(&mut self.batch_gaps);
         self.batch_first_seq = self.expected;
         self.batch_at = self.pos;

@@ -14,7 +14,7 @@ pub(crate) const SUPER_MAGIC: [u8; 8] = *b"KQUEUESB";
 pub const SLOT_BYTES: usize = 4096;
 /// The superblock's file.
 pub const SUPERBLOCK_FILE: &str = "journal.kq";
-const CRC_AT: usize = 56;
+const CRC_AT: usize = 64;
 
 /// Where a replay begins: the first record of a batch, at or a little before the beginning of the checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,13 @@ pub struct Start {
     pub offset: u64,
     /// Sequence number of the record there.
     pub seq: u64,
+    /// Sequence number of the first record of the checkpoint: those before it are passed over.
+    pub checkpoint_seq: u64,
 }
 
 impl Start {
     /// There are checkpoints, but none that can be relied on: the whole log has to be read, whatever is missing in it.
-    pub const EVERYTHING: Self = Self { segment: u64::MAX, offset: 0, seq: 0 };
+    pub const EVERYTHING: Self = Self { segment: u64::MAX, offset: 0, seq: 0, checkpoint_seq: 0 };
 
     /// The number of the segment in which a checkpoint is; 0 if there is none that can be relied on.
     pub fn checkpoint_segment(&self) -> u64 {
@@ -74,6 +76,7 @@ impl Superblock {
             self.start.segment,
             self.start.offset,
             self.start.seq,
+            self.start.checkpoint_seq,
         ] {
             slot.extend_from_slice(&field.to_le_bytes());
         }
@@ -107,6 +110,7 @@ impl Superblock {
                 segment: u64_at(slot, 32)?,
                 offset: u64_at(slot, 40)?,
                 seq: u64_at(slot, 48)?,
+                checkpoint_seq: u64_at(slot, 56)?,
             },
         }))
     }
@@ -137,7 +141,7 @@ mod tests {
     use super::*;
 
     fn some(generation: u64) -> Superblock {
-        let start = Start { segment: 3, offset: 4096 + generation, seq: 77 };
+        let start = Start { segment: 3, offset: 4096 + generation, seq: 77, checkpoint_seq: 79 };
         Superblock { generation, newest_segment: 9, start }
     }
 
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(Superblock::read(&file_with(&[])), SuperState::Sound(Superblock::default()));
         let file = file_with(&[some(1), some(2), some(3)]);
         assert_eq!(Superblock::read(&file), SuperState::Sound(some(3)));
-        for bit in 0..56 * 8 {
+        for bit in 0..64 * 8 {
             let mut torn = file.clone();
             torn[SLOT_BYTES + bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Superblock::read(&torn), SuperState::OneSlot(some(2)), "bit {bit}");
@@ -176,6 +180,7 @@ mod tests {
         assert_eq!(bytes[32..40], 3u64.to_le_bytes());
         assert_eq!(bytes[40..48], 4101u64.to_le_bytes());
         assert_eq!(bytes[48..56], 77u64.to_le_bytes());
-        assert_eq!(bytes[56..60], crc32fast::hash(&bytes[..56]).to_le_bytes());
+        assert_eq!(bytes[56..64], 79u64.to_le_bytes());
+        assert_eq!(bytes[64..68], crc32fast::hash(&bytes[..64]).to_le_bytes());
     }
 }

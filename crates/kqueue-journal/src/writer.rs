@@ -132,6 +132,8 @@ pub struct Writer {
     may_take_last: bool,
     /// The active segment is that last one: no put goes there.
     on_last: bool,
+    /// There is at least one spare, as far as is known.
+    has_last: bool,
     /// The segment that is being emptied.
     pub(crate) retiring: Option<u64>,
     pub(crate) freeing: VecDeque<Freeing>,
@@ -170,6 +172,7 @@ impl Writer {
             space: Space::Unknown,
             may_take_last: true,
             on_last: false,
+            has_last: false,
             retiring: None,
             freeing: VecDeque::new(),
             remove_retry_ms: 0,
@@ -198,13 +201,22 @@ impl Writer {
         if let Some(back) = self.segments.back_mut() {
             back.used_bytes = end.used_bytes;
             back.end_seq = end.end_seq;
-            back.index = end.index;
+            // A checkpoint may have told of the part that was not read.
+            let first = end.index.first().map_or(u64::MAX, |first| first.offset);
+            back.index.retain(|entry| entry.offset < first);
+            back.index.extend(end.index);
             self.appended_bytes += end.read_bytes;
         }
     }
 
     /// Takes over a segment that is not read at start, as a checkpoint describes it; false if it is known already.
     pub fn recover_data_segment(&mut self, record: SegmentRecord, salt: u64) -> bool {
+        if let Some(found) = self.segments.by_number_mut(record.number) {
+            if found.index.is_empty() {
+                found.index = record.index;
+            }
+            return false;
+        }
         let mut segment = Segment::new(record.number, record.first_seq, salt, record.file_bytes);
         segment.end_seq = record.end_seq;
         segment.used_bytes = record.used_bytes;
@@ -372,7 +384,7 @@ impl Writer {
     fn wants_prepare(&self, now_mono_ms: u64) -> bool {
         let is_creating = matches!(self.log_job, Some((_, LogAction::Create { .. })));
         let due = match self.space {
-            Space::Unknown => self.room_bytes() < self.config.segment_bytes / 2,
+            Space::Unknown => !self.has_last || self.room_bytes() < self.config.segment_bytes / 2,
             Space::Ready => false,
             Space::Refused { retry_ms } => retry_ms <= now_mono_ms,
         };
@@ -535,7 +547,7 @@ impl Writer {
         match (action, result) {
             (BackgroundAction::Prepare, Ok(())) => {
                 self.space = Space::Ready;
-                (self.may_take_last, self.on_last) = (true, false);
+                (self.may_take_last, self.on_last, self.has_last) = (true, false, true);
             }
             (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
             (action, Err(fault)) if fault.kind == FaultKind::NoSpace => match action {
@@ -559,7 +571,9 @@ impl Writer {
         self.next_segment = number + 1;
         self.active = Some(Active { crc: HeadCrc::new(salt) });
         match self.space {
-            Space::Refused { .. } => (self.may_take_last, self.on_last) = (false, true),
+            Space::Refused { .. } => {
+                (self.may_take_last, self.on_last, self.has_last) = (false, true, false);
+            }
             Space::Unknown | Space::Ready => self.space = Space::Unknown,
         }
     }

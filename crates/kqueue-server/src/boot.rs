@@ -101,7 +101,7 @@ pub enum BootError {
 }
 
 /// Reads the log and makes a broker of it.
-pub(crate) fn boot(config: &Config, clock: Clock) -> Result<Booted, BootError> {
+pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
     let data_dir = DataDir::open(&config.data_dir)?;
     let recovered = recover(config, &data_dir, clock.now())?;
     tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
@@ -114,6 +114,7 @@ pub(crate) fn boot(config: &Config, clock: Clock) -> Result<Booted, BootError> {
             return Err(BootError::Strict { path: data_dir.path.clone(), count: damaged.len() });
         }
     }
+    clock.not_before(recovered.booted.broker.newest_put_ms());
     // From here on the directory is changed.
     let quarantine = Quarantine::new(&data_dir.path);
     for gap in gaps.iter().filter(|gap| gap.is_loss()) {

@@ -26,8 +26,9 @@ use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
 const SPARES_MAX: usize = 2;
 /// Where a piece cannot be read, it is tried in blocks of this size, so that only what is really gone is given up.
 const BLOCK_BYTES: usize = 4096;
+const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
-const TRANSIENT: [i32; 3] = [24, 23, 12];
+const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1024 * 1024;
 
@@ -38,6 +39,8 @@ pub struct Disk {
     segment_bytes: u64,
     files: Mutex<Files>,
     superblock: File,
+    /// A descriptor that is given up when the system has no other one for the journal.
+    reserve: Mutex<Option<File>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +63,29 @@ impl Disk {
             segment_bytes,
             files: Mutex::new(files),
             superblock,
+            reserve: Mutex::new(File::open("/dev/null").ok()),
         })
+    }
+
+    /// Does something that needs a descriptor; if there is none left in the process, with the one that is kept for this.
+    fn with_descriptor<T>(&self, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match work() {
+            Err(error) if error.raw_os_error() == Some(EMFILE) => {
+                let Some(given_up) = self.reserve.lock().take() else { return Err(error) };
+                drop(given_up);
+                work()
+            }
+            other => other,
+        }
+    }
+
+    /// Takes back the descriptor that is kept, as soon as there is one.
+    fn refill_reserve(&self) {
+        let mut reserve = self.reserve.lock();
+        if reserve.is_none() {
+            // Without one it is tried again with the next job.
+            *reserve = File::open("/dev/null").ok();
+        }
     }
 
     /// Runs a job's operations in order.
@@ -68,7 +93,11 @@ impl Disk {
     /// # Errors
     /// The first fault; later operations are not tried.
     pub fn run(&self, job: &Job) -> Result<(), DiskFault> {
-        job.ops.iter().try_for_each(|op| self.execute(op))
+        let result = job.ops.iter().try_for_each(|op| self.execute(op));
+        if !job.is_write_only {
+            self.refill_reserve();
+        }
+        result
     }
 
     fn execute(&self, op: &DiskOp) -> Result<(), DiskFault> {
@@ -154,7 +183,7 @@ impl Disk {
     /// A file of a segment's length whose blocks have all been written. What is left of a failed attempt goes.
     fn make_spare(&self) -> io::Result<PathBuf> {
         let path = self.free_spare_path();
-        let result = write_zeros(&path, self.segment_bytes);
+        let result = self.with_descriptor(|| write_zeros(&path, self.segment_bytes));
         if result.is_err() {
             // The disk is full or broken: that is what gets reported, not what comes of tidying up.
             let _ = fs::remove_file(&path);
@@ -162,12 +191,14 @@ impl Disk {
         result.map(|()| path)
     }
 
+    /// A name that no file has. A spare that is being made into a segment is not in the list of spares any more, but has its name until it is renamed: so
+    /// names are never given twice, and what was there at the start is looked at.
     fn free_spare_path(&self) -> PathBuf {
         let mut files = self.files.lock();
         loop {
             let path = self.directory.join(format!("{SPARE_PREFIX}{:016x}.kq", files.next_spare));
             files.next_spare += 1;
-            if !files.spares.contains(&path) {
+            if !path.exists() {
                 return path;
             }
         }
@@ -180,7 +211,11 @@ impl Disk {
             Some(spare) => spare,
             None => self.make_spare()?,
         };
-        let file = OpenOptions::new().read(true).write(true).open(&spare)?;
+        let open = || OpenOptions::new().read(true).write(true).open(&spare);
+        let file = self.with_descriptor(open).inspect_err(|_| {
+            // It is still a spare.
+            self.files.lock().spares.push(spare.clone());
+        })?;
         file.write_all_at(header, 0)?;
         file.sync_all()?;
         fs::rename(&spare, &path)?;
@@ -212,7 +247,7 @@ impl Disk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.with_descriptor(|| File::open(&self.directory))?.sync_all()
     }
 }
 
@@ -352,6 +387,37 @@ mod tests {
         assert_eq!(files(), SPARES_MAX);
         disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
         assert_eq!(files(), SPARES_MAX + 1);
+    }
+
+    #[test]
+    fn a_spare_from_before_is_not_overwritten_while_it_becomes_a_segment() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = directory.path().join(format!("{SPARE_PREFIX}{:016x}.kq", 0));
+        fs::write(&old, vec![0; SEGMENT_BYTES as usize]).unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, vec![old.clone()]).unwrap();
+        // As in the middle of making a segment of it: it is no spare any more, and has its name still.
+        let taken = disk.files.lock().spares.pop();
+        assert_eq!(taken, Some(old.clone()));
+        let first = disk.free_spare_path();
+        assert_ne!(first, old);
+        assert_ne!(disk.free_spare_path(), first, "and no name is given twice");
+    }
+
+    #[test]
+    fn the_journal_has_a_descriptor_when_there_is_no_other_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
+        let tries = std::cell::Cell::new(0);
+        let first_fails = || {
+            tries.set(tries.get() + 1);
+            if tries.get() == 1 { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
+        };
+        disk.with_descriptor(first_fails).unwrap();
+        assert!(disk.reserve.lock().is_none());
+        tries.set(0);
+        assert!(disk.with_descriptor(first_fails).is_err(), "given up once, and not refilled yet");
+        disk.refill_reserve();
+        assert!(disk.reserve.lock().is_some());
     }
 
     #[test]

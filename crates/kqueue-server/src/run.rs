@@ -60,7 +60,7 @@ pub async fn run(
     on_ready: impl FnOnce(&[Bound]),
 ) -> Result<(), RunError> {
     let clock = Clock::start();
-    let booted = boot::boot(&config, clock)?;
+    let booted = boot::boot(&config, &clock)?;
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
     let _data_dir = booted.data_dir;

@@ -23,7 +23,7 @@ use kqueue_broker::{
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::disk::{Disk, is_transient};
@@ -220,6 +220,7 @@ impl Shared {
 
     /// The timer task: waits end, leases end, expired items are swept.
     pub(crate) async fn run_timer(self: Arc<Self>) {
+        let mut is_apart = false;
         loop {
             let due = {
                 let mut core = self.core.lock();
@@ -239,7 +240,15 @@ impl Shared {
                 }
             }
             let now = self.clock.now();
-            self.drive(now, |core| core.broker.handle_timeout(now));
+            let ahead_ms = self.clock.ahead_ms();
+            if (ahead_ms != 0) != is_apart {
+                is_apart = ahead_ms != 0;
+                tell_clock(ahead_ms);
+            }
+            self.drive(now, |core| {
+                core.broker.note_clock(ahead_ms);
+                core.broker.handle_timeout(now);
+            });
         }
     }
 
@@ -351,7 +360,8 @@ impl Shared {
                 RetireStep::Done => break,
             }
         }
-        self.report_bad(&retirement.take_bad(), 0);
+        let (bad, lost) = retirement.take_bad();
+        self.report_bad(&bad, lost);
         self.disk_wake.notify_one();
     }
 
@@ -472,6 +482,16 @@ impl Core {
                 ready.0.push(Arc::clone(notify));
             }
         }
+    }
+}
+
+/// Says that the machine's unix time has jumped, or that it has been caught up with.
+fn tell_clock(ahead_ms: i64) {
+    match ahead_ms {
+        0 => info!("the clock has been caught up with"),
+        _ => warn!(
+            "the machine's clock jumped: it is {ahead_ms} ms ahead of what the server goes by. It is followed slowly, so that items neither expire at once nor stay for ever; restart the server to take it as it is"
+        ),
     }
 }
 

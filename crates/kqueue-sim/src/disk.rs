@@ -136,13 +136,13 @@ impl Disk {
         &self.superblock
     }
 
-    /// Total length of segments and spares.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        ((self.files.len() + self.spares.len()) * self.segment_bytes) as u64
-    }
-
     /// A bit of what is on the platter turns over, somewhere in what a segment holds; answers where.
     pub(crate) fn flip(&mut self, rng: &mut Rng) -> Option<(u64, usize)> {
+        if rng.u32(..20) == 0 {
+            let at = rng.usize(..self.superblock.len());
+            self.superblock[at] ^= 1 << rng.u32(..8);
+            return Some((0, at));
+        }
         let numbers: Vec<u64> = self.files.keys().copied().collect();
         let number = *rng.choice(&numbers)?;
         let file = self.files.get_mut(&number)?;

@@ -146,6 +146,8 @@ pub(crate) struct Oracle {
     /// Plain gets whose answer never came: each may have taken one item with it.
     excuses: BTreeMap<Queue, u64>,
     had_power_cut: bool,
+    /// The server has said that what it had stored is damaged: from then on items may be missing, come again, or come out of order. They are still never altered.
+    pub(crate) is_damage_told: bool,
     /// What it took note of, for a replay.
     pub(crate) notes: Option<Vec<String>>,
 }
@@ -159,6 +161,7 @@ impl Oracle {
             windows: Vec::new(),
             excuses: BTreeMap::new(),
             had_power_cut: false,
+            is_damage_told: false,
             notes: None,
         }
     }
@@ -230,12 +233,13 @@ impl Oracle {
                 "{conn} has item {number} of {queue}, {how:?}, asked in step {asked}"
             ));
         }
-        judge(put, copy, shown, at).map_err(|what| format!("item {number} of {queue}: {what}"))?;
+        judge(put, copy, shown, at, self.is_damage_told)
+            .map_err(|what| format!("item {number} of {queue}: {what}"))?;
         if shown.how == How::Peeked || shown.is_stale(at) {
             return Ok(number);
         }
         let is_first = copy.deliveries == 0;
-        if is_first {
+        if is_first && !self.is_damage_told {
             self.check_order(number, queue, shown)?;
             self.order.entry(queue).or_default().push((number, shown.asked, at));
         }
@@ -461,7 +465,7 @@ impl Oracle {
                 }
             }
         }
-        for (queue, numbers) in missing {
+        for (queue, numbers) in missing.into_iter().filter(|_| !self.is_damage_told) {
             let excused = self.excuses.get(queue).copied().unwrap_or_default();
             if numbers.len() as u64 > excused {
                 return Err(format!(
@@ -490,7 +494,7 @@ impl Oracle {
 }
 
 /// Whether this item may be shown to this client now.
-fn judge(put: &Put, copy: &Copy, shown: &Shown<'_>, at: Moment) -> Check {
+fn judge(put: &Put, copy: &Copy, shown: &Shown<'_>, at: Moment, is_damage_told: bool) -> Check {
     if put.body != shown.body || put.flags != shown.flags {
         return Err("body or flags are not those that were put".into());
     }
@@ -503,7 +507,7 @@ fn judge(put: &Put, copy: &Copy, shown: &Shown<'_>, at: Moment) -> Check {
     if put.expiry.latest_ms != 0 && put.expiry.latest_ms < shown.asked.wall_ms {
         return Err("delivered after it had expired".into());
     }
-    if shown.is_stale(at) {
+    if shown.is_stale(at) || is_damage_told {
         return Ok(());
     }
     if copy.is_flushed {

@@ -57,6 +57,8 @@ impl Scenario {
         // Often everything fits into memory, often next to nothing does.
         let memory = *rng.choice(&[1 << 30, 1 << 30, 40_000, 3_000, 0]).expect("not empty");
         let queue_memory = *rng.choice(&[1 << 30, 20_000, 1_000]).expect("not empty");
+        let mut aside = rng.clone();
+        let flip_every = if aside.f64() < 0.15 { aside.u64(50..1000) } else { 0 };
         Self {
             steps: rng.u64(500..6000),
             conns: rng.usize(2..12),
@@ -66,7 +68,7 @@ impl Scenario {
             disconnect_every,
             full_every,
             io_fault_every,
-            flip_every: 0,
+            flip_every,
             queue_memory,
             memory,
             log_cap_segments: rng.u64(2..6),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kqueue_broker::{
     Boot, BootError, Booted, Broker, BrokerConfig, ConfigTable, EngineLimits, HEADER_BYTES, Now,
-    QueueConfig, QueueOverrides, SegmentHeader, Start, SuperState, Superblock, Survey,
-    WriterConfig, parse_header,
+    QueueConfig, QueueOverrides, Report, SegmentHeader, Start, SuperState, Superblock, Survey,
+    Verdict, WriterConfig, parse_header,
 };
 
 use crate::conn::{BRIEF, ITEM_BYTES_MAX, OPEN_MAX};
@@ -17,29 +17,37 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024;
 /// What a record has besides its body, at most.
 const META_BYTES_MAX: u64 = 4 * 1024;
 
-/// Reads what is on the disk as the server does at start; answers how many torn tails were cut.
+/// A server that has started.
+pub(crate) struct Started {
+    pub(crate) broker: Broker,
+    /// Ends of the log that were cut.
+    pub(crate) torn_tails: u64,
+    /// It said that something is damaged.
+    pub(crate) told_damage: bool,
+}
+
+/// Reads what is on the disk as the server does at start.
 pub(crate) fn boot(
     disk: &Disk,
     scenario: &Scenario,
     salt_seed: u64,
     now: Now,
-) -> Result<(Broker, u64), String> {
-    let (booted, _) = read(disk, scenario, salt_seed, now)?;
+) -> Result<Started, String> {
+    let booted = read(disk, scenario, salt_seed, now)?;
     // What had not been synced may be gone in any form; what had been synced was promised.
-    let loss = booted.report.gaps.iter().find(|gap| gap.was_synced && gap.is_loss());
+    let gaps = &booted.report.gaps;
+    let loss = gaps.iter().find(|gap| gap.was_synced && gap.is_loss());
     if let Some(gap) = loss.filter(|_| scenario.flip_every == 0) {
         return Err(format!("recovery found damage on a disk that has none: {gap:?}"));
     }
-    Ok((booted.broker, u64::from(booted.report.torn_tail_bytes > 0)))
+    let told_damage = gaps.iter().any(|gap| gap.verdict != Verdict::TornTail);
+    let torn_tails = u64::from(booted.report.torn_tail_bytes > 0);
+    let told_damage = told_damage || booted.read_everything;
+    Ok(Started { broker: booted.broker, torn_tails, told_damage })
 }
 
-/// From the checkpoint on, or if that does not do, everything; says which.
-fn read(
-    disk: &Disk,
-    scenario: &Scenario,
-    salt_seed: u64,
-    now: Now,
-) -> Result<(Booted, bool), String> {
+/// From the checkpoint on, or if that does not do, everything.
+fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Read, String> {
     let sizes = WriterConfig {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: scenario.log_cap_segments * SEGMENT_BYTES,
@@ -49,34 +57,65 @@ fn read(
         .segments()
         .map(|(number, file)| (number, parse_header(&file[..HEADER_BYTES]).ok()))
         .collect();
-    let text = |error: BootError| error.to_string();
     let state = Superblock::read(disk.superblock());
-    if let SuperState::Sound(known) | SuperState::OneSlot(known) = state {
-        let newest = headers.last().map_or(0, |(number, _)| *number);
-        if newest < known.newest_segment {
-            return Err(format!("segment {} is missing", known.newest_segment));
-        }
+    let is_sound = matches!(state, SuperState::Sound(_));
+    if !is_sound && scenario.flip_every == 0 && !matches!(state, SuperState::OneSlot(_)) {
+        return Err(format!("the superblock is {state:?}"));
+    }
+    let (SuperState::Sound(known) | SuperState::OneSlot(known)) = state else {
+        let known = Superblock { generation: u64::MAX / 2, ..Superblock::default() };
+        return read_everything(disk, scenario, &headers, sizes, salt_seed, known, now);
+    };
+    let newest = headers.last().map_or(0, |(number, _)| *number);
+    if newest < known.newest_segment {
+        return Err(format!("segment {} is missing", known.newest_segment));
+    }
+    if known.start != Start::EVERYTHING {
         let start = known.start.checkpoint_segment();
         let data = headers.iter().filter(|(number, _)| *number < start);
         let salts = data.map(|(number, header)| (*number, header.as_ref().map_or(0, |h| h.salt)));
         let boot = Boot::from_checkpoint(config(scenario), sizes, salt_seed, known, salts)
             .map_err(|error| error.to_string())?;
-        let is_everything = known.start == Start::EVERYTHING;
-        if !is_everything
-            && let Some(booted) = run(disk, &headers, boot, start, now).map_err(text)?
-        {
-            return Ok((booted, false));
+        match run(disk, &headers, boot, start, now) {
+            Ok(Some(booted)) => return Ok(Read::new(booted, false)),
+            Ok(None) => {}
+            Err(error) if is_sound || scenario.flip_every == 0 => return Err(error.to_string()),
+            Err(_) => {}
         }
-        let mut survey = Survey::default();
-        for ((_, header), (_, file)) in headers.iter().zip(disk.segments()) {
-            header.iter().for_each(|header| survey.segment(header, file));
-        }
-        let boot = Boot::from_everything(config(scenario), sizes, salt_seed, known, survey)
-            .map_err(|error| error.to_string())?;
-        let booted = run(disk, &headers, boot, 0, now).map_err(text)?;
-        return Ok((booted.ok_or("everything was read, and is not enough")?, true));
     }
-    Err(format!("the superblock is {state:?}"))
+    read_everything(disk, scenario, &headers, sizes, salt_seed, known, now)
+}
+
+/// What was read, and how.
+struct Read {
+    broker: Broker,
+    report: Report,
+    read_everything: bool,
+}
+
+impl Read {
+    fn new(booted: Booted, read_everything: bool) -> Self {
+        Self { broker: booted.broker, report: booted.report, read_everything }
+    }
+}
+
+fn read_everything(
+    disk: &Disk,
+    scenario: &Scenario,
+    headers: &[(u64, Option<SegmentHeader>)],
+    sizes: WriterConfig,
+    salt_seed: u64,
+    known: Superblock,
+    now: Now,
+) -> Result<Read, String> {
+    let mut survey = Survey::default();
+    for ((_, header), (_, file)) in headers.iter().zip(disk.segments()) {
+        header.iter().for_each(|header| survey.segment(header, file));
+    }
+    let boot = Boot::from_everything(config(scenario), sizes, salt_seed, known, survey)
+        .map_err(|error| error.to_string())?;
+    let booted = run(disk, headers, boot, 0, now).map_err(|error| error.to_string())?;
+    Ok(Read::new(booted.ok_or("everything was read, and is not enough")?, true))
 }
 
 fn run(

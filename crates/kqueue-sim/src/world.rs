@@ -87,7 +87,9 @@ impl World {
         let mut disk = Disk::new(SEGMENT_BYTES);
         disk.lies = scenario.disk_lies;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
-        let (broker, _) = boot(&disk, &scenario, rng.u64(..), now).expect("an empty disk");
+        let broker = boot(&disk, &scenario, rng.u64(..), now)
+            .map(|started| started.broker)
+            .expect("an empty disk");
         Self {
             rng,
             scenario,
@@ -170,6 +172,12 @@ impl World {
             self.disk.is_full = !self.disk.is_full;
             let is_full = self.disk.is_full;
             self.note(|| format!("disk full: {is_full}"));
+        }
+        if self.one_in(self.scenario.flip_every)
+            && let Some((file, byte)) = self.disk.flip(&mut self.rng)
+        {
+            self.summary.flips += 1;
+            self.note(|| format!("a bit of segment {file}, byte {byte} turns over"));
         }
         if self.broker.progress().poisoned && self.rng.u32(..30) == 0 {
             // The server says so and ends.
@@ -408,6 +416,9 @@ impl World {
                 RetireStep::Read(read) => retirement.feed(&self.disk.read(&read)),
                 RetireStep::Write => {}
                 RetireStep::Done => {
+                    let (bad, lost) = retirement.take_bad();
+                    assert!(self.scenario.flip_every > 0 || bad.is_empty(), "damaged: {bad:?}");
+                    self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
                     self.retirement = None;
                     self.summary.retired_segments += 1;
                     self.note(|| "a segment was emptied".into());
@@ -441,6 +452,7 @@ impl World {
             self.summary.loads += 1;
             let what = format!("{load:?}");
             let (bad, lost) = self.broker.handle_loaded(self.now(), load);
+            self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
             assert!(
                 self.scenario.flip_every > 0 || bad.is_empty() && lost == 0,
                 "damage on a sound disk: {bad:?}, {lost} items in {what}"
@@ -477,10 +489,14 @@ impl World {
         self.disk.is_full = false;
         let seed = self.rng.u64(..);
         let now = self.now();
-        let (broker, torn_tails) = boot(&self.disk, &self.scenario, seed, now)?;
-        self.broker = broker;
+        let started = boot(&self.disk, &self.scenario, seed, now)?;
+        self.broker = started.broker;
         self.broker.check_invariants();
-        self.summary.torn_tails += torn_tails;
+        self.summary.torn_tails += started.torn_tails;
+        if self.scenario.flip_every > 0 {
+            // Damage to all of the last batch's marker cannot be told from a torn write.
+            self.oracle.is_damage_told |= started.told_damage || started.torn_tails > 0;
+        }
         // It may die again before anybody has asked anything, at once or much later.
         if self.one_in(self.scenario.cut_every.min(4)) {
             if self.rng.bool() {

@@ -1,15 +1,17 @@
 //! What recovery makes of files in any state. The disk of the tests is in `test_disk.rs`.
 
 use std::collections::BTreeMap;
+use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::test_disk::{
-    BLOCK, Kept, Small, TestDisk, append, config, lost, recover, reopen, small_log,
+    BLOCK, Kept, Small, TestDisk, append, boot, checkpoint, config, headers_of, lost, recover,
+    reopen, small_log,
 };
-use crate::{HEADER_BYTES, MARKER_BYTES, Writer};
+use crate::{HEADER_BYTES, MARKER_BYTES, VERSION, Writer, parse_header};
 
 const SEGMENT: u64 = 1;
 
@@ -202,7 +204,7 @@ fn a_recycled_file_gives_nothing_of_its_former_life() {
     // The same sequence numbers as in the former life, another salt.
     let mut writer = Writer::new(config, 8).unwrap();
     let mut disk = TestDisk::new(config.segment_bytes);
-    disk.garbage = Some(former);
+    disk.spares = vec![former];
     let mut all = Vec::new();
     for tag in 0..5 {
         all.push(append(&mut writer, 500 + tag, 40));
@@ -243,6 +245,15 @@ fn a_gap_at_a_segments_end_is_damage_when_the_log_went_on() {
     assert!(log.all.ends_with(&kept[kept.len() - 3..]));
 }
 
+fn three_segments() -> TwoSegments {
+    let mut log = two_segments();
+    let mut writer = reopen(config(64 * 1024), 8, &log.disk.stable);
+    log.all.push(append(&mut writer, 11_000, 10));
+    writer.require_sync(0, 0);
+    log.disk.drain(&mut writer, 0);
+    log
+}
+
 struct TwoSegments {
     disk: TestDisk,
     all: Vec<Kept>,
@@ -275,7 +286,7 @@ fn read_empty(
     header: &SegmentHeader,
     next: Option<&SegmentHeader>,
 ) -> Result<(), RecoveryError> {
-    recovery.segment(header, &[], next, &mut |_| panic!("nothing there"))
+    recovery.segment(header, &[], next, &mut |_| panic!("nothing there")).map(drop)
 }
 
 #[test]
@@ -286,6 +297,7 @@ fn segments_that_are_not_one_log_are_refused() {
         salt: 1,
         segment_bytes: 0,
         synced_through: 0,
+        version: VERSION,
         is_damaged: false,
     };
     let mut recovery = Recovery::new();
@@ -321,19 +333,102 @@ fn a_segment_without_a_header_is_one_gap() {
     assert_eq!(gap.verdict, Verdict::DamagedSynced);
 }
 
+/// Segments of which some are missing, everything readable in those that are there.
+fn with_holes(files: &BTreeMap<u64, Vec<u8>>, ends: BTreeMap<u64, u64>) -> (Vec<Kept>, Report) {
+    let headers = headers_of(files);
+    let (mut recovery, mut kept) = (Recovery::with_holes(ends), Vec::new());
+    for (index, file) in files.values().enumerate() {
+        let mut deliver = |record: RawRecord<'_>| kept.push(Kept::of(&record));
+        recovery
+            .segment(&headers[index], file, headers.get(index + 1), &mut deliver)
+            .expect("holes are no error");
+    }
+    (kept, recovery.finish())
+}
+
 #[test]
-fn one_segment_can_be_read_again() {
-    let log = two_segments();
-    let next = parse_header(&log.disk.stable[&2]).unwrap();
-    let mut seqs = Vec::new();
-    let gaps = replay_segment(&log.disk.stable[&1], Seq(next.first_seq), &mut |record| {
-        seqs.push(record.seq.0)
-    })
-    .unwrap();
-    assert_eq!(gaps, []);
-    let wanted: Vec<_> =
-        log.all.iter().map(|record| record.seq).filter(|&seq| seq < next.first_seq).collect();
-    assert_eq!(seqs, wanted);
+fn a_segment_that_is_gone_is_an_error_unless_holes_are_expected() {
+    let TwoSegments { mut disk, all, .. } = three_segments();
+    let (hole, end) =
+        (headers_of(&disk.stable)[1].first_seq, headers_of(&disk.stable)[2].first_seq);
+    disk.stable.remove(&2);
+    let headers = headers_of(&disk.stable);
+    let mut recovery = Recovery::new();
+    recovery.segment(&headers[0], &disk.stable[&1], None, &mut |_| {}).unwrap();
+    assert_eq!(
+        recovery.segment(&headers[1], &disk.stable[&3], None, &mut |_| panic!("delivered")),
+        Err(RecoveryError::MissingSegments { first: 2, last: 2 })
+    );
+    let (kept, report) = with_holes(&disk.stable, BTreeMap::new());
+    let wanted: Vec<_> = all.into_iter().filter(|kept| !(hole..end).contains(&kept.seq)).collect();
+    assert_eq!((kept, report.gaps), (wanted, Vec::new()));
+}
+
+#[test]
+fn where_a_segment_before_a_hole_ends_is_told_by_whoever_described_it() {
+    let TwoSegments { mut disk, all, first_end } = three_segments();
+    let hole = headers_of(&disk.stable)[1].first_seq;
+    disk.stable.remove(&2);
+    disk.stable.get_mut(&1).unwrap()[first_end - MARKER_BYTES..].fill(0);
+    // A batch without its marker: nobody knows whether it was ever whole.
+    let (kept, report) = with_holes(&disk.stable, BTreeMap::new());
+    let has = |kept: &[Kept], seq| kept.iter().any(|kept| kept.seq == seq);
+    assert!(!has(&kept, hole - 2) && has(&kept, hole - 4));
+    assert_eq!((report.gaps, report.torn_tail_bytes), (Vec::new(), 0));
+    // Unless its end is known: then only the marker is missing.
+    let (kept, report) = with_holes(&disk.stable, BTreeMap::from([(1, hole)]));
+    assert_eq!(kept.iter().filter(|kept| kept.seq < hole).count(), {
+        all.iter().filter(|kept| kept.seq < hole).count()
+    });
+    let [gap] = &report.gaps[..] else { panic!("{:?}", report.gaps) };
+    assert_eq!((gap.segment, gap.first_seq, gap.missing), (1, Seq(hole - 1), 1));
+}
+
+/// What is damaged behind the checkpoint makes that everything is read, and then it costs one record.
+#[test]
+fn a_flipped_bit_behind_the_checkpoint_costs_at_most_one_record() {
+    let mut log = three_segments();
+    let config = config(64 * 1024);
+    let mut writer = reopen(config, 9, &log.disk.stable);
+    for tag in 20_000..20_003 {
+        log.all.push(append(&mut writer, tag, 10));
+    }
+    log.all.iter().for_each(|kept| writer.add_ref(Seq(kept.seq), 1, 1));
+    log.disk.drain(&mut writer, 0);
+    checkpoint(&mut writer);
+    log.disk.drain(&mut writer, 0);
+    let start = log.disk.known().start;
+    assert_eq!(start.segment, 4);
+    for tag in 30_000..30_002 {
+        log.all.push(append(&mut writer, tag, 10));
+        writer.require_sync(0, 0);
+        log.disk.drain(&mut writer, 0);
+    }
+    let end = writer.segments.back().unwrap().used_bytes;
+    for at in start.offset..end {
+        let mut files = log.disk.files.clone();
+        files.get_mut(&4).unwrap()[at as usize] ^= 0x10;
+        let mut kept = Vec::new();
+        let booted =
+            boot(config, 10, &files, &log.disk.superblock, &mut |_, record| match record {
+                None => kept.clear(),
+                Some(record) => kept.push(Kept::of(record)),
+            });
+        let gaps = &booted.report.gaps;
+        let [gap] = &gaps[..] else { panic!("byte {at}: {gaps:?}") };
+        // A marker can be made good.
+        assert_eq!(booted.is_everything, gap.is_loss(), "byte {at}: {gap:?}");
+        let wanted: Vec<_> = log
+            .all
+            .iter()
+            .filter(|kept| booted.is_everything || kept.seq >= start.checkpoint_seq)
+            .filter(|kept| kept.seq != gap.first_seq.0 || !gap.is_loss())
+            .cloned()
+            .collect();
+        assert!(kept == wanted, "byte {at}: {gap:?}");
+        let start = booted.writer.superblock().start;
+        assert_eq!(start == Start::EVERYTHING, booted.is_everything);
+    }
 }
 
 /// A body that is itself a piece of this very journal, salt and all, must not be mistaken for it, wherever the damage is.
@@ -372,7 +467,7 @@ proptest! {
         salt: u64, next_first in proptest::option::of(prop_oneof![0u64..40, Just(u64::MAX)]),
         tail in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255), any::<u8>()], 0..2000),
     ) {
-        let header = SegmentHeader { segment, first_seq, salt, segment_bytes: 4096, synced_through: salt, is_damaged: false };
+        let header = SegmentHeader { segment, first_seq, salt, segment_bytes: 4096, synced_through: salt, version: VERSION, is_damaged: false };
         let mut file = header.encode();
         file.extend_from_slice(&tail);
         let next = next_first.map(|first_seq| SegmentHeader { segment: segment + 1, first_seq, ..header.clone() });
@@ -380,7 +475,6 @@ proptest! {
         let _ = recovery.segment(&header, &file, next.as_ref(), &mut |_| {});
         let report = recovery.finish();
         prop_assert!(report.synced_through < report.next_seq);
-        let _ = replay_segment(&file, Seq(salt), &mut |_| {});
         let _ = parse_header(&tail);
     }
 

@@ -5,9 +5,9 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::Retire;
+use crate::format::KIND_MARKER;
 use crate::test_disk::{
-    Kept, TestDisk, append, config, io_fault, no_space, recover, reopen, small_log,
+    Kept, TestDisk, append, checkpoint, config, io_fault, no_space, recover, reopen, small_log,
 };
 
 const KIB: u64 = 1024;
@@ -22,12 +22,12 @@ fn names(job: &Job) -> Vec<&'static str> {
     job.ops
         .iter()
         .map(|op| match op {
-            DiskOp::Prepare => "prepare",
+            DiskOp::Prepare { .. } => "prepare",
             DiskOp::Create { .. } => "create",
             DiskOp::Write { .. } => "write",
             DiskOp::Sync { .. } => "sync",
             DiskOp::Remove { .. } => "remove",
-            DiskOp::Read { .. } => "read",
+            DiskOp::WriteSuper { .. } => "super",
         })
         .collect()
 }
@@ -50,12 +50,14 @@ fn what_is_appended_while_a_job_is_in_flight_gathers_in_the_next() {
     let (mut writer, mut disk) = new_writer();
     assert_eq!(writer.poll_job(0), None);
     append(&mut writer, 1, 10);
-    step(&mut writer, &mut disk, 0, &["create"]);
+    step(&mut writer, &mut disk, 0, &["create", "super"]);
     append(&mut writer, 2, 10);
     writer.require_sync(0, 0);
     let job = writer.poll_job(0).unwrap();
     assert_eq!(names(&job), ["write", "sync"]);
     assert!(!job.is_write_only);
+    // Beside it, for the first segment has no other one behind it yet.
+    step(&mut writer, &mut disk, 0, &["prepare"]);
     for tag in 3..=5 {
         append(&mut writer, tag, 10);
         writer.require_sync(0, 0);
@@ -218,20 +220,23 @@ fn a_record_that_could_never_be_written_is_refused_at_once() {
 }
 
 #[test]
-#[should_panic(expected = "commit marker")]
-fn the_markers_kind_is_taken() {
+#[should_panic(expected = "the journal's")]
+fn the_journals_kinds_are_taken() {
     let (mut writer, _) = new_writer();
-    writer.append(KIND_MARKER, &[], None, 0);
+    const { assert!(KIND_CHECKPOINT_END < KIND_MARKER) };
+    writer.append(KIND_CHECKPOINT_END, &[], None, 0);
 }
 
 /// Fills the disk's last segment so far that a spare is asked for and refused.
 fn fill_until_refused(writer: &mut Writer, disk: &mut TestDisk) -> Vec<Kept> {
     let mut all = Vec::new();
-    disk.drain(writer, 0);
     append(writer, 0, 10);
-    disk.drain(writer, 0);
+    if writer.active.is_none() {
+        step(writer, disk, 0, &["create", "super"]);
+    }
     disk.is_full = true;
-    while writer.has_room(1000) && writer.space == Space::Unknown {
+    disk.drain(writer, 0);
+    while writer.has_room(1000) && !matches!(writer.space, Space::Refused { .. }) {
         all.push(append(writer, all.len() as u64 + 1, 1000));
         disk.drain(writer, 0);
     }
@@ -315,7 +320,7 @@ fn a_batch_that_finds_no_segment_uses_the_reserve() {
     assert_eq!(names(&create), ["sync"]);
     done(&mut writer, &mut disk, &create);
     let create = writer.poll_job(0).unwrap();
-    assert_eq!(names(&create), ["create"]);
+    assert_eq!(names(&create), ["create", "super"]);
     writer.handle_done(0, create.id, Err(no_space()));
     step(&mut writer, &mut disk, 0, &["write"]);
     assert!(writer.progress().written >= writer.last_seq());
@@ -324,17 +329,18 @@ fn a_batch_that_finds_no_segment_uses_the_reserve() {
 
 #[test]
 fn space_that_a_removed_segment_gave_back_is_asked_for_at_once() {
-    let (mut writer, mut disk) = new_writer();
-    for tag in 0..25 {
-        append(&mut writer, tag, 3000);
-        disk.drain(&mut writer, 0);
-    }
-    assert_eq!(disk.files.len(), 2);
+    let (mut writer, mut disk, seqs) = three_segments();
+    checkpoint(&mut writer);
+    disk.drain(&mut writer, 0);
     fill_until_refused(&mut writer, &mut disk);
-    let retire = writer.poll_retire().unwrap();
-    assert!(writer.retire_done(retire.segment));
+    assert!(matches!(writer.space, Space::Refused { .. }));
+    let second = writer.segments().nth(1).unwrap().first_seq;
+    for &seq in seqs.iter().filter(|&&seq| seq < second) {
+        writer.unref(seq, 1, 3008);
+    }
     disk.is_full = false;
     disk.drain(&mut writer, 1);
+    assert!(!disk.files.contains_key(&1));
     assert_eq!(writer.space, Space::Ready);
 }
 
@@ -390,22 +396,21 @@ fn references_are_counted_where_the_record_is_or_will_be() {
         .collect();
     assert_eq!(writer.live_bytes(), 40 * 3008);
     // Nothing is in a segment yet; one record dies there.
-    writer.unref(seqs[0]);
-    writer.unref(seqs[0]);
-    writer.unref(seqs[0]);
-    writer.unref(seqs[30]);
-    assert_eq!(writer.live_bytes(), 39 * 3008);
+    writer.unref(seqs[0], 1, 1504);
+    writer.unref(seqs[0], 1, 1504);
+    writer.unref(seqs[0], 1, 1504);
+    writer.unref(seqs[30], 1, 1504);
+    assert_eq!(writer.live_bytes(), 38 * 3008 + 1504);
     disk.drain(&mut writer, 0);
     let live = live_of(&writer);
     assert_eq!(live.len(), 3);
     assert_eq!(live.iter().map(|(refs, _)| refs).sum::<u64>(), 77);
-    assert_eq!(writer.live_bytes(), 39 * 3008);
+    assert_eq!(writer.live_bytes(), 38 * 3008 + 1504);
     let firsts: Vec<_> = writer.segments().map(|segment| segment.first_seq).collect();
     let in_second = seqs.iter().filter(|&&seq| seq >= firsts[1] && seq < firsts[2]).count() as u64;
     assert!(live[1].0 >= in_second * 2 - 1);
     for &seq in &seqs {
-        writer.unref(seq);
-        writer.unref(seq);
+        writer.unref(seq, 2, 3008);
     }
     assert_eq!(live_of(&writer), [(0, 0); 3]);
 }
@@ -420,143 +425,6 @@ fn three_segments() -> (Writer, TestDisk, Vec<Seq>) {
         disk.drain(&mut writer, 0);
     }
     (writer, disk, seqs)
-}
-
-#[test]
-fn a_dead_segment_goes_when_everything_before_is_synced() {
-    let (mut writer, mut disk, seqs) = three_segments();
-    assert_eq!(writer.poll_retire(), None, "alive");
-    let second = writer.segments().nth(1).unwrap().first_seq;
-    for &seq in seqs.iter().filter(|&&seq| seq < second) {
-        writer.unref(seq);
-    }
-    let removal = append(&mut writer, 99, 0);
-    let retire = Retire { segment: 1, needs_rerecord: false, end_seq: second };
-    assert_eq!(writer.poll_retire(), Some(retire));
-    assert_eq!(writer.poll_retire(), None, "named once");
-    assert!(!writer.retire_done(2), "not that one");
-    assert!(writer.retire_done(1));
-    step(&mut writer, &mut disk, 0, &["write", "sync"]);
-    assert!(writer.progress().synced >= Seq(removal.seq));
-    let job = step(&mut writer, &mut disk, 0, &["remove"]);
-    assert!(job.is_background);
-    assert_eq!(job.ops, [DiskOp::Remove { segment: 1 }]);
-    assert_eq!(writer.segments().next().unwrap().segment, 2);
-    assert_eq!(writer.poll_retire(), None);
-    let (kept, report) = recover(&disk.stable);
-    assert_eq!(report.gaps, []);
-    assert!(Seq(kept[0].seq) == second);
-}
-
-#[test]
-fn an_active_segment_never_goes() {
-    let (mut writer, mut disk) = new_writer();
-    append(&mut writer, 1, 10);
-    disk.drain(&mut writer, 0);
-    assert_eq!(writer.poll_retire(), None);
-    // Nor do recovered ones before there is a place for what comes after them.
-    let mut writer = reopen(config(64 * KIB), 3, &disk.files);
-    assert_eq!(writer.poll_retire(), None);
-    append(&mut writer, 2, 10);
-    disk.drain(&mut writer, 0);
-    assert_eq!(writer.poll_retire().unwrap().segment, 1);
-}
-
-#[test]
-fn a_log_over_its_cap_is_emptied_from_the_front_while_little_is_alive() {
-    let (mut writer, mut disk) = new_writer();
-    let mut alive = Vec::new();
-    let mut tag = 0;
-    while disk.files.len() < 5 {
-        let record = append(&mut writer, tag, 3000);
-        // Every tenth record stays.
-        if tag % 10 == 0 {
-            writer.add_ref(Seq(record.seq), 1, 3008);
-            alive.push(record);
-        }
-        tag += 1;
-        disk.drain(&mut writer, 0);
-        if disk.files.len() < 5 {
-            assert_eq!(writer.poll_retire(), None, "not over the cap");
-        }
-    }
-    let retire = writer.poll_retire().unwrap();
-    assert!(retire.needs_rerecord);
-    let read = writer.read_job(retire.segment).unwrap();
-    let DiskOp::Read { segment: 1, offset: 0, bytes } = read.ops[0] else { panic!("{read:?}") };
-    // Exactly what is to be read again is appended again.
-    let file = disk.files[&1][..bytes as usize].to_vec();
-    let mut moved = Vec::new();
-    let gaps = crate::replay_segment(&file, retire.end_seq, &mut |record| {
-        if alive.iter().any(|kept| kept.seq == record.seq.0) {
-            moved.push((
-                record.seq,
-                record.kind,
-                record.meta.to_vec(),
-                Bytes::copy_from_slice(record.body),
-            ));
-        }
-    })
-    .unwrap();
-    assert_eq!(gaps, []);
-    assert!(moved.len() >= 2);
-    for (old, kind, meta, body) in &moved {
-        let seq = writer.append(*kind, meta, Some(body), crc32fast::hash(body));
-        writer.add_ref(seq, 1, 3008);
-        writer.unref(*old);
-    }
-    assert!(writer.retire_done(1));
-    disk.drain(&mut writer, 0);
-    assert!(!disk.files.contains_key(&1));
-    let (kept, _) = recover(&disk.stable);
-    for record in &alive {
-        assert!(kept.iter().any(|kept| (&kept.meta, &kept.body) == (&record.meta, &record.body)));
-    }
-}
-
-#[test]
-fn a_segment_that_could_not_be_emptied_stays_until_it_is_empty() {
-    let (mut writer, mut disk, seqs) = three_segments();
-    writer.config.log_cap_bytes = 0;
-    let second = writer.segments().nth(1).unwrap().first_seq;
-    let last_in_front = seqs.iter().rfind(|&&seq| seq < second).copied().unwrap();
-    for &seq in seqs.iter().filter(|&&seq| seq != last_in_front) {
-        writer.unref(seq);
-    }
-    assert!(writer.poll_retire().unwrap().needs_rerecord);
-    assert!(!writer.retire_done(1), "one record is still alive");
-    disk.drain(&mut writer, 0);
-    assert!(disk.files.contains_key(&1));
-    assert_eq!(writer.poll_retire(), None, "not asked for again and again");
-    writer.unref(last_in_front);
-    assert!(!writer.poll_retire().unwrap().needs_rerecord);
-    assert!(writer.retire_done(1));
-    disk.drain(&mut writer, 0);
-    assert!(!disk.files.contains_key(&1));
-}
-
-#[test]
-fn a_removal_that_needs_space_is_tried_again() {
-    let (mut writer, mut disk, seqs) = three_segments();
-    for &seq in &seqs {
-        writer.unref(seq);
-    }
-    writer.poll_retire().unwrap();
-    assert!(writer.retire_done(1));
-    writer.require_sync(0, 0);
-    let remove = loop {
-        let job = writer.poll_job(0).unwrap();
-        if names(&job) == ["remove"] {
-            break job;
-        }
-        done(&mut writer, &mut disk, &job);
-    };
-    writer.handle_done(10, remove.id, Err(no_space()));
-    assert_eq!(writer.poll_job(10), None);
-    assert_eq!(writer.poll_timeout(), Some(1010));
-    step(&mut writer, &mut disk, 1010, &["remove"]);
-    assert!(!disk.files.contains_key(&1));
-    assert!(!writer.progress().poisoned);
 }
 
 #[test]
@@ -589,17 +457,17 @@ fn references_can_be_added_while_recovery_reads() {
     disk.drain(&mut writer, 0);
     let mut again = Writer::new(config(64 * KIB), 5).unwrap();
     for info in writer.segments() {
-        again.recover_segment(info.segment, info.first_seq, info.file_bytes);
+        again.recover_segment(info.segment, info.first_seq, 0, info.file_bytes);
         for &seq in seqs.iter().filter(|&&seq| seq >= info.first_seq) {
             again.add_ref(seq, 1, 3008);
-            again.unref(seq);
+            again.unref(seq, 1, 3008);
         }
     }
     assert_eq!(again.live_bytes(), 0);
     for &seq in &seqs {
         again.add_ref(seq, 1, 3008);
     }
-    again.recover_end(&recover(&disk.files).1);
+    again.recover_end(&recover(&disk.files).1, disk.known());
     assert_eq!(live_of(&again), live_of(&writer));
 }
 

@@ -56,7 +56,7 @@ fanout_only = false
         (None, Some(Duration::from_secs(60)))
     );
     assert_eq!(
-        (config.max_open_transactions, config.max_connections, config.max_item_size),
+        (config.engine.max_open_per_queue, config.max_connections, config.max_item_size),
         (7, 1000, 65536)
     );
     assert_eq!(config.listen_memcache[1], ListenAddress::Unix("/run/k.sock".into()));

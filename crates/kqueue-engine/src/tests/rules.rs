@@ -1,0 +1,342 @@
+//! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
+
+use super::*;
+
+/// An engine with its log, and a clock that is set by hand.
+struct World {
+    engine: Engine,
+    log: TestLog,
+    table: ConfigTable,
+    limits: EngineLimits,
+    now: Now,
+}
+
+const WORKER: SessionId = SessionId(1);
+
+impl World {
+    fn new(queues: &[(&str, QueueOverrides)]) -> Self {
+        let mut table = ConfigTable::default();
+        for (name, overrides) in queues {
+            table.named.insert(name.as_bytes().into(), overrides.clone());
+        }
+        Self::with(table, EngineLimits::default())
+    }
+
+    fn with(table: ConfigTable, limits: EngineLimits) -> Self {
+        Self {
+            engine: Engine::new(table.clone(), limits),
+            log: TestLog::default(),
+            table,
+            limits,
+            now: at(0),
+        }
+    }
+
+    fn put(&mut self, queue: &str, body: &str, ttl_ms: u64) -> PutOutcome {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let expiry_ms = if ttl_ms == 0 { 0 } else { self.now.wall_ms + ttl_ms };
+        let args =
+            PutArgs { queue: queue.as_bytes(), flags: 0, expiry_ms, body: &body, body_crc: 0 };
+        let outcome = self.engine.put(self.now, args, &mut self.log);
+        self.check();
+        outcome
+    }
+
+    fn take(&mut self, queue: &str, mode: Mode) -> TakeOutcome {
+        let queues = [queue.as_bytes()];
+        let args =
+            TakeArgs { queues: &queues, mode, max: 1, max_bytes: 1000, wait_ms: 0, lease_ms: 0 };
+        let outcome = self.engine.take(self.now, WORKER, args, &mut self.log);
+        self.check();
+        outcome
+    }
+
+    /// The body of the next item and how often it was delivered, with this delivery.
+    fn open(&mut self, queue: &str) -> Option<(String, u32)> {
+        match self.take(queue, Mode::Open) {
+            TakeOutcome::Items(items) => {
+                let body = String::from_utf8(items[0].body.to_vec()).unwrap();
+                Some((body, items[0].attempts))
+            }
+            TakeOutcome::Empty => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn abort(&mut self, queue: &str) {
+        assert!(self.engine.abort_oldest(self.now, WORKER, queue.as_bytes(), &mut self.log));
+        self.check();
+    }
+
+    fn sweep(&mut self, mono_ms: u64) {
+        self.now = at(mono_ms);
+        self.engine.sweep_expired(self.now, &mut self.log);
+        self.check();
+    }
+
+    fn check(&mut self) {
+        self.engine.check_invariants();
+    }
+
+    fn items(&self, queue: &str) -> Option<u64> {
+        self.engine
+            .queue_stats(self.now)
+            .find(|stats| stats.name == queue.as_bytes())
+            .map(|stats| stats.items)
+    }
+
+    fn counters(&self, queue: &str) -> QueueCounters {
+        let mut all = self.engine.queue_stats(self.now);
+        all.find(|stats| stats.name == queue.as_bytes()).expect("the queue").counters
+    }
+
+    fn restart(&mut self) {
+        let mut engine = Engine::new(self.table.clone(), self.limits);
+        core::mem::swap(&mut self.engine, &mut engine);
+        self.log.replay_into(&mut self.engine);
+        self.check();
+    }
+}
+
+fn dead_letters() -> World {
+    let queue = QueueOverrides {
+        max_attempts: Some(Some(2)),
+        dead_letter_queue: Some(Some((*b"dead").into())),
+        ..QueueOverrides::default()
+    };
+    World::new(&[("jobs", queue.clone()), ("dead", queue)])
+}
+
+#[test]
+fn an_item_that_was_delivered_too_often_goes_to_the_dead_letter_queue_in_one_record() {
+    let mut world = dead_letters();
+    world.put("jobs", "poison", 0);
+    world.put("jobs", "good", 0);
+    assert_eq!(world.open("jobs"), Some(("poison".into(), 1)));
+    world.abort("jobs");
+    assert_eq!(world.open("jobs"), Some(("poison".into(), 2)));
+    let before = world.log.last;
+    world.abort("jobs");
+    let kinds: Vec<u8> = world.log.entries.range(before + 1..).map(|(_, e)| e.kind).collect();
+    // The definition of the queue, and the item that goes from here to there.
+    assert_eq!(kinds, [1, 9]);
+    assert_eq!((world.items("jobs"), world.items("dead")), (Some(1), Some(1)));
+    assert_eq!(world.counters("jobs").dead_lettered, 1);
+    let Some(RecordBuf::Transfer { origin, .. }) = world
+        .log
+        .entries
+        .get(&(before + 2))
+        .and_then(|entry| RecordBuf::decode(entry.kind, &entry.meta).ok())
+    else {
+        panic!("not a transfer")
+    };
+    assert_eq!((origin.queue, origin.attempts), (&b"jobs"[..], 2));
+    assert_eq!(origin.reason, Reason::DeadLettered);
+    world.restart();
+    assert_eq!((world.items("jobs"), world.items("dead")), (Some(1), Some(1)));
+    // Where it is now it starts anew, and a queue is not its own dead-letter queue.
+    for attempt in 1..5 {
+        assert_eq!(world.open("dead"), Some(("poison".into(), attempt)));
+        world.abort("dead");
+    }
+}
+
+#[test]
+fn a_crash_during_the_last_attempt_is_not_one_more() {
+    let mut world = dead_letters();
+    world.put("jobs", "poison", 0);
+    for attempt in 1..=2 {
+        assert_eq!(world.open("jobs"), Some(("poison".into(), attempt)));
+        // Nobody gives it back: the server dies with the worker.
+        world.restart();
+    }
+    assert_eq!(world.open("jobs"), None);
+    assert_eq!(world.open("dead"), Some(("poison".into(), 1)));
+}
+
+#[test]
+fn a_worker_that_vanishes_counts_like_one_that_gives_back() {
+    let mut world = dead_letters();
+    world.put("jobs", "poison", 0);
+    for _ in 0..2 {
+        world.open("jobs");
+        world.engine.handle_disconnect(world.now, WORKER, &mut world.log);
+    }
+    assert_eq!((world.items("jobs"), world.items("dead")), (Some(0), Some(1)));
+}
+
+#[test]
+fn expired_items_go_where_the_queue_says_and_serve_who_waits_there() {
+    let late = QueueOverrides {
+        expire_to_queue: Some(Some((*b"late").into())),
+        max_age_ms: Some(Some(1000)),
+        ..QueueOverrides::default()
+    };
+    let mut world = World::new(&[("jobs", late)]);
+    world.put("jobs", "a", 0);
+    world.put("jobs", "b", 100);
+    let args = TakeArgs {
+        queues: &[&b"late"[..]],
+        mode: Mode::Take,
+        max: 1,
+        max_bytes: 1000,
+        wait_ms: 60_000,
+        lease_ms: 0,
+    };
+    let waits = world.engine.take(world.now, SessionId(7), args, &mut world.log);
+    assert_eq!(waits, TakeOutcome::Waiting);
+    world.sweep(900);
+    // Only from the head: the second one is expired, the first is not.
+    assert_eq!(world.items("jobs"), Some(2));
+    world.sweep(1001);
+    let delivery = world.engine.poll_delivery().expect("an item for who waits");
+    assert_eq!((delivery.session, &delivery.items[0].body[..]), (SessionId(7), &b"a"[..]));
+    assert_eq!((world.items("jobs"), world.items("late")), (Some(0), Some(1)));
+    assert_eq!(world.counters("jobs").expired_items, 2);
+    world.restart();
+    // What was handed over and not picked up waits again, in front.
+    assert_eq!(world.items("late"), Some(2));
+    assert_eq!(world.open("late"), Some(("a".into(), 1)));
+}
+
+#[test]
+fn a_sweep_removes_no_more_than_it_may() {
+    let queue = QueueOverrides { max_expire_sweep: Some(2), ..QueueOverrides::default() };
+    let mut world = World::new(&[("q", queue)]);
+    for n in 0..5 {
+        world.put("q", &format!("{n}"), 10);
+    }
+    for left in [3, 1, 0, 0] {
+        world.sweep(100);
+        assert_eq!(world.items("q"), Some(left));
+    }
+    // Who takes never gets an expired item, however many are before a good one.
+    for n in 0..5 {
+        world.put("q", &format!("{n}"), 10);
+    }
+    world.put("q", "good", 0);
+    world.now = at(200);
+    assert_eq!(world.open("q"), Some(("good".into(), 1)));
+}
+
+#[test]
+fn a_queue_without_a_journal_lives_in_memory_and_is_bounded_by_it() {
+    let queue = QueueOverrides {
+        keep_journal: Some(false),
+        max_memory_size: Some(1000),
+        ..QueueOverrides::default()
+    };
+    let mut world = World::new(&[("fleeting", queue.clone()), ("m+fleeting", queue)]);
+    let mut stored = 0;
+    while matches!(world.put("fleeting", "0123456789", 0), PutOutcome::Stored { .. }) {
+        stored += 1;
+    }
+    assert!((2..100).contains(&stored), "{stored}");
+    assert_eq!(world.log.entries.len(), 0);
+    assert_eq!(world.put("fleeting", "x", 0), PutOutcome::Refused(Refusal::QueueFull));
+    assert_eq!(world.open("fleeting"), Some(("0123456789".into(), 1)));
+    assert!(world.engine.close_oldest(world.now, WORKER, b"fleeting", &mut world.log));
+    assert_eq!(world.log.entries.len(), 0);
+    // Beside a queue with a journal: one put, one id, and only the latter is there after a restart.
+    assert_eq!(world.open("m+fleeting"), None);
+    let PutOutcome::Stored { id, .. } = world.put("m", "both", 0) else { panic!("refused") };
+    assert_eq!((world.items("m"), world.items("m+fleeting")), (Some(1), Some(1)));
+    world.restart();
+    assert_eq!((world.items("m"), world.items("m+fleeting")), (Some(1), None));
+    assert_eq!(world.items("fleeting"), None);
+    let PutOutcome::Stored { id: next, .. } = world.put("m", "later", 0) else { panic!("refused") };
+    assert!(next > id);
+    assert_eq!(world.open("m"), Some(("both".into(), 1)));
+}
+
+#[test]
+fn no_more_queues_than_there_may_be() {
+    let limits = EngineLimits { max_queues: 3, ..EngineLimits::default() };
+    let mut world = World::with(ConfigTable::default(), limits);
+    world.put("a", "x", 0);
+    assert_eq!(world.open("b"), None);
+    assert_eq!(world.open("a+sub"), None);
+    assert_eq!(world.put("c", "x", 0), PutOutcome::Refused(Refusal::TooManyQueues { limit: 3 }));
+    assert_eq!(world.open("c"), None);
+    assert_eq!(world.items("c"), None);
+    assert!(matches!(world.put("a", "y", 0), PutOutcome::Stored { .. }));
+    // What nobody uses makes room; a sub-queue is a subscription.
+    world.sweep(1);
+    assert_eq!((world.items("b"), world.items("a+sub")), (None, Some(1)));
+    assert!(matches!(world.put("c", "x", 0), PutOutcome::Stored { .. }));
+    world.restart();
+    assert_eq!((world.items("a"), world.items("b"), world.items("c")), (Some(2), None, Some(1)));
+}
+
+#[test]
+fn a_queue_that_is_old_and_unused_goes() {
+    let queue = QueueOverrides { max_queue_age_ms: Some(Some(1000)), ..QueueOverrides::default() };
+    let mut world = World::new(&[("temp", queue)]);
+    world.put("temp", "x", 0);
+    world.sweep(5000);
+    assert_eq!(world.items("temp"), Some(1), "what is in it is wanted");
+    assert_eq!(world.open("temp"), Some(("x".into(), 1)));
+    world.sweep(6000);
+    assert_eq!(world.items("temp"), Some(0), "somebody holds an item of it");
+    assert!(world.engine.close_oldest(world.now, WORKER, b"temp", &mut world.log));
+    world.sweep(7000);
+    assert_eq!(world.items("temp"), None);
+    world.put("temp", "y", 0);
+    world.open("temp");
+    assert!(world.engine.close_oldest(world.now, WORKER, b"temp", &mut world.log));
+    world.sweep(7900);
+    assert_eq!(world.items("temp"), Some(0), "a new one is young");
+}
+
+#[test]
+fn what_is_on_the_disk_only_is_read_for_who_wants_it_and_a_lost_item_is_no_hang() {
+    let queue = QueueOverrides { max_memory_size: Some(0), ..QueueOverrides::default() };
+    let mut world = World::new(&[("q", queue)]);
+    for n in 0..3 {
+        world.put("q", &format!("{n}"), 0);
+    }
+    world.engine.handle_written(Seq(world.log.last), &world.log);
+    let stats = world.engine.queue_stats(world.now).next().unwrap();
+    assert_eq!((stats.items, stats.mem_items, stats.mem_bytes), (3, 0, 0));
+    assert_eq!(world.take("q", Mode::Open), TakeOutcome::Waiting);
+    assert!(world.engine.waits_for_disk(WORKER));
+    // Time that passes does not end such a wait; there is no deadline.
+    world.engine.handle_timeout(at(1_000_000), &mut world.log);
+    assert_eq!(world.engine.poll_delivery(), None);
+    let request = world.engine.poll_load().expect("a read");
+    let mut items = world.log.load(&request);
+    assert_eq!(items.len(), 3);
+    // The first one cannot be read.
+    items.remove(0);
+    let lost = world.engine.handle_loaded(world.now, &request, items, request.last, &mut world.log);
+    assert_eq!(lost, 1);
+    world.check();
+    let delivery = world.engine.poll_delivery().expect("an item");
+    assert_eq!(&delivery.items[0].body[..], b"1");
+    assert_eq!((world.items("q"), world.counters("q").damaged_items), (Some(1), 1));
+    // Nothing is left of it that would keep its segment.
+    world.engine.handle_disconnect(world.now, WORKER, &mut world.log);
+    world.engine.delete(world.now, b"q", &mut world.log);
+    assert!(world.log.refs.values().all(|(refs, _)| *refs == 0));
+}
+
+#[test]
+fn a_read_whose_items_were_moved_meanwhile_is_not_believed() {
+    let queue = QueueOverrides { max_memory_size: Some(0), ..QueueOverrides::default() };
+    let mut world = World::new(&[("q", queue)]);
+    for n in 0..20 {
+        world.put("q", &format!("{n}"), 0);
+    }
+    world.log.checkpoint(&mut world.engine);
+    assert_eq!(world.take("q", Mode::Take), TakeOutcome::Waiting);
+    let request = world.engine.poll_load().expect("a read");
+    let items = world.log.load(&request);
+    world.log.retire(&mut world.engine, 0);
+    world.check();
+    world.engine.handle_loaded(world.now, &request, items, request.last, &mut world.log);
+    world.check();
+    assert_eq!(world.engine.poll_delivery(), None);
+    world.log.load_all(&mut world.engine, world.now);
+    assert_eq!(&world.engine.poll_delivery().expect("an item").items[0].body[..], b"0");
+    assert_eq!(world.counters("q").damaged_items, 0);
+}
