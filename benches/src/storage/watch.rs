@@ -93,10 +93,6 @@ impl Watch {
         *self.shared.peak.lock().expect("the sampler lives")
     }
 
-    pub(crate) fn live(&self) -> u64 {
-        self.shared.live.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn add_live(&self, bytes: u64) {
         self.shared.live.fetch_add(bytes, Ordering::Relaxed);
     }
