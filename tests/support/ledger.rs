@@ -191,12 +191,6 @@ impl Ledger {
         self.unanswered += if is_clean { 0 } else { unanswered };
     }
 
-    /// The clients saw an id that two items have, which docs/protocol.md excludes: so many times.
-    pub fn ids_given_twice(&self) -> usize {
-        let ids: HashSet<u64> = self.items.iter().filter_map(|item| item.id).collect();
-        self.items.iter().filter(|item| item.id.is_some()).count() - ids.len()
-    }
-
     /// Puts and removals that were answered.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
@@ -217,6 +211,11 @@ impl Ledger {
 
     /// All queues have been emptied, and the round has ended: what should have been in them?
     pub fn audit(&mut self) {
+        let mut seen = HashSet::new();
+        let twice = self.items.iter().filter_map(|item| item.id).find(|&id| !seen.insert(id));
+        if let Some(id) = twice {
+            self.complain(format!("two items have the id {id}"));
+        }
         let mut missing_plain = 0;
         for number in 0..self.items.len() as u64 {
             let item = &self.items[number as usize];

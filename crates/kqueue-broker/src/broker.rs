@@ -188,7 +188,7 @@ impl Broker {
     /// What was removed for good is synced soon, not now: losing it means a redelivery, never a loss.
     pub(crate) fn sync_lazily(&mut self, now: Now) {
         if self.default_sync != SyncPolicy::Never {
-            self.log.writer.require_sync(now.mono_ms, LAZY_SYNC_MS);
+            self.log.require_sync(now.mono_ms, LAZY_SYNC_MS);
         }
     }
 
@@ -219,7 +219,7 @@ impl Broker {
 
     /// The next disk job, if one is due and none is in flight.
     pub fn poll_job(&mut self, now: Now) -> Option<Job> {
-        let job = self.log.writer.poll_job(now.mono_ms)?;
+        let job = self.log.poll_job(now.mono_ms)?;
         for op in &job.ops {
             match op {
                 DiskOp::Write { .. } => self.counters.journal_writes += 1,
@@ -298,7 +298,7 @@ impl Broker {
 
     /// When a job may become due by itself, on the monotonic clock.
     pub fn poll_journal_timeout(&self) -> Option<u64> {
-        self.log.writer.poll_timeout()
+        self.log.poll_timeout()
     }
 
     /// How far the journal is.
@@ -308,19 +308,19 @@ impl Broker {
 
     /// Asks for a sync of everything appended so far.
     pub fn sync_everything(&mut self, now: Now) {
-        self.log.writer.require_sync(now.mono_ms, 0);
+        self.log.require_sync(now.mono_ms, 0);
     }
 
     /// Whether everything appended is on the disk (or never will be).
     pub fn is_settled(&self) -> bool {
         let progress = self.log.writer.progress();
-        progress.poisoned || progress.synced >= self.log.writer.last_seq()
+        progress.poisoned || self.log.is_flushed() && progress.synced >= self.log.writer.last_seq()
     }
 
     /// Whether everything appended has been written (or never will be).
     pub fn is_written(&self) -> bool {
         let progress = self.log.writer.progress();
-        progress.poisoned || progress.written >= self.log.writer.last_seq()
+        progress.poisoned || self.log.is_flushed() && progress.written >= self.log.writer.last_seq()
     }
 
     /// Checks what must always be true of the queues; for tests and the simulator.

@@ -124,6 +124,31 @@ fn nothing_leaves_before_the_disk_has_it_and_everything_leaves_in_order() {
 }
 
 #[test]
+fn an_id_that_somebody_saw_is_not_given_again_after_a_crash() {
+    let id_seen_by_another = |server: &mut Server| {
+        server.broker.handle_connect(SessionId(2));
+        let mut session = Session::new(SessionId(2), Limits::default());
+        session.feed(&mut BytesMut::from(&b"reserve 1 0 0 q\r\n"[..]));
+        server.broker.execute(NOW, &mut session);
+        let mut output = Output::default();
+        session.encode(&server.broker.progress(), &mut output);
+        let reply = String::from_utf8(output.chunks().flatten().copied().collect()).expect("ascii");
+        let id = reply.split(' ').nth(2).map(str::parse::<u64>);
+        id.unwrap_or_else(|| panic!("an item: {reply}")).expect("a number")
+    };
+    let mut server = Server::new();
+    server.send(b"put first 1\r\na\r\n");
+    server.settle();
+    server.send(b"put q 1\r\na\r\n");
+    // The put is not written yet, and never will be.
+    let seen = id_seen_by_another(&mut server);
+    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    again.send(b"put q 1\r\nb\r\n");
+    let next = id_seen_by_another(&mut again);
+    assert!(next > seen, "{next} after {seen}");
+}
+
+#[test]
 fn a_failed_sync_is_told_and_no_put_is_acknowledged_after_it() {
     let mut server = Server::new();
     server.send(b"set q 0 0 1\r\na\r\n");

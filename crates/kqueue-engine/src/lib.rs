@@ -34,6 +34,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
+mod varint;
 mod waiting;
 
 pub use again::Moves;

@@ -643,6 +643,21 @@ impl Writer {
         self.room_bytes() >= needed_bytes.saturating_add(self.config.reserve_bytes())
     }
 
+    /// Whether no further segment can be had for the moment.
+    pub fn is_full(&self) -> bool {
+        matches!(self.space, Space::Refused { .. })
+    }
+
+    /// Whether a log job is in flight: what is appended now leaves with the next one.
+    pub fn is_busy(&self) -> bool {
+        self.log_job.is_some()
+    }
+
+    /// Whether segments may be free of references: the next [`Writer::poll_job`] appends records that say so.
+    pub fn may_free(&self) -> bool {
+        self.segments.may_be_dead
+    }
+
     /// Sequence number of the last record appended; commit markers do not count.
     pub fn last_seq(&self) -> Seq {
         Seq(self.last_seq)
