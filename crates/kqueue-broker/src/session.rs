@@ -178,9 +178,7 @@ impl Session {
 
     /// Whether a decoded request can be run at once.
     pub fn can_run(&self) -> bool {
-        self.state == State::Open
-            && self.reply_bytes < REPLY_BYTES_MAX
-            && !self.requests.is_empty()
+        self.state == State::Open && self.reply_bytes < REPLY_BYTES_MAX && !self.requests.is_empty()
     }
 
     /// The broker named this session ([`crate::Broker::poll_event`]).
