@@ -12,9 +12,8 @@ use hdrhistogram::Histogram;
 use crate::peers::median;
 use crate::server::Server;
 use crate::storage::load::{Items, Pipe, Reply};
-use crate::storage::report::mib;
 use crate::storage::site::{Setup, Site};
-use crate::storage::watch::{DiskBound, Watch, written_bytes};
+use crate::storage::watch::{DiskBound, Watch};
 use crate::storage::{Bench, GIB, KIB, MIB};
 
 const PROBE: &str = "probe";
@@ -41,7 +40,6 @@ struct Side {
     background: Background,
     p99_us: Vec<f64>,
     disk: u64,
-    begun_bytes: u64,
 }
 
 /// Where the two queues of the load are.
@@ -59,14 +57,14 @@ pub(crate) fn run(bench: &mut Bench) {
 }
 
 fn compare(bench: &mut Bench, sync: &'static str) {
-    let seconds = SECONDS * bench.scale.clamp(0.2, 1.0);
+    let time = bench.duration(SECONDS);
     let [mut small, mut large] =
         [SMALL_CAP, LARGE_CAP].map(|log_cap| Side::start(bench, sync, log_cap));
-    for round in 0..ROUNDS {
+    for round in 0..bench.rounds(ROUNDS) {
         // Neither is always the first.
         let order =
             if round % 2 == 0 { [&mut small, &mut large] } else { [&mut large, &mut small] };
-        order.into_iter().for_each(|side| side.measure(seconds));
+        order.into_iter().for_each(|side| side.measure(time));
     }
     let (busy, calm) = (median(&small.p99_us), median(&large.p99_us));
     let report = &mut bench.report;
@@ -74,7 +72,7 @@ fn compare(bench: &mut Bench, sync: &'static str) {
     report.note(&name("put p99, never compacts"), format!("{calm:.0} us"));
     report.note(&name("put p99, compacts all the time"), format!("{busy:.0} us"));
     let ratio = busy / calm;
-    report.judge(
+    report.judge_pace(
         &name("p99 ratio, medians of 5, in turns"),
         format!("{ratio:.2}"),
         "<= 2 x without compaction".to_owned(),
@@ -88,8 +86,6 @@ fn compare(bench: &mut Bench, sync: &'static str) {
         "< 0.75 x (was compacted)".to_owned(),
         is_forced,
     );
-    report.note(&name("written to the disk, compacting"), mib(small.written()));
-    report.note(&name("written to the disk, not"), mib(large.written()));
 }
 
 impl Side {
@@ -107,19 +103,18 @@ impl Side {
         for _ in 0..WAITING_ITEMS / GROUPS {
             background.groups(&mut pipe, GROUPS, true);
         }
-        let begun_bytes = written_bytes(&server);
-        Self { server, site, background, p99_us: Vec::new(), disk: 0, begun_bytes }
+        Self { server, site, background, p99_us: Vec::new(), disk: 0 }
     }
 
     /// Times puts beside the load, one after the other on a connection of their own.
-    fn measure(&mut self, seconds: f64) {
+    fn measure(&mut self, time: Duration) {
         let watch = self.site.watch(&self.server, WAITING_ITEMS * KIB);
         let mut pipe = Pipe::connect(&self.server);
         let (background, is_over) = (&mut self.background, AtomicBool::new(false));
         let p99_us = thread::scope(|scope| {
             scope.spawn(|| background.run(&mut pipe, &is_over));
             thread::sleep(LEAD);
-            let p99_us = probe(&self.server, seconds);
+            let p99_us = probe(&self.server, time);
             is_over.store(true, Ordering::Relaxed);
             p99_us
         });
@@ -129,11 +124,6 @@ impl Side {
 
     fn note_disk(&mut self, watch: &Watch) {
         self.disk = self.disk.max(watch.peak().disk);
-    }
-
-    /// Since it began to be measured.
-    fn written(&self) -> u64 {
-        written_bytes(&self.server) - self.begun_bytes
     }
 }
 
@@ -183,10 +173,10 @@ impl Background {
 }
 
 /// The 99th percentile of puts, in microseconds. What was put is taken again, which is not timed.
-fn probe(server: &Server, seconds: f64) -> f64 {
+fn probe(server: &Server, time: Duration) -> f64 {
     let (items, mut pipe) = (Items::new(KIB as usize), Pipe::connect(server));
     let mut nanoseconds: Histogram<u64> = Histogram::new(3).expect("three digits");
-    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    let end = Instant::now() + time;
     for sequence in 0.. {
         let begin = Instant::now();
         if begin >= end {

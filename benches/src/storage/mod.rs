@@ -18,6 +18,7 @@ mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// GiB that pass through the queue of the row `churn`, at scale 1.
     #[arg(long, value_name = "GIB", default_value_t = 2.0)]
     churn_gib: f64,
+    /// Judge memory, disk and what became of the items, no times and rates: a test for any machine. Rounds are few and short.
+    #[arg(long)]
+    untimed: bool,
 }
 
 fn scale(text: &str) -> Result<f64, String> {
@@ -89,12 +93,24 @@ struct Bench {
     data: PathBuf,
     scale: f64,
     churn_gib: f64,
+    is_timed: bool,
     report: Report,
 }
 
 impl Bench {
     fn scaled(&self, number: u64) -> u64 {
         ((number as f64 * self.scale) as u64).max(1)
+    }
+
+    /// How often something is measured whose median counts.
+    fn rounds(&self, rounds: usize) -> usize {
+        if self.is_timed { rounds } else { 1 }
+    }
+
+    /// How long something goes on that takes so many seconds at scale 1.
+    fn duration(&self, seconds: f64) -> Duration {
+        let least = if self.is_timed { 0.2 } else { 0.05 };
+        Duration::from_secs_f64(seconds * self.scale.clamp(least, 1.0))
     }
 }
 
@@ -111,7 +127,8 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
         data: data.to_path_buf(),
         scale: args.scale,
         churn_gib: args.churn_gib,
-        report: Report::new(),
+        is_timed: !args.untimed,
+        report: Report::new(!args.untimed),
     };
     let wants = |row| rows.contains(&row);
     if wants(Row::Backlog) || wants(Row::Restart) {

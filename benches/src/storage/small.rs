@@ -1,7 +1,6 @@
 //! The row `small`: 50 million items of 64 bytes in one queue.
 
 use std::thread;
-use std::time::Duration;
 
 use crate::storage::load::{Items, Pipe};
 use crate::storage::report::{gib, mib, per_second, rate};
@@ -22,7 +21,7 @@ pub(crate) fn run(bench: &mut Bench) {
     let filled = pipe.fill_queue(QUEUE, &items, 0, count, &watch);
     let filling = watch.peak();
     watch.begin();
-    thread::sleep(Duration::from_secs_f64(5.0 * bench.scale.clamp(0.2, 1.0)));
+    thread::sleep(bench.duration(5.0));
     let resting = watch.peak();
     watch.begin();
     let drained = pipe.drain(QUEUE, &items, 0, drained_count, &watch);

@@ -165,13 +165,6 @@ pub(crate) fn rss_since_start(server: &Server) -> u64 {
     memory_of(server.pid()).rss
 }
 
-/// Bytes that the process caused to be written to the disk, since it started.
-pub(crate) fn written_bytes(server: &Server) -> u64 {
-    let text = read(&format!("/proc/{}/io", server.pid().as_raw_pid()));
-    let value = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-    value.and_then(|value| value.parse().ok()).unwrap_or_default()
-}
-
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
