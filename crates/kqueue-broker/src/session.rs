@@ -181,12 +181,19 @@ impl Session {
 
     /// Whether [`crate::Broker::execute`] has something to do for this session.
     pub fn wants_broker(&self) -> bool {
-        let can_run = self.state == State::Open && self.reply_bytes < REPLY_BYTES_MAX;
         if self.ready || self.blocked {
             return self.ready;
         }
-        (can_run && !self.requests.is_empty())
+        self.can_run()
             || (self.state != State::Closing && (self.drain || self.hung_up && self.is_waiting()))
+    }
+
+    /// Whether a decoded request can be run at once.
+    pub fn can_run(&self) -> bool {
+        self.state == State::Open
+            && !self.blocked
+            && self.reply_bytes < REPLY_BYTES_MAX
+            && !self.requests.is_empty()
     }
 
     /// The broker named this session ([`crate::Broker::poll_event`]).

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use kqueue_broker::{
     Superblock, segment_file_name,
 };
 use parking_lot::Mutex;
+use rustix::fs::{Advice, fadvise};
 
 use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
 
@@ -26,6 +28,9 @@ use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
 const SPARES_MAX: usize = 2;
 /// Where a piece cannot be read, it is tried in blocks of this size, so that only what is really gone is given up.
 const BLOCK_BYTES: usize = 4096;
+/// Behind a piece that is at least so long, so much more is asked of the disk ahead of time.
+const READ_AHEAD_FROM: u64 = 256 * 1024;
+const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
@@ -157,7 +162,18 @@ impl Disk {
         let bytes = read.bytes.min(file.metadata()?.len().saturating_sub(read.offset));
         let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
         match file.read_exact_at(&mut buffer, read.offset) {
-            Ok(()) => Ok((buffer, Vec::new())),
+            Ok(()) => {
+                if bytes >= READ_AHEAD_FROM {
+                    // What is read in long pieces goes on: the disk works while this piece is looked at. If the system does not, it takes longer.
+                    let _ = fadvise(
+                        &*file,
+                        read.offset + bytes,
+                        NonZeroU64::new(READ_AHEAD_BYTES),
+                        Advice::WillNeed,
+                    );
+                }
+                Ok((buffer, Vec::new()))
+            }
             Err(error) if is_transient(&error) => Err(error),
             Err(_) => {
                 let unreadable = read_in_blocks(&file, &mut buffer, read.offset)?;
