@@ -19,7 +19,14 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const SUPERBLOCK_NEW: &str = "journal.kq.new";
 /// What is left of an import that was interrupted.
 pub(crate) const IMPORT_STATE: &str = "import-kestrel.json";
+/// The same while it is written.
+pub(crate) const IMPORT_STATE_NEW: &str = "import-kestrel.json.new";
+/// Whoever copies the segments holds it, shared: none is removed meanwhile.
+pub(crate) const BACKUP_LOCK: &str = "backup.lock";
 const LOCK: &str = "lock";
+/// Files and directories of ours that are no part of the log.
+const OTHERS: [&str; 7] =
+    [LOCK, BACKUP_LOCK, QUARANTINE, SUPERBLOCK_NEW, IMPORT_STATE, IMPORT_STATE_NEW, "lost+found"];
 
 /// A directory that this process has for itself, until it is dropped.
 #[derive(Debug)]
@@ -86,6 +93,8 @@ impl DataDir {
         // Not even a lock is left where something lies that is not ours.
         Self::list(path)?;
         let lock = take_lock(path)?;
+        open_backup_lock(path)
+            .map_err(|source| failed("make the file backup.lock in it", path, source))?;
         let mut found = Self::list(path)?;
         found.lock = Some(lock);
         Ok(found)
@@ -146,11 +155,20 @@ impl DataDir {
             self.spares.push(path);
         } else if name == SUPERBLOCK_FILE {
             self.superblock = Some(path);
-        } else if ![LOCK, QUARANTINE, SUPERBLOCK_NEW, IMPORT_STATE, "lost+found"].contains(&name) {
+        } else if !OTHERS.contains(&name) {
             return Err(DataDirError::Unknown { path: self.path.clone(), name: name.to_owned() });
         }
         Ok(())
     }
+}
+
+/// The file that keeps segments from being removed while somebody holds a shared lock on it; made if need be.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn open_backup_lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join(BACKUP_LOCK);
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The kernel releases the lock when the process ends, however it ends.

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kqueue_broker::{
-    BadPlace, Broker, DiskFault, Job, Load, Now, Progress, RetireStep, Retirement, SegmentRead,
-    Session, SessionId,
+    BadPlace, Broker, DiskFault, FaultKind, Job, Load, Now, Progress, RetireStep, Retirement,
+    SegmentRead, Session, SessionId,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -470,7 +470,9 @@ impl Shared {
 
 impl Core {
     fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
-        if let Err(fault) = &result {
+        if let Err(fault) = &result
+            && fault.kind != FaultKind::Later
+        {
             warn!("journal: {}", fault.text);
         }
         self.broker.handle_done(now, job.id, result);
