@@ -37,9 +37,9 @@ pub use kqueue_engine::{
 };
 pub use kqueue_journal::{
     ConfigError, DiskFault, DiskOp, FaultKind, Gap, HEADER_BYTES, HeaderError, Job, JobId,
-    Progress, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE, SegmentHeader, Start,
-    SuperState, Superblock, VERSION, Verdict, WriterConfig, parse_header, segment_file_name,
-    segment_number,
+    Progress, RawRecord, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE,
+    SegmentHeader, Start, SuperState, Superblock, VERSION, Verdict, WriterConfig, parse_header,
+    segment_file_name, segment_number,
 };
 pub use kqueue_proto::{Limits, Name};
 pub use look::{Look, LookStep, QueueSize};

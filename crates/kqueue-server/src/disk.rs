@@ -318,7 +318,7 @@ fn open_superblock(directory: &Path) -> io::Result<File> {
 }
 
 /// Reads block by block; answers the offsets of those that cannot be read.
-fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
+pub(crate) fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
     let mut unreadable = Vec::new();
     let mut at = offset;
     for block in buffer.chunks_mut(BLOCK_BYTES) {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use kqueue_server::config::Config;
-use kqueue_server::{Bound, run};
+use kqueue_server::{Bound, run, tools};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -23,25 +23,79 @@ const EXIT_JOURNAL: u8 = 3;
 ///
 /// Exit codes: 0 stopped as asked, 1 could not start, 2 configuration or usage error, 3 the journal failed.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(subcommand)]
+    tool: Option<Tool>,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
     /// Configuration file (TOML). An error in it prints file, line and key, and opens no port.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Reads a whole journal and says what is damaged.
+    ///
+    /// Strictly read-only. Prints each damage with file, byte and what is affected, then a summary. Beside a running server it checks the journal as it is at that moment,
+    /// and the server removes no segment meanwhile.
+    ///
+    /// Exit codes: 0 sound (a torn tail after an unclean stop is sound), 1 could not be checked, 2 usage error, 3 damage found.
+    Check {
+        /// The data directory of a server, or a backup.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Writes the waiting items as lines of JSON, in the order of the queues.
+    ///
+    /// Each line has queue, id, size (bytes of the body), flags, put_ms, expiry_ms (unix time in milliseconds; null: never), attempts (how often it was delivered and not
+    /// confirmed), state (waiting, or expired: it will not be delivered), and with --bodies the body: as "body" if it is UTF-8, otherwise as "body_base64".
+    /// Read-only. Refuses a directory in which a server works: dump a backup instead.
+    ///
+    /// Exit codes: 0 everything was written, 1 could not be read, 2 usage error, 3 some items are damaged and missing.
+    Dump {
+        /// The data directory of a server that is stopped, or a backup.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Only this queue; may be given several times. Without it: all queues, by name.
+        #[arg(long = "queue", value_name = "NAME")]
+        queues: Vec<String>,
+        /// The bodies, too.
+        #[arg(long)]
+        bodies: bool,
+    },
+}
+
+fn run_tool(tool: Tool) -> u8 {
+    match tool {
+        Tool::Check { directory } => tools::check::run(&directory),
+        Tool::Dump { directory, queues, bodies } => {
+            tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = if arguments.tool.is_some() { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+    if let Some(tool) = arguments.tool {
+        return ExitCode::from(run_tool(tool));
+    }
 
     let data_dir =
         std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
-    let config = match &arguments.config {
+    let config = match &arguments.serve.config {
         None => Ok(Config::new(data_dir)),
         Some(path) => Config::load(path, data_dir),
     };
