@@ -69,6 +69,34 @@ enum Tool {
         #[arg(long)]
         bodies: bool,
     },
+    /// Copies a journal, while its server works or while it is stopped.
+    ///
+    /// The copy has every item that was acknowledged before the backup began, unless it was confirmed meanwhile. It is a data directory: `restore` copies it back, and a server
+    /// can start on it. It is written to TO.partial, synced, read again, and renamed; what a backup that was killed left there is removed by the next one. Meanwhile the server removes no
+    /// segment: it needs more space on the disk, and says so in its log if a backup takes very long.
+    ///
+    /// Exit codes: 0 done, 1 not done, 2 usage error, 3 done, but what was copied is damaged (as listed).
+    Backup {
+        /// The data directory.
+        #[arg(value_name = "DIR")]
+        from: PathBuf,
+        /// A directory that does not exist yet, or an empty one.
+        #[arg(value_name = "TO")]
+        to: PathBuf,
+    },
+    /// Makes a data directory of a backup.
+    ///
+    /// Checks FROM, copies it to TO.partial, syncs and reads the copy, and renames it to TO. Run it as the user that the server runs as. FROM stays as it is.
+    ///
+    /// Exit codes: 0 done, 1 not done, 2 usage error, 3 not done, because FROM is damaged (as listed).
+    Restore {
+        /// What `backup` made.
+        #[arg(value_name = "FROM")]
+        from: PathBuf,
+        /// The new data directory: one that does not exist yet, or an empty one.
+        #[arg(value_name = "TO")]
+        to: PathBuf,
+    },
 }
 
 fn run_tool(tool: Tool) -> u8 {
@@ -77,6 +105,8 @@ fn run_tool(tool: Tool) -> u8 {
         Tool::Dump { directory, queues, bodies } => {
             tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
         }
+        Tool::Backup { from, to } => tools::backup::run(&from, &to),
+        Tool::Restore { from, to } => tools::restore::run(&from, &to),
     }
 }
 

@@ -19,7 +19,7 @@ use kqueue_broker::{
 
 use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, read_whole, reading_config};
 use crate::boot::{self, Layout};
-use crate::datadir::{self, BACKUP_LOCK, DataDir, DataDirError, IMPORT_STATE, QUARANTINE};
+use crate::datadir::{BACKUP_LOCK, DataDir, DataDirError, IMPORT_STATE, QUARANTINE};
 
 /// Beside a working server damage counts when it is found so many times in a row.
 const LIVE_READS: usize = 3;
@@ -475,19 +475,15 @@ fn affected(directory: &Path, broker: &Broker, damaged: &BTreeSet<u64>) -> Vec<(
     lost_items
 }
 
-/// The lock of a directory that nobody works in, for those who copy it.
+/// What keeps the segments of a directory where they are while they are copied. Makes nothing: a directory without any lock was never used by a server, or is a copy.
 pub(crate) fn lock_for_copy(directory: &Path) -> Result<Option<File>, DataDirError> {
-    match datadir::open_backup_lock(directory) {
-        Ok(file) => match wait_for_shared(&file) {
-            Ok(()) => Ok(Some(file)),
-            Err(source) => {
-                Err(DataDirError::Io { path: directory.join(BACKUP_LOCK), what: "lock it", source })
-            }
-        },
-        // A directory that cannot be written: either the file is there, or no server may start meanwhile.
-        Err(_) => match lock_shared(directory) {
-            Ok(file) => Ok(Some(file)),
-            Err(_) => DataDir::lock_if_there(directory),
-        },
+    match lock_shared(directory) {
+        Ok(file) => Ok(Some(file)),
+        // Left by a version that knew no backups: none may start meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => DataDir::lock_if_there(directory),
+        Err(source) => {
+            let path = directory.join(BACKUP_LOCK);
+            Err(DataDirError::Io { path, what: "lock it", source })
+        }
     }
 }

@@ -11,8 +11,12 @@
 //! Each answers an exit code, the same in all of them: [`DONE`], [`FAILED`] (nothing was done, or not to the end), [`DAMAGED`] (done, and something is wrong with the
 //! data). 2 is a wrong argument, as everywhere.
 
+pub mod backup;
 pub mod check;
+mod copy;
 pub mod dump;
+mod progress;
+pub mod restore;
 
 use std::fs::{self, File};
 use std::io;
