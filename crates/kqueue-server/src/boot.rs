@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::disk::Disk;
 use crate::quarantine::Quarantine;
+use crate::tools::import_state;
 
 /// What a record has besides its body, at most (its list of queues).
 const META_BYTES_MAX: u64 = 64 * 1024;
@@ -38,6 +39,9 @@ pub enum BootError {
     /// The directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// An import into it has not come to its end, or nobody can tell.
+    #[error(transparent)]
+    Import(#[from] import_state::StateError),
     /// The configured sizes cannot work.
     #[error("journal.segment_size: {0}")]
     Sizes(#[from] ConfigError),
@@ -103,6 +107,16 @@ pub enum BootError {
 /// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    import_state::check_finished(&data_dir.path)?;
+    boot_in(config, clock, data_dir)
+}
+
+/// As [`boot`], in a directory that is taken already, also if an import into it is not done.
+pub(crate) fn boot_in(
+    config: &Config,
+    clock: &Clock,
+    data_dir: DataDir,
+) -> Result<Booted, BootError> {
     let recovered = recover(config, &data_dir, clock.now())?;
     tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
     let mut gaps = recovered.booted.report.gaps.clone();

@@ -1,6 +1,6 @@
 //! `kqueue-server`: arguments, logging, signals, exit codes. Everything else is in the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -69,6 +69,27 @@ enum Tool {
         #[arg(long)]
         bodies: bool,
     },
+    /// Takes over the queues of a Kestrel server from its journal directory.
+    ///
+    /// Every item goes into the queue in which it was, with its times; expired ones are left out and counted. FROM is only read: stop Kestrel first. An import that was interrupted, in
+    /// whatever way, goes on where it was when it is started again, and loses or doubles nothing; until then no server starts in the data directory. When it is done, another run does nothing.
+    /// A line per queue says what was imported; what is wrong with a file is said with file and byte.
+    ///
+    /// Exit codes: 0 everything was imported, 1 not done (run it again), 2 usage or configuration error, 3 done, but something in FROM could not be read or imported (as listed).
+    ImportKestrel {
+        /// Kestrel's journal directory (its queue_path).
+        #[arg(value_name = "FROM")]
+        from: PathBuf,
+        /// Where to: made if it does not exist. Without it, what the configuration says.
+        #[arg(long, value_name = "DIR", required_unless_present = "config")]
+        data_dir: Option<PathBuf>,
+        /// The server's configuration: for data_dir, max_item_size and segment_size.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Only this queue; may be given several times. Without it: all queues.
+        #[arg(long = "queue", value_name = "NAME")]
+        queues: Vec<String>,
+    },
     /// Copies a journal, while its server works or while it is stopped.
     ///
     /// The copy has every item that was acknowledged before the backup began, unless it was confirmed meanwhile. It is a data directory: `restore` copies it back, and a server
@@ -105,6 +126,16 @@ fn run_tool(tool: Tool) -> u8 {
         Tool::Dump { directory, queues, bodies } => {
             tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
         }
+        Tool::ImportKestrel { from, data_dir, config, queues } => {
+            let mut config = match configuration(config.as_deref()) {
+                Ok(config) => config,
+                Err(code) => return code,
+            };
+            if let Some(data_dir) = data_dir {
+                config.data_dir = data_dir;
+            }
+            tools::import::run(config, &tools::import::Options { from, queues })
+        }
         Tool::Backup { from, to } => tools::backup::run(&from, &to),
         Tool::Restore { from, to } => tools::restore::run(&from, &to),
     }
@@ -123,18 +154,9 @@ fn main() -> ExitCode {
         return ExitCode::from(run_tool(tool));
     }
 
-    let data_dir =
-        std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
-    let config = match &arguments.serve.config {
-        None => Ok(Config::new(data_dir)),
-        Some(path) => Config::load(path, data_dir),
-    };
-    let config = match config {
+    let config = match configuration(arguments.serve.config.as_deref()) {
         Ok(config) => config,
-        Err(error) => {
-            error!("configuration error: {error}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
+        Err(code) => return ExitCode::from(code),
     };
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -146,6 +168,20 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// The configuration, or the exit code if there is something wrong with it.
+fn configuration(path: Option<&Path>) -> Result<Config, u8> {
+    let data_dir =
+        std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
+    let config = match path {
+        None => Ok(Config::new(data_dir)),
+        Some(path) => Config::load(path, data_dir),
+    };
+    config.map_err(|error| {
+        error!("configuration error: {error}");
+        EXIT_CONFIG
+    })
 }
 
 fn serve(config: Config) -> Result<(), run::RunError> {

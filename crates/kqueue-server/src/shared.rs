@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     housekeeping_wake: Condvar,
     reader_wake: Condvar,
+    /// Something was written or synced: for tools that wait for it.
+    done_wake: Condvar,
     quarantine: Quarantine,
 }
 
@@ -104,6 +106,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             housekeeping_wake: Condvar::new(),
             reader_wake: Condvar::new(),
+            done_wake: Condvar::new(),
             quarantine,
         })
     }
@@ -162,6 +165,23 @@ impl Shared {
             self.note_failure(progress);
         }
         progress
+    }
+
+    /// For tools: changes the queues without a client.
+    pub(crate) fn change<R>(&self, work: impl FnOnce(Now, &mut Broker) -> R) -> R {
+        let now = self.clock.now();
+        let mut result = None;
+        self.drive(now, |core| result = Some(work(now, &mut core.broker)));
+        result.expect("drive does the work")
+    }
+
+    /// For tools: waits until everything appended is on the disk, or never will be. Somebody must have asked for the sync.
+    pub(crate) fn wait_until_settled(&self) -> Progress {
+        let mut core = self.core.lock();
+        while !core.broker.is_settled() {
+            self.done_wake.wait_for(&mut core, STEP_PAUSE);
+        }
+        core.broker.progress()
     }
 
     /// Items that are not in memory are read by the reader thread.
@@ -294,6 +314,7 @@ impl Shared {
         drop(core);
         ready.wake();
         self.note_failure(progress);
+        self.done_wake.notify_all();
         self.housekeeping_wake.notify_one();
         self.disk_wake.notify_one();
         self.core.lock()

@@ -15,6 +15,8 @@ pub mod backup;
 pub mod check;
 mod copy;
 pub mod dump;
+pub mod import;
+pub(crate) mod import_state;
 mod progress;
 pub mod restore;
 

@@ -21,6 +21,11 @@ impl Progress {
         self.0.set_message(what.to_owned());
     }
 
+    /// A line of the result, on standard output.
+    pub(crate) fn print(&self, text: &str) {
+        self.0.suspend(|| println!("{text}"));
+    }
+
     /// Another so many bytes are done.
     pub(crate) fn add(&self, bytes: u64) {
         self.0.inc(bytes);
