@@ -449,13 +449,16 @@ fn replay(layout: Layout, scanned: &Scanned, outcome: &mut Outcome) {
         let text = format!("{} of queue {queue} cannot be read", count(*lost, "waiting item"));
         outcome.findings.push(Finding::of_file("", text));
     }
-    if lost.is_empty() && damaged.iter().all(|segment| *segment < start) {
-        outcome.notes.push("no waiting item is at the damaged places".to_owned());
-    } else if damaged.iter().any(|segment| *segment >= start) {
+    // A body that is damaged is an item, and named.
+    let is_open =
+        |gap: &&Gap| gap.segment >= start && !matches!(gap.verdict, Verdict::DamagedBody { .. });
+    if scanned.losses.iter().any(|gap| is_open(&gap)) {
         outcome.notes.push(
             "what is lost behind the last checkpoint may have been items or removals: a server serves what is left, and items may come again that were consumed"
                 .to_owned(),
         );
+    } else if lost.is_empty() && damaged.iter().all(|segment| *segment < start) {
+        outcome.notes.push("no waiting item is at the damaged places".to_owned());
     }
 }
 
