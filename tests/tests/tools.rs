@@ -221,7 +221,7 @@ fn beside_a_running_server_check_works_and_dump_refuses() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _load = scope.spawn(|| churn(&daemon, "busy", &stop));
-        for _ in 0..10 {
+        for _ in 0..40 {
             let done = tool(&[&"check", &daemon.data_dir()]);
             assert_eq!(done.code, Some(0), "{done:?}");
             assert!(done.out.contains(&format!("process id {}", daemon.pid())), "{done:?}");
@@ -435,12 +435,19 @@ fn an_import_that_is_killed_again_and_again_neither_loses_nor_doubles_an_item() 
         kestrel_journal(&from, queue, items, filler);
     }
     let before = files_in(&from);
-    let import = || tool_started(&[&"import-kestrel", &from, &"--data-dir", &data]);
+    // Small segments are made quickly, and there are many of them.
+    let config = root.path().join("import.toml");
+    let text = format!(
+        "[server]\ndata_dir = \"{}\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n",
+        data.display()
+    );
+    fs::write(&config, text).expect("written");
+    let import = || tool_started(&[&"import-kestrel", &from, &"--config", &config]);
     let (mut kills, mut refusals, mut dice) = (0, 0, Dice::new(5));
     loop {
         let mut child = import();
         // Later and later, so that it comes to its end some time; always at another point.
-        let delay = Duration::from_millis(kills * 6 + dice.below(20));
+        let delay = Duration::from_millis(kills * 4 + dice.below(20));
         std::thread::sleep(delay);
         let _ = child.kill();
         let status = child.wait().expect("it ends");
@@ -460,7 +467,7 @@ fn an_import_that_is_killed_again_and_again_neither_loses_nor_doubles_an_item() 
         assert!(kills < 300, "it never comes to its end");
     }
     assert!(kills > 3 && refusals > 0, "{kills} kills, {refusals} refusals");
-    let again = tool(&[&"import-kestrel", &from, &"--data-dir", &data]);
+    let again = tool(&[&"import-kestrel", &from, &"--config", &config]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(files_in(&from) == before, "Kestrel's files are as they were");
     assert_eq!(tool(&[&"check", &data]).code, Some(0));
