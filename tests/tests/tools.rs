@@ -563,7 +563,9 @@ struct Log {
 fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
     const CLIENTS: usize = 3;
     const KEPT: u64 = 30;
-    let daemon = Daemon::start(SMALL);
+    // Most items are on the disk only.
+    let little_memory = format!("{SMALL}\n[queue_defaults]\nmax_memory_size = \"16KiB\"");
+    let daemon = Daemon::start(&little_memory);
     // Nobody takes these: they are moved from segment to segment.
     for n in 0..KEPT {
         daemon.connect().put("kept", format!("{n} {}", "k".repeat(3000)).as_bytes());
@@ -615,7 +617,7 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
     for (data, before, after) in backups {
         assert_eq!(tool(&[&"check", &data]).code, Some(0));
         let parent = data.parent().expect("a parent");
-        let backup = Daemon::start_in(parent, SMALL).expect("it starts");
+        let backup = Daemon::start_in(parent, &little_memory).expect("it starts");
         let mut wire = backup.connect();
         assert!(numbers_in(&mut wire, "kept").into_iter().eq(0..KEPT), "what was moved is there");
         for index in 0..CLIENTS {
