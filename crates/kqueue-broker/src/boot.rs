@@ -102,6 +102,11 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// The first sequence number behind a segment, for [`Recovery::with_holes`].
+    pub fn ends(self) -> BTreeMap<u64, u64> {
+        self.ends
+    }
+
     /// Reads a segment; in any order.
     pub fn segment(&mut self, header: &SegmentHeader, file: &[u8]) {
         let Self { ends, checkpoints } = self;

@@ -167,12 +167,12 @@ impl Engine {
     }
 
     /// An id above all others. Items of queues without a journal use up ids, too, so it may run ahead of the log.
-    fn next_id(&mut self, rec: &impl Recorder) -> ItemId {
+    pub(crate) fn next_id(&mut self, rec: &impl Recorder) -> ItemId {
         self.last_id = rec.next_seq().0.max(self.last_id + 1);
         ItemId(self.last_id)
     }
 
-    fn store(
+    pub(crate) fn store(
         &mut self,
         now: Now,
         args: &PutArgs<'_>,
@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// Writes down that a queue exists, if that has not been done; a queue that lives in memory only does not.
-    fn define(&mut self, slot: Slot, rec: &mut impl Recorder) {
+    pub(crate) fn define(&mut self, slot: Slot, rec: &mut impl Recorder) {
         let queue = self.queue_mut(slot);
         if !queue.is_defined && queue.config.keep_journal {
             queue.is_defined = true;
@@ -868,7 +868,7 @@ impl Engine {
     }
 
     /// As `slot_or_create`, for names that stand in the configuration: they are no danger.
-    fn slot_of_name(&mut self, now: Now, name: &[u8], rec: &mut impl Recorder) -> Slot {
+    pub(crate) fn slot_of_name(&mut self, now: Now, name: &[u8], rec: &mut impl Recorder) -> Slot {
         if let Some(&slot) = self.by_name.get(name) {
             return slot;
         }

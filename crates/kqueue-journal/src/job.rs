@@ -74,6 +74,8 @@ pub struct Job {
 pub enum FaultKind {
     /// `ENOSPC`, `EDQUOT`, and what else may pass by itself before anything was changed (no descriptor to be had): it can be tried again.
     NoSpace,
+    /// Nothing is wrong, it only may not be done for the time being: of `Remove` alone, while somebody copies the segments.
+    Later,
     /// Everything else.
     Io,
 }

@@ -555,6 +555,9 @@ impl Writer {
                 (self.may_take_last, self.on_last, self.has_last) = (true, false, true);
             }
             (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
+            (BackgroundAction::Remove, Err(fault)) if fault.kind == FaultKind::Later => {
+                self.remove_retry_ms = retry_ms;
+            }
             (action, Err(fault)) if fault.kind == FaultKind::NoSpace => match action {
                 BackgroundAction::Prepare => self.refuse_space(now_mono_ms),
                 // Some file systems need space even to free some.

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::disk::Disk;
 use crate::quarantine::Quarantine;
+use crate::tools::import_state;
 
 /// What a record has besides its body, at most (its list of queues).
 const META_BYTES_MAX: u64 = 64 * 1024;
@@ -38,6 +39,9 @@ pub enum BootError {
     /// The directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// An import into it has not come to its end, or nobody can tell.
+    #[error(transparent)]
+    Import(#[from] import_state::StateError),
     /// The configured sizes cannot work.
     #[error("journal.segment_size: {0}")]
     Sizes(#[from] ConfigError),
@@ -106,6 +110,16 @@ pub enum BootError {
 /// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    import_state::check_finished(&data_dir.path)?;
+    boot_in(config, clock, data_dir)
+}
+
+/// As [`boot`], in a directory that is taken already, also if an import into it is not done.
+pub(crate) fn boot_in(
+    config: &Config,
+    clock: &Clock,
+    data_dir: DataDir,
+) -> Result<Booted, BootError> {
     let recovered = recover(config, &data_dir, clock.now())?;
     tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
     let mut gaps = recovered.booted.report.gaps.clone();
@@ -155,7 +169,15 @@ pub(crate) fn recover(
     data_dir: &DataDir,
     now: Now,
 ) -> Result<Recovered, BootError> {
-    let layout = Layout::read(data_dir)?;
+    recover_layout(config, Layout::read(data_dir)?, now)
+}
+
+/// As [`recover`], when superblock and headers have been read.
+pub(crate) fn recover_layout(
+    config: &Config,
+    layout: Layout,
+    now: Now,
+) -> Result<Recovered, BootError> {
     let seed = random_seed()?;
     let sizes = sizes(config);
     let is_whole = matches!(layout.superblock, SuperState::Sound(_));
@@ -190,16 +212,15 @@ pub(crate) fn recover(
     };
     let survey = layout.survey()?;
     let boot = Boot::from_everything(broker_config(config), sizes, seed, known, survey)?;
-    let path = &data_dir.path;
     let whole = layout.run(boot, 0, now)?;
     let (booted, segments_read) =
-        whole.ok_or_else(|| missing(path, "the log cannot be read".to_owned()))?;
+        whole.ok_or_else(|| missing(&layout.path, "the log cannot be read".to_owned()))?;
     Ok(Recovered { booted, layout, segments_read })
 }
 
 /// The files of a journal, their headers read.
 pub(crate) struct Layout {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) superblock: SuperState,
     pub(crate) segments: Vec<Segment>,
 }
@@ -222,7 +243,7 @@ impl Layout {
         Ok(layout)
     }
 
-    fn check_complete(&self) -> Result<(), BootError> {
+    pub(crate) fn check_complete(&self) -> Result<(), BootError> {
         let (SuperState::Sound(known) | SuperState::OneSlot(known)) = self.superblock else {
             return Ok(());
         };
@@ -267,7 +288,7 @@ impl Layout {
     }
 
     /// What the segments tell of each other.
-    fn survey(&self) -> Result<Survey, BootError> {
+    pub(crate) fn survey(&self) -> Result<Survey, BootError> {
         let mut survey = Survey::default();
         for segment in &self.segments {
             if let Some(header) = &segment.header {
@@ -308,7 +329,10 @@ fn missing(path: &Path, what: String) -> BootError {
     BootError::Missing { path: path.to_path_buf(), what }
 }
 
-fn read_superblock(data_dir: &DataDir, segments: &[Segment]) -> Result<SuperState, BootError> {
+pub(crate) fn read_superblock(
+    data_dir: &DataDir,
+    segments: &[Segment],
+) -> Result<SuperState, BootError> {
     let Some(path) = &data_dir.superblock else {
         let is_new =
             |segment: &Segment| segment.header.as_ref().is_none_or(|header| header.version > 1);
@@ -331,22 +355,24 @@ fn read_superblock(data_dir: &DataDir, segments: &[Segment]) -> Result<SuperStat
 }
 
 fn read_headers(data_dir: &DataDir) -> Result<Vec<Segment>, BootError> {
-    let mut segments = Vec::with_capacity(data_dir.segments.len());
-    for (number, path) in &data_dir.segments {
-        let mut start = Vec::with_capacity(HEADER_BYTES);
-        File::open(path)
-            .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut start))
-            .map_err(|source| file_error(path, source))?;
-        let header = match parse_header(&start) {
-            Ok(header) if header.segment == *number => Some(header),
-            Err(error @ (HeaderError::Version { .. } | HeaderError::NotASegment)) => {
-                return Err(BootError::Foreign { path: path.clone(), error: error.to_string() });
-            }
-            Ok(_) | Err(_) => None,
-        };
-        segments.push(Segment { number: *number, path: path.clone(), header });
-    }
-    Ok(segments)
+    let segments = data_dir.segments.iter();
+    segments.map(|(number, path)| read_header(*number, path)).collect()
+}
+
+/// Reads a segment's header.
+pub(crate) fn read_header(number: u64, path: &Path) -> Result<Segment, BootError> {
+    let mut start = Vec::with_capacity(HEADER_BYTES);
+    File::open(path)
+        .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut start))
+        .map_err(|source| file_error(path, source))?;
+    let header = match parse_header(&start) {
+        Ok(header) if header.segment == number => Some(header),
+        Err(error @ (HeaderError::Version { .. } | HeaderError::NotASegment)) => {
+            return Err(BootError::Foreign { path: path.to_path_buf(), error: error.to_string() });
+        }
+        Ok(_) | Err(_) => None,
+    };
+    Ok(Segment { number, path: path.to_path_buf(), header })
 }
 
 /// Reads the segments that recovery did not read, and says what is damaged in them.

@@ -8,12 +8,13 @@
 //! Must not: decide what is written where or when.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kqueue_broker::{
     DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, SLOT_BYTES, SUPERBLOCK_FILE, SegmentRead,
@@ -21,8 +22,9 @@ use kqueue_broker::{
 };
 use parking_lot::Mutex;
 use rustix::fs::{Advice, fadvise};
+use tracing::warn;
 
-use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
+use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW, open_backup_lock};
 
 /// Spare files kept; more segments that go are unlinked.
 const SPARES_MAX: usize = 2;
@@ -34,6 +36,8 @@ const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
+/// A removal that had to wait for a backup is tried again every second; after so many tries somebody should look at it.
+const LONG_BACKUP_TRIES: u32 = 600;
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1024 * 1024;
 
@@ -46,6 +50,8 @@ pub struct Disk {
     superblock: File,
     /// A descriptor that is given up when the system has no other one for the journal.
     reserve: Mutex<Option<File>>,
+    /// How often in a row a removal had to wait for a backup.
+    postponed: AtomicU32,
 }
 
 /// Segments that are kept open.
@@ -72,6 +78,7 @@ impl Disk {
             files: Mutex::new(files),
             superblock,
             reserve: Mutex::new(File::open("/dev/null").ok()),
+            postponed: AtomicU32::new(0),
         })
     }
 
@@ -139,9 +146,13 @@ impl Disk {
                 .file(*segment)
                 .and_then(|file| file.sync_data())
                 .map_err(|error| self.fault_in("sync", *segment, &error)),
-            DiskOp::Remove { segment } => {
-                self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))
-            }
+            DiskOp::Remove { segment } => match self.hold_off_backups() {
+                Ok(Some(_held)) => {
+                    self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))
+                }
+                Ok(None) => Err(self.postpone(*segment)),
+                Err(error) => Err(self.fault_in("lock backup.lock to remove", *segment, &error)),
+            },
             DiskOp::WriteSuper { slot, bytes } => {
                 let write = || {
                     self.superblock.write_all_at(bytes, (slot * SLOT_BYTES) as u64)?;
@@ -261,6 +272,32 @@ impl Disk {
         Ok(())
     }
 
+    /// While this is held nobody begins to copy the segments. `None`: somebody is at it.
+    fn hold_off_backups(&self) -> io::Result<Option<File>> {
+        let lock = self.with_descriptor(|| open_backup_lock(&self.directory))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                self.postponed.store(0, Ordering::Relaxed);
+                Ok(Some(lock))
+            }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn postpone(&self, segment: u64) -> DiskFault {
+        let tries = self.postponed.fetch_add(1, Ordering::Relaxed) + 1;
+        if tries.is_multiple_of(LONG_BACKUP_TRIES) {
+            warn!(
+                "segments cannot be removed since about {} minutes, because somebody holds {} (a backup that is slow or stands still?): the journal grows",
+                tries / 60,
+                self.directory.join(crate::datadir::BACKUP_LOCK).display()
+            );
+        }
+        let text = format!("{} stays while a backup is made", self.path(segment).display());
+        DiskFault { kind: FaultKind::Later, text }
+    }
+
     fn remove(&self, segment: u64) -> io::Result<()> {
         let path = self.path(segment);
         let is_segment_long = fs::metadata(&path).map(|found| found.len() == self.segment_bytes);
@@ -315,7 +352,7 @@ fn open_superblock(directory: &Path) -> io::Result<File> {
 }
 
 /// Reads block by block; answers the offsets of those that cannot be read.
-fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
+pub(crate) fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
     let mut unreadable = Vec::new();
     let mut at = offset;
     for block in buffer.chunks_mut(BLOCK_BYTES) {
@@ -411,8 +448,8 @@ mod tests {
             // Repeatable: a file that is gone is no fault.
             disk.run(&job([DiskOp::Remove { segment }])).unwrap();
         }
-        // One more file is the superblock.
-        let files = || fs::read_dir(directory.path()).unwrap().count() - 1;
+        // Two more files are the superblock and the lock of backups.
+        let files = || fs::read_dir(directory.path()).unwrap().count() - 2;
         assert_eq!(files(), SPARES_MAX);
         disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
         assert_eq!(files(), SPARES_MAX);
@@ -421,6 +458,22 @@ mod tests {
         assert_eq!(files(), SPARES_MAX);
         disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
         assert_eq!(files(), SPARES_MAX + 1);
+    }
+
+    #[test]
+    fn no_segment_goes_while_a_backup_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
+        disk.run(&job([DiskOp::Create { segment: 1, header: header() }])).unwrap();
+        let path = directory.path().join(segment_file_name(1));
+        let backup = open_backup_lock(directory.path()).unwrap();
+        backup.try_lock_shared().unwrap();
+        let fault = disk.run(&job([DiskOp::Remove { segment: 1 }])).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Later);
+        assert!(path.exists());
+        drop(backup);
+        disk.run(&job([DiskOp::Remove { segment: 1 }])).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `shared` | the broker behind its lock, and the three lanes to the disk |
 //! | `boot`, [`datadir`], [`disk`] | the files |
 //! | `clock` | the only clock |
+//! | [`tools`] | the subcommands: check, dump, import, backup, restore |
 
 mod boot;
 mod clock;
@@ -20,5 +21,6 @@ mod listen;
 mod quarantine;
 pub mod run;
 mod shared;
+pub mod tools;
 
 pub use listen::Bound;

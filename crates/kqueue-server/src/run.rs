@@ -122,7 +122,7 @@ async fn bind_all(config: &Config) -> Result<(Vec<Listener>, Vec<Bound>), RunErr
     Ok((listeners, bound))
 }
 
-fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHandle<()>>, RunError> {
+pub(crate) fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHandle<()>>, RunError> {
     let disk = {
         let shared = Arc::clone(shared);
         thread::Builder::new().name("disk".into()).spawn(move || {

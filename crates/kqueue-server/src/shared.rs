@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kqueue_broker::{
-    BadPlace, Broker, DiskFault, Job, Load, Now, Progress, RetireStep, Retirement, SegmentRead,
-    Session, SessionId,
+    BadPlace, Broker, DiskFault, FaultKind, Job, Load, Now, Progress, RetireStep, Retirement,
+    SegmentRead, Session, SessionId,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     housekeeping_wake: Condvar,
     reader_wake: Condvar,
+    /// Something was written or synced: for tools that wait for it.
+    done_wake: Condvar,
     quarantine: Quarantine,
 }
 
@@ -107,6 +109,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             housekeeping_wake: Condvar::new(),
             reader_wake: Condvar::new(),
+            done_wake: Condvar::new(),
             quarantine,
         })
     }
@@ -166,6 +169,23 @@ impl Shared {
             self.note_failure(progress);
         }
         progress
+    }
+
+    /// For tools: changes the queues without a client.
+    pub(crate) fn change<R>(&self, work: impl FnOnce(Now, &mut Broker) -> R) -> R {
+        let now = self.clock.now();
+        let mut result = None;
+        self.drive(now, |core| result = Some(work(now, &mut core.broker)));
+        result.expect("drive does the work")
+    }
+
+    /// For tools: waits until everything appended is on the disk, or never will be. Somebody must have asked for the sync.
+    pub(crate) fn wait_until_settled(&self) -> Progress {
+        let mut core = self.core.lock();
+        while !core.broker.is_settled() {
+            self.done_wake.wait_for(&mut core, STEP_PAUSE);
+        }
+        core.broker.progress()
     }
 
     /// Items that are not in memory are read by the reader thread.
@@ -309,6 +329,7 @@ impl Shared {
         drop(core);
         ready.wake();
         self.note_failure(progress);
+        self.done_wake.notify_all();
         self.housekeeping_wake.notify_one();
         self.disk_wake.notify_one();
         self.core.lock()
@@ -485,7 +506,9 @@ impl Shared {
 
 impl Core {
     fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
-        if let Err(fault) = &result {
+        if let Err(fault) = &result
+            && fault.kind != FaultKind::Later
+        {
             warn!("journal: {}", fault.text);
         }
         self.broker.handle_done(now, job.id, result);
