@@ -18,6 +18,10 @@ fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
 }
 
 fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    boot_from(Superblock::default(), table, files)
+}
+
+fn boot_from(superblock: Superblock, table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
     let config = BrokerConfig {
         table,
         limits: EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() },
@@ -30,8 +34,7 @@ fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
     };
-    let mut boot =
-        Boot::from_checkpoint(config, sizes, 7, Superblock::default(), []).expect("sound sizes");
+    let mut boot = Boot::from_checkpoint(config, sizes, 7, superblock, []).expect("sound sizes");
     let headers: Vec<_> =
         files.values().map(|file| parse_header(file).expect("a sound header")).collect();
     for (index, file) in files.values().enumerate() {
@@ -150,7 +153,9 @@ fn an_id_that_somebody_saw_is_not_given_again_after_a_crash() {
     server.send(b"put q 1\r\na\r\n");
     // The put is not written yet, and never will be.
     let seen = id_seen_by_another(&mut server);
-    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    let run = Superblock { generation: 1, ..Superblock::default() };
+    let next_run = boot_from(run, ConfigTable::default(), &server.files);
+    let mut again = Server { broker: next_run, ..Server::new() };
     again.send(b"put q 1\r\nb\r\n");
     let next = id_seen_by_another(&mut again);
     assert!(next > seen, "{next} after {seen}");

@@ -492,6 +492,7 @@ impl World {
         let now = self.now();
         let started = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = started.broker;
+        self.disk.run(&self.broker.begin_run()).map_err(|fault| fault.text.to_string())?;
         self.broker.check_invariants();
         self.summary.torn_tails += started.torn_tails;
         if self.scenario.flip_every > 0 {
