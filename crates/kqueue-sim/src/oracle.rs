@@ -172,6 +172,8 @@ pub(crate) struct Oracle {
     pub(crate) notes: Option<Vec<String>>,
     /// Items seen in a queue to which they had moved.
     moves: u64,
+    /// When the journal failed, in this life of the server.
+    pub(crate) poisoned_in: Option<u64>,
 }
 
 impl Oracle {
@@ -186,6 +188,7 @@ impl Oracle {
             is_damage_told: false,
             notes: None,
             moves: 0,
+            poisoned_in: None,
         }
     }
 
@@ -229,8 +232,17 @@ impl Oracle {
         if !put.is_whole {
             return Err("stored before it had been sent whole".into());
         }
+        // An answer from before may still be on its way.
+        if self.poisoned_in.is_some_and(|failed| put.sent.step > failed) {
+            return Err("acknowledged although the journal has failed".into());
+        }
         (put.state, put.answered) = (State::Stored, Some(at));
         Ok(())
+    }
+
+    /// Whether it was acknowledged.
+    pub(crate) fn is_stored(&self, put: usize) -> bool {
+        self.puts[put].state == State::Stored
     }
 
     /// The server said that it does not keep it.
@@ -475,6 +487,7 @@ impl Oracle {
     /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
     pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
         self.had_power_cut |= cut == Cut::Power;
+        self.poisoned_in = None;
         let survives_ms = match (cut, self.scenario.policy) {
             (Cut::Kill, _) | (Cut::Power, SyncPolicy::Always) => Some(0),
             (Cut::Power, SyncPolicy::Every { ms }) if !is_faulty => Some(ms + REMOVAL_SLACK_MS),
@@ -509,6 +522,8 @@ impl Oracle {
                 copy.is_flushed &= survives_ms == Some(0);
             }
         }
+        // What was dropped to make room may be back.
+        self.order.retain(|queue, _| ring_items(queue).is_none());
         for window in &mut self.windows {
             // What was taken by one who never showed it may be back, at its old place: until now it was away.
             let is_back = window.taken_ms.is_some_and(|since| !is_past(since, removal_ms));
