@@ -69,6 +69,8 @@ struct File {
     stable: Vec<u8>,
     cache: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// Sectors that a failed sync has given up: the process still sees them, the platter never does.
+    lost: BTreeSet<usize>,
     /// Its name survives a power cut.
     is_named: bool,
 }
@@ -192,7 +194,7 @@ impl Disk {
                 match (&result, self.died, self.files.get_mut(segment)) {
                     (Ok(()), ..) => self.sync(*segment),
                     // The next sync would say that all is well.
-                    (Err(_), None, Some(file)) => file.dirty.clear(),
+                    (Err(_), None, Some(file)) => file.lost.append(&mut file.dirty),
                     _ => {}
                 }
                 result
@@ -235,7 +237,7 @@ impl Disk {
         self.call(Call::Sync)?;
         self.call(Call::Name)?;
         let (stable, dirty) = (bytes.clone(), BTreeSet::new());
-        let file = File { stable, cache: bytes, dirty, is_named: false };
+        let file = File { stable, cache: bytes, dirty, lost: BTreeSet::new(), is_named: false };
         if let Some(old) = self.files.insert(segment, file) {
             // Created before, when something behind it failed for want of space.
             assert!(old.dirty.is_empty(), "segment {segment} created twice");
@@ -343,14 +345,22 @@ impl Disk {
         result
     }
 
-    /// What is left after the server's life ended like this.
-    pub(crate) fn cut(&mut self, rng: &mut Rng, cut: Cut) {
+    /// What is left after the server's life ended like this. True if that is less than the process saw.
+    pub(crate) fn cut(&mut self, rng: &mut Rng, cut: Cut) -> bool {
         self.died = None;
+        let mut is_lost = cut == Cut::Power;
+        for file in self.files.values_mut() {
+            for sector in std::mem::take(&mut file.lost) {
+                is_lost = true;
+                let range = file.range(sector);
+                file.cache[range.clone()].copy_from_slice(&file.stable[range]);
+            }
+        }
         if cut == Cut::Kill {
             // The names are as the process left them, and a start syncs the directory before it relies on them.
             self.old_superblock = None;
             self.ghosts.clear();
-            return;
+            return is_lost;
         }
         // Often everything or nothing survives, and between them any mixture.
         let survival = *rng.choice(&[0.0, 0.1, 0.5, 0.9, 1.0]).expect("not empty");
@@ -376,6 +386,7 @@ impl Disk {
                 self.superblock[at..at + SECTOR].copy_from_slice(&old[at..at + SECTOR]);
             }
         }
+        is_lost
     }
 }
 
@@ -388,9 +399,12 @@ fn no_space() -> DiskFault {
 }
 
 impl File {
+    fn range(&self, sector: usize) -> std::ops::Range<usize> {
+        sector * SECTOR..((sector + 1) * SECTOR).min(self.cache.len())
+    }
+
     fn keep(&mut self, sector: usize) {
-        let end = ((sector + 1) * SECTOR).min(self.cache.len());
-        let range = sector * SECTOR..end;
+        let range = self.range(sector);
         self.stable[range.clone()].copy_from_slice(&self.cache[range]);
     }
 }

@@ -556,12 +556,12 @@ impl World {
                 }
             }
             self.summary.loads += 1;
-            let what = format!("{load:?}");
+            let what = load.segment();
             let (bad, lost) = self.broker.handle_loaded(self.now(), load);
             self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
             assert!(
                 self.may_be_damaged() || bad.is_empty() && lost == 0,
-                "damage on a sound disk: {bad:?}, {lost} items in {what}"
+                "damage on a sound disk: {bad:?}, {lost} items of segment {what}"
             );
         }
     }
@@ -577,13 +577,15 @@ impl World {
         for (job, _) in [self.log_job.take(), self.background.take()].into_iter().flatten() {
             self.disk.run_in_part(&mut self.rng, &job);
         }
-        self.disk.cut(&mut self.rng, cut);
+        let is_lost = self.disk.cut(&mut self.rng, cut);
         for conn in self.conns.drain(..) {
             conn.settle_flushes(&mut self.oracle);
             if conn.link != Link::Abandoned {
                 self.oracle.conn_gone(conn.id, &conn.unanswered_takes());
             }
         }
+        // After a failed sync the next process may see less than this one, as after a power cut.
+        let cut = if is_lost { Cut::Power } else { cut };
         self.oracle.cut(at, cut, self.is_faulty);
         self.restart()
     }
