@@ -89,6 +89,8 @@ impl Copy {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     conn: ConnId,
+    /// Where it had been when it was handed out: it may have moved since the same client held it elsewhere.
+    queue: Queue,
     received: Moment,
     /// On the monotonic clock; before this nobody else may get it.
     until_ms: u64,
@@ -291,7 +293,7 @@ impl Oracle {
         copy.since_cut += 1;
         match shown.how {
             How::Held { until_ms } => {
-                copy.holder = Some(Hold { conn: shown.conn, received: at, until_ms });
+                copy.holder = Some(Hold { conn: shown.conn, queue, received: at, until_ms });
             }
             How::Taken | How::Peeked => {
                 copy.holder = None;
@@ -428,7 +430,9 @@ impl Oracle {
     /// The server said that the connection does not hold the item.
     pub(crate) fn not_held(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) -> Check {
         let hold = self.puts[put].copy_mut(queue).and_then(|copy| copy.holder);
-        match hold.filter(|hold| hold.conn == conn && at.mono_ms < hold.until_ms) {
+        match hold
+            .filter(|hold| hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms)
+        {
             Some(_) => Err(format!("item {put} of {queue} is not held although nothing ended it")),
             None => Ok(()),
         }
@@ -436,7 +440,7 @@ impl Oracle {
 
     fn end_hold(&mut self, conn: ConnId, queue: Queue, put: usize) {
         if let Some(copy) = self.puts[put].copy_mut(queue)
-            && copy.holder.is_some_and(|hold| hold.conn == conn)
+            && copy.holder.is_some_and(|hold| hold.conn == conn && hold.queue == queue)
         {
             copy.holder = None;
         }
