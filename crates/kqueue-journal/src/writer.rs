@@ -594,6 +594,15 @@ impl Writer {
         }
     }
 
+    /// After recovery: the log goes on in the segment that was read last, behind what is in it, and not in a new one. Only for want of space, since it is work: all bytes
+    /// from there on, see [`Writer::recover_read`], must have been overwritten with zeros and synced before. So nothing is left of a tail that was cut.
+    pub fn go_on_in_last(&mut self) {
+        if let Some(back) = self.segments.back_mut() {
+            back.end_seq = u64::MAX;
+            self.active = Some(Active { crc: HeadCrc::new(back.salt) });
+        }
+    }
+
     /// There is no space for a segment, as was found out before anything was written: puts are refused until there is.
     pub fn no_space(&mut self, now_mono_ms: u64) {
         self.refuse_space(now_mono_ms);

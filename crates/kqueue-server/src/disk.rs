@@ -90,6 +90,25 @@ impl Disk {
         self.execute(&DiskOp::Prepare { spares: 1 })
     }
 
+    /// Overwrites a segment with zeros, from `offset` to its end, and syncs it. That needs no space.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn clear(&self, segment: u64, offset: u64) -> Result<(), DiskFault> {
+        let clear = || {
+            let file = self.file(segment)?;
+            let zeros = vec![0; ZEROS_BYTES];
+            let (mut at, end) = (offset, file.metadata()?.len());
+            while at < end {
+                let length = zeros.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                file.write_all_at(&zeros[..length], at)?;
+                at += length as u64;
+            }
+            file.sync_all()
+        };
+        clear().map_err(|error| self.fault_in("clear the rest of", segment, &error))
+    }
+
     /// Does something that needs a descriptor; if there is none left in the process, with the one that is kept for this.
     fn with_descriptor<T>(&self, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match work() {

@@ -160,6 +160,24 @@ impl Disk {
         (self.calls.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % (bytes + 1)
     }
 
+    /// As runs do that begin a segment each and end soon.
+    pub(crate) fn use_up_spares(&mut self) {
+        self.spares.clear();
+    }
+
+    /// No segment can be had, not even a spare.
+    pub(crate) fn has_no_space(&self) -> bool {
+        self.is_full && self.spares.is_empty()
+    }
+
+    /// Overwrites the rest of a segment with zeros, and syncs it.
+    pub(crate) fn clear(&mut self, segment: u64, offset: usize) {
+        self.files.get_mut(&segment).expect("it was read").cache[offset..].fill(0);
+        self.sync(segment);
+        let file = self.files.get_mut(&segment).expect("it was read");
+        file.stable[offset..].fill(0);
+    }
+
     fn make_spare(&mut self) -> Result<(), DiskFault> {
         self.call(Call::Make)?;
         if self.is_full {

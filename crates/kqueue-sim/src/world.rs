@@ -8,7 +8,7 @@ use std::panic;
 
 use fastrand::Rng;
 use kqueue_broker::{
-    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, RetireStep, Retirement, SessionId,
+    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, Rest, RetireStep, Retirement, SessionId,
 };
 
 use crate::conn::{Conn, Link, Role};
@@ -594,12 +594,27 @@ impl World {
         (self.log_job, self.background) = (None, None);
         (self.retirement, self.checkpoint) = (None, None);
         self.loads.clear();
-        self.disk.is_full = false;
+        self.disk.is_full &= self.rng.bool();
+        if self.disk.is_full && self.rng.bool() {
+            self.disk.use_up_spares();
+        }
         let seed = self.rng.u64(..);
         let now = self.now();
         let started = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = started.broker;
-        self.disk.run(&self.broker.begin_run()).map_err(|fault| fault.text.to_string())?;
+        // A server that cannot do this ends, and is started again.
+        while self.disk.run(&self.broker.begin_run()).is_err() {
+            if let Some(cut) = self.disk.died {
+                return self.cut(cut);
+            }
+        }
+        if self.disk.has_no_space() {
+            self.broker.no_space(now);
+            if let Some(Rest { segment, offset }) = started.rest {
+                self.disk.clear(segment, usize::try_from(offset).expect("small segments"));
+                self.broker.go_on_in_last();
+            }
+        }
         self.broker.check_invariants();
         self.summary.torn_tails += started.torn_tails;
         if self.scenario.flip_every > 0 {
@@ -655,7 +670,9 @@ impl World {
             let is_quiet = |conn: &Conn| {
                 conn.link == Link::Abandoned || !conn.is_waiting() && conn.wire.is_empty()
             };
-            if self.conns.iter().all(is_quiet) && self.broker.is_written() {
+            // A checkpoint that would give space back, and finds none, waits for it.
+            let is_written = self.broker.is_written() || self.disk.has_no_space();
+            if self.conns.iter().all(is_quiet) && is_written {
                 return Ok(());
             }
             self.pass_time();
