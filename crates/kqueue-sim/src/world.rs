@@ -28,7 +28,7 @@ const STEPS_AFTER_FAULT: u64 = 80;
 const SETTLE_STEPS: u32 = 20_000;
 
 /// See the module's description.
-struct World {
+pub(crate) struct World {
     rng: Rng,
     scenario: Scenario,
     step: u64,
@@ -68,11 +68,7 @@ pub fn run(seed: u64) -> Result<Summary, Violation> {
 
 /// Like [`run`], with a line for everything that happened.
 pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
-    let mut world = World::new(seed, |_| {});
-    world.trace = Some(Vec::new());
-    world.oracle.notes = Some(Vec::new());
-    let outcome = world.live(seed);
-    (outcome, world.trace.unwrap_or_default())
+    World::new(seed, |_| {}).live_traced(seed)
 }
 
 /// Like [`run`], in a scenario that `change` has changed.
@@ -84,7 +80,7 @@ pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summ
 }
 
 impl World {
-    fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
+    pub(crate) fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut scenario = Scenario::random(&mut rng);
         change(&mut scenario);
@@ -118,7 +114,16 @@ impl World {
         }
     }
 
-    fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
+    /// Like [`World::live`], with a line for everything that happened.
+    pub(crate) fn live_traced(mut self, seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
+        self.trace = Some(Vec::new());
+        self.oracle.notes = Some(Vec::new());
+        let outcome = self.live(seed);
+        (outcome, self.trace.unwrap_or_default())
+    }
+
+    /// To the end.
+    pub(crate) fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
         let outcome = self.live_through();
         let step = self.step;
         outcome.map(|()| self.summary).map_err(|what| Violation { seed, step, what })
