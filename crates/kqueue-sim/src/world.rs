@@ -462,8 +462,11 @@ impl World {
             self.is_faulty = result.is_err() || (self.is_faulty && !syncs);
             let kind = result.as_ref().err().map(|fault| fault.kind);
             self.note(|| format!("job {} done: {:?}", job.id.0, kind));
+            let was_poisoned = self.broker.progress().poisoned;
             self.broker.handle_done(self.now(), job.id, result);
-            self.judge_fault(&job, kind)?;
+            if !was_poisoned {
+                self.judge_fault(&job, kind)?;
+            }
         }
         Ok(())
     }
@@ -638,8 +641,12 @@ impl World {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
         }
+        let id = self.next_conn - 1;
         let outcome = self.settle();
-        self.close(self.conns.len() - 1);
+        // It is gone already if the server died over this.
+        if let Some(index) = self.conns.iter().position(|conn| conn.id == id) {
+            self.close(index);
+        }
         self.calm = was_calm;
         outcome
     }
@@ -656,6 +663,9 @@ impl World {
                 self.flush_conn(index, true)?;
             }
             self.pump()?;
+            if let Some(cut) = self.disk.died {
+                return self.cut(cut);
+            }
             let is_quiet = |conn: &Conn| {
                 conn.link == Link::Abandoned || !conn.is_waiting() && conn.wire.is_empty()
             };
