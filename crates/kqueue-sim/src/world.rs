@@ -206,13 +206,14 @@ impl World {
     fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let notes = self.oracle.notes.as_mut().map(std::mem::take).unwrap_or_default();
-            trace.extend(notes.into_iter().map(|note| format!("{:>22}{note}", "")));
-            let text = format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line());
+            let mut lines: Vec<_> =
+                notes.into_iter().map(|note| format!("{:>22}{note}", "")).collect();
+            lines.push(format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line()));
             if std::env::var_os("KQUEUE_SIM_TRACE").is_some() {
                 // A panic ends the run before anybody can print the trace.
-                eprintln!("{text}");
+                lines.iter().for_each(|text| eprintln!("{text}"));
             }
-            trace.push(text);
+            trace.append(&mut lines);
         }
     }
 
@@ -682,6 +683,7 @@ impl World {
     /// Everything comes to rest, and whatever is left in the queues is taken out and counted.
     fn end(&mut self) -> Outcome {
         self.summary.disk_calls = self.disk.calls;
+        self.summary.failed_calls = self.disk.failed;
         self.disk.fault = None;
         (self.calm, self.disk.is_full) = (true, false);
         self.note(|| "---- the end begins".into());
