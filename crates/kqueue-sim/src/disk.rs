@@ -235,11 +235,11 @@ impl Disk {
         let before = self.superblock.clone();
         let old = self.old_superblock.get_or_insert(before);
         debug_assert_eq!(old.len(), self.superblock.len());
-        let result = self.call(Call::Write);
+        let result = self.call(Call::Write).map_err(lasting);
         let done = if result.is_ok() { bytes.len() } else { self.part(bytes.len()) };
         self.superblock[slot * SLOT_BYTES..][..done].copy_from_slice(&bytes[..done]);
         result?;
-        self.call(Call::Sync)?;
+        self.call(Call::Sync).map_err(lasting)?;
         self.old_superblock = None;
         Ok(())
     }
@@ -256,11 +256,8 @@ impl Disk {
         self.call(Call::Name)?;
         let (stable, dirty) = (bytes.clone(), BTreeSet::new());
         let file = File { stable, cache: bytes, dirty, lost: BTreeSet::new(), is_named: false };
-        if let Some(old) = self.files.insert(segment, file) {
-            // Created before, when something behind it failed for want of space.
-            assert!(old.dirty.is_empty(), "segment {segment} created twice");
-        }
-        self.sync_directory()
+        assert!(self.files.insert(segment, file).is_none(), "segment {segment} created twice");
+        self.sync_directory().map_err(lasting)
     }
 
     fn sync_directory(&mut self) -> Result<(), DiskFault> {
@@ -406,6 +403,11 @@ impl Disk {
         }
         is_lost
     }
+}
+
+/// As the shell has it: the segment is there already, so this cannot be tried again.
+fn lasting(fault: DiskFault) -> DiskFault {
+    DiskFault { kind: FaultKind::Io, ..fault }
 }
 
 fn io_fault() -> DiskFault {
