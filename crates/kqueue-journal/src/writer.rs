@@ -581,6 +581,14 @@ impl Writer {
         }
     }
 
+    /// What has to be written next has no place, and nothing is under way that could make one: it waits for somebody to make space.
+    pub fn is_stuck(&self) -> bool {
+        let is_refused = matches!(self.space, Space::Refused { .. }) && !self.may_take_last;
+        let is_idle = self.log_job.is_none() && self.background_job.is_none();
+        let has_no_place = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
+        is_refused && is_idle && has_no_place
+    }
+
     fn refuse_space(&mut self, now_mono_ms: u64) {
         self.space = Space::Refused { retry_ms: now_mono_ms.saturating_add(NO_SPACE_RETRY_MS) };
     }

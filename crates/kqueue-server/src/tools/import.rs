@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::run::start_threads;
-use crate::shared::Shared;
+use crate::shared::{Settled, Shared};
 
 /// Put and synced in one go: below what the journal writes as one batch, in bytes and items.
 const PIECE_BYTES: usize = 512 * 1024;
@@ -136,9 +136,11 @@ fn import(config: Config, options: &Options) -> Result<bool, ImportError> {
     for queue in unusable {
         is_whole = false;
         let error = Name::check(&queue.name).err().map(|error| error.to_string());
+        let items = QueueReader::replay(queue, &mut |_| {})?.summary().items;
         eprintln!(
-            "NOT IMPORTED: queue \"{}\": not a name of a queue here: {}",
+            "NOT IMPORTED: queue \"{}\", {}: not a name of a queue here: {}",
             queue.name.escape_ascii(),
+            count(items, "item"),
             error.unwrap_or_default()
         );
     }
@@ -167,7 +169,10 @@ fn import(config: Config, options: &Options) -> Result<bool, ImportError> {
     };
     let mut work = Importer::start(&config, booted, clock, &running, &left)?;
     let result = left.iter().try_for_each(|queue| work.queue(queue).map(|ok| is_whole &= ok));
-    work.stop()?;
+    // On a full disk there is no good end to wait for: it is as if the process were killed.
+    if !matches!(result, Err(ImportError::NoSpace(_))) {
+        work.stop()?;
+    }
     result?;
     is_whole &= !has_changed(&options.from, &running)?;
     state.running = None;
@@ -385,9 +390,10 @@ impl Importer {
     }
 
     fn sync(&self) -> Result<(), ImportError> {
-        match self.shared.wait_until_settled().poisoned {
-            false => Ok(()),
-            true => Err(ImportError::JournalFailed(self.data_dir.path.clone())),
+        match self.shared.wait_until_settled() {
+            Settled::Synced => Ok(()),
+            Settled::Failed => Err(ImportError::JournalFailed(self.data_dir.path.clone())),
+            Settled::NoSpace => Err(ImportError::NoSpace(self.data_dir.path.clone())),
         }
     }
 
