@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use kqueue_engine::{Engine, Now, RecordBuf, RecordError, Seq};
+use kqueue_engine::{Engine, ItemId, Now, RecordBuf, RecordError, Seq};
 use kqueue_journal::{
     ConfigError, Gap, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery,
     RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, Verdict, Writer,
@@ -283,6 +283,7 @@ impl Boot {
         writer.recover_end(&report, superblock);
         stale.into_iter().for_each(|segment| writer.free_stale(segment));
         engine.finish_replay(&mut References(&mut writer));
+        engine.ids_above(first_id(&writer));
         let mut damage = Damage {
             torn_tails: u64::from(report.torn_tail_bytes > 0),
             torn_tail_bytes: report.torn_tail_bytes,
@@ -399,4 +400,11 @@ impl Replay<'_> {
             .replay(seq, record, &body, raw.body_crc, share, &mut references)
             .map_err(|_| RecordError::Malformed { kind: raw.kind })
     }
+}
+
+/// Ids below this one may have been used, whether or not their items ever came to the disk: every run that writes anything begins a segment, and neither a run without
+/// a sync nor a segment has room for 2^32 items.
+fn first_id(writer: &Writer) -> ItemId {
+    let newest = writer.segments().map(|segment| segment.segment).max().unwrap_or(0);
+    ItemId(newest.min(u64::from(u32::MAX) >> 1) << 32)
 }

@@ -14,8 +14,12 @@ const SEGMENT_BYTES: u64 = 64 * 1024;
 const NOW: Now = Now { mono_ms: 1, wall_ms: 1_000_000_000_000 };
 
 fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    boot_with(ConfigTable::default(), files)
+}
+
+fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
     let config = BrokerConfig {
-        table: ConfigTable::default(),
+        table,
         limits: EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() },
         max_item_size: 4096,
         sweep_every_ms: 0,
@@ -46,8 +50,12 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::with(ConfigTable::default())
+    }
+
+    fn with(table: ConfigTable) -> Self {
         let limits = Limits { item_bytes: 4096, ..Limits::default() };
-        let mut broker = boot(&BTreeMap::new());
+        let mut broker = boot_with(table, &BTreeMap::new());
         broker.handle_connect(SessionId(1));
         let session = Session::new(SessionId(1), limits);
         Self { broker, files: BTreeMap::new(), session, input: BytesMut::new() }
@@ -124,6 +132,42 @@ fn nothing_leaves_before_the_disk_has_it_and_everything_leaves_in_order() {
 }
 
 #[test]
+fn an_id_that_somebody_saw_is_not_given_again_after_a_crash() {
+    let id_seen_by_another = |server: &mut Server| {
+        server.broker.handle_connect(SessionId(2));
+        let mut session = Session::new(SessionId(2), Limits::default());
+        session.feed(&mut BytesMut::from(&b"reserve 1 0 0 q\r\n"[..]));
+        server.broker.execute(NOW, &mut session);
+        let mut output = Output::default();
+        session.encode(&server.broker.progress(), &mut output);
+        let reply = String::from_utf8(output.chunks().flatten().copied().collect()).expect("ascii");
+        let id = reply.split(' ').nth(2).map(str::parse::<u64>);
+        id.unwrap_or_else(|| panic!("an item: {reply}")).expect("a number")
+    };
+    let mut server = Server::new();
+    server.send(b"put first 1\r\na\r\n");
+    server.settle();
+    server.send(b"put q 1\r\na\r\n");
+    // The put is not written yet, and never will be.
+    let seen = id_seen_by_another(&mut server);
+    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    again.send(b"put q 1\r\nb\r\n");
+    let next = id_seen_by_another(&mut again);
+    assert!(next > seen, "{next} after {seen}");
+}
+
+#[test]
+fn a_put_that_needs_no_disk_does_not_hide_the_one_before_it() {
+    let defaults = QueueConfig { sync: SyncPolicy::Never, ..QueueConfig::default() };
+    let mut table = ConfigTable { defaults: defaults.into(), ..ConfigTable::default() };
+    let in_memory = QueueOverrides { keep_journal: Some(false), ..QueueOverrides::default() };
+    table.named.insert((*b"mem").into(), in_memory);
+    let mut server = Server::with(table);
+    assert_eq!(server.send(b"set q 0 0 1\r\na\r\nset mem 0 0 1\r\nb\r\n"), "");
+    assert_eq!(server.settle(), "STORED\r\nSTORED\r\n");
+}
+
+#[test]
 fn a_failed_sync_is_told_and_no_put_is_acknowledged_after_it() {
     let mut server = Server::new();
     server.send(b"set q 0 0 1\r\na\r\n");
@@ -174,6 +218,27 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
     }
     server.send(b"set q 0 0 1\r\nz\r\n");
     assert!(server.settle().ends_with("STORED\r\n"));
+}
+
+#[test]
+fn removals_that_come_while_the_disk_is_busy_share_a_record() {
+    const ITEMS: usize = 50;
+    let mut server = Server::new();
+    server.send(&b"set q 0 0 1\r\na\r\n".repeat(ITEMS));
+    server.settle();
+    server.send(b"set busy 0 0 1\r\na\r\n");
+    let job = server.broker.poll_job(NOW).expect("a put is written");
+    let before = server.broker.bytes_since_checkpoint();
+    for _ in 0..ITEMS / 2 {
+        server.send(b"get q/open\r\nget q/close\r\nget q\r\n");
+    }
+    job.ops.iter().for_each(|op| server.apply(op));
+    server.broker.handle_done(NOW, job.id, Ok(()));
+    server.settle();
+    let bytes = server.broker.bytes_since_checkpoint() - before;
+    assert!(bytes < 10 * ITEMS as u64, "{bytes} bytes for {ITEMS} removals");
+    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    assert_eq!(again.send(b"get q\r\n"), "END\r\n");
 }
 
 #[test]

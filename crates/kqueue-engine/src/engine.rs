@@ -312,10 +312,17 @@ impl Engine {
         remove(queue.no, item, Reason::Discarded, rec);
     }
 
-    /// After old items were read: discards what had to wait for that. What is over the limits for another reason stays.
-    pub(crate) fn trim(&mut self, slot: Slot, rec: &mut impl Recorder) {
+    /// After old items were read: discards what had to wait for that. What is over the limits for another reason stays, and so does everything if the queue is not full
+    /// any more.
+    pub(crate) fn trim(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) {
         while self.queue(slot).to_discard > 0 {
-            let Some(item) = self.pop(slot) else { return };
+            self.drop_expired_head(now, slot, u64::MAX, rec);
+            let queue = self.queue_mut(slot);
+            if queue.len() <= queue.config.max_items && queue.bytes() < queue.config.max_size {
+                queue.to_discard = 0;
+                return;
+            }
+            let Some(item) = self.pop(slot) else { return self.want_load(slot) };
             self.queue_mut(slot).to_discard -= 1;
             self.discard(slot, &item, rec);
         }

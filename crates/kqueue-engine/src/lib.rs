@@ -35,6 +35,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
+mod varint;
 mod waiting;
 
 pub use again::Moves;

@@ -87,6 +87,12 @@ impl Engine {
             RecordBuf::Attempted { queue, id, attempts } => {
                 self.replay_attempted(queue, id.0, attempts);
             }
+            RecordBuf::RemovedMany { queue, ids, .. } => {
+                ids.into_iter().for_each(|id| self.replay_removed(queue, id, rec));
+            }
+            RecordBuf::AttemptedMany { queue, attempts } => {
+                attempts.into_iter().for_each(|(id, n)| self.replay_attempted(queue, id, n));
+            }
             RecordBuf::QueueState { queue, part } => {
                 let slot = self.slot_of(queue);
                 return self.replay_state(slot, part, rec).ok_or(BadState);
@@ -277,6 +283,12 @@ impl Engine {
         self.counters.total_items = 0;
         self.counters.queue_deletes = 0;
         self.counters.queue_creates = self.by_number.len() as u64;
+    }
+
+    /// Items get ids above this one from now on. A client that waits is given an item before its put is on the disk: after a crash such an id must not come again
+    /// for another item, although nobody knows it any more.
+    pub fn ids_above(&mut self, id: ItemId) {
+        self.last_id = self.last_id.max(id.0);
     }
 
     /// While what is replayed was written by a version that kept everything in memory, so does this one: such a log says nothing of where items were before.

@@ -132,6 +132,8 @@ pub struct Writer {
     may_take_last: bool,
     /// The active segment is that last one: no put goes there.
     on_last: bool,
+    /// A put waits for a spare.
+    is_awaited: bool,
     /// There is at least one spare, as far as is known.
     has_last: bool,
     /// The segment that is being emptied.
@@ -172,6 +174,7 @@ impl Writer {
             space: Space::Unknown,
             may_take_last: true,
             on_last: false,
+            is_awaited: false,
             has_last: false,
             retiring: None,
             freeing: VecDeque::new(),
@@ -388,7 +391,8 @@ impl Writer {
             Space::Ready => false,
             Space::Refused { retry_ms } => retry_ms <= now_mono_ms,
         };
-        due && self.active.is_some() && !is_creating
+        let is_full = matches!(self.space, Space::Refused { .. });
+        (due || self.is_awaited) && (self.active.is_some() || is_full) && !is_creating
     }
 
     /// Writes as many batches as fit; syncs if it is time, or if the rest needs another segment.
@@ -547,6 +551,7 @@ impl Writer {
         match (action, result) {
             (BackgroundAction::Prepare, Ok(())) => {
                 self.space = Space::Ready;
+                self.is_awaited = false;
                 (self.may_take_last, self.on_last, self.has_last) = (true, false, true);
             }
             (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
@@ -589,6 +594,11 @@ impl Writer {
         is_refused && is_idle && has_no_place
     }
 
+    /// There is no space for a segment, as was found out before anything was written: puts are refused until there is.
+    pub fn no_space(&mut self, now_mono_ms: u64) {
+        self.refuse_space(now_mono_ms);
+    }
+
     fn refuse_space(&mut self, now_mono_ms: u64) {
         self.space = Space::Refused { retry_ms: now_mono_ms.saturating_add(NO_SPACE_RETRY_MS) };
     }
@@ -626,7 +636,7 @@ impl Writer {
         }
         if self.background_job.is_none() {
             match self.space {
-                Space::Refused { retry_ms } if self.active.is_some() => at(retry_ms),
+                Space::Refused { retry_ms } => at(retry_ms),
                 _ => {}
             }
             if self.remove_retry_ms > 0 && !self.freeing.is_empty() {
@@ -634,6 +644,29 @@ impl Writer {
             }
         }
         due
+    }
+
+    /// Whether a put of a body of that many bytes has to wait until it is known that there is a place for it: until the next job is done. So no put is accepted and then
+    /// found to have none, and the last spare is left for what gives space back.
+    pub fn must_wait_for_space(&mut self, bytes: u64) -> bool {
+        if self.poisoned || self.is_full() {
+            return false;
+        }
+        let reserve_bytes = self.config.reserve_bytes();
+        let has_next = self.space == Space::Ready || self.active.is_none();
+        let next_bytes = if has_next { self.config.usable_bytes() } else { 0 };
+        let room_bytes = self.room_bytes().saturating_sub(reserve_bytes).max(next_bytes);
+        let waits = self.needed_bytes(bytes) > room_bytes;
+        self.is_awaited |= waits && !has_next;
+        waits
+    }
+
+    /// What is appended and not yet written, and a put of a body of that many bytes.
+    fn needed_bytes(&self, bytes: u64) -> u64 {
+        let open_bytes = if self.open.is_empty() { 0 } else { self.open.bytes };
+        let pending_bytes: u64 = self.sealed.iter().map(|batch| batch.bytes).sum();
+        let put_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
+        put_bytes.saturating_add(pending_bytes + open_bytes)
     }
 
     /// Whether a put of a body of that many bytes may be appended. False: the disk is full, or the log failed. Removals go on, in reserved room.
@@ -647,11 +680,22 @@ impl Writer {
         if self.on_last {
             return false;
         }
-        let open_bytes = if self.open.is_empty() { 0 } else { self.open.bytes };
-        let pending_bytes: u64 = self.sealed.iter().map(|batch| batch.bytes).sum();
-        let needed_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
-        let needed_bytes = needed_bytes.saturating_add(pending_bytes + open_bytes);
-        self.room_bytes() >= needed_bytes.saturating_add(self.config.reserve_bytes())
+        self.room_bytes() >= self.needed_bytes(bytes).saturating_add(self.config.reserve_bytes())
+    }
+
+    /// Whether no further segment can be had for the moment.
+    pub fn is_full(&self) -> bool {
+        matches!(self.space, Space::Refused { .. })
+    }
+
+    /// Whether a log job is in flight: what is appended now leaves with the next one.
+    pub fn is_busy(&self) -> bool {
+        self.log_job.is_some()
+    }
+
+    /// Whether segments may be free of references: the next [`Writer::poll_job`] appends records that say so.
+    pub fn may_free(&self) -> bool {
+        self.segments.may_be_dead
     }
 
     /// Sequence number of the last record appended; commit markers do not count.

@@ -9,9 +9,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
-    BadPlace, Boot, Broker, BrokerConfig, ConfigError, Gap, HEADER_BYTES, HeaderError, Now, Report,
-    SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig,
-    parse_header, segment_file_name,
+    BadPlace, Boot, Broker, BrokerConfig, ConfigError, FaultKind, Gap, HEADER_BYTES, HeaderError,
+    Now, Report, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey, Verdict,
+    WriterConfig, parse_header, segment_file_name,
 };
 use tracing::{error, info, warn};
 
@@ -53,6 +53,9 @@ pub enum BootError {
         /// What the system said.
         source: io::Error,
     },
+    /// The journal cannot be written to.
+    #[error("{0}")]
+    NoSegment(String),
     /// A file of a format that this version does not know, or no file of ours at all.
     #[error("{path}: {error}. Nothing was changed; use the version of kqueue-server that wrote it")]
     Foreign {
@@ -138,10 +141,18 @@ pub(crate) fn boot_in(
     let spares = usable_spares(&data_dir, config.segment_bytes);
     let disk = Disk::new(&data_dir.path, config.segment_bytes, spares)
         .map_err(|source| file_error(&data_dir.path.join(SUPERBLOCK_FILE), source))?;
+    let mut broker = recovered.booted.broker;
+    if let Err(fault) = disk.make_first_spare() {
+        if fault.kind != FaultKind::NoSpace {
+            return Err(BootError::NoSegment(fault.text));
+        }
+        warn!("journal: {}; puts are refused until there is space", fault.text);
+        broker.no_space(clock.now());
+    }
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
     }
-    Ok(Booted { broker: recovered.booted.broker, disk, quarantine, data_dir })
+    Ok(Booted { broker, disk, quarantine, data_dir })
 }
 
 /// What was read, before anything is changed.

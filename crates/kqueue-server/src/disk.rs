@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use kqueue_broker::{
     Superblock, segment_file_name,
 };
 use parking_lot::Mutex;
+use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
 use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW, open_backup_lock};
@@ -28,6 +30,9 @@ use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW, open_backup_lock};
 const SPARES_MAX: usize = 2;
 /// Where a piece cannot be read, it is tried in blocks of this size, so that only what is really gone is given up.
 const BLOCK_BYTES: usize = 4096;
+/// Behind a piece that is at least so long, so much more is asked of the disk ahead of time.
+const READ_AHEAD_FROM: u64 = 256 * 1024;
+const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
@@ -48,6 +53,9 @@ pub struct Disk {
     /// How often in a row a removal had to wait for a backup.
     postponed: AtomicU32,
 }
+
+/// Segments that are kept open.
+const OPEN_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 struct Files {
@@ -72,6 +80,14 @@ impl Disk {
             reserve: Mutex::new(File::open("/dev/null").ok()),
             postponed: AtomicU32::new(0),
         })
+    }
+
+    /// Makes a spare if there is none: the first put does not wait for it, and it is known from the start whether there is space.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn make_first_spare(&self) -> Result<(), DiskFault> {
+        self.execute(&DiskOp::Prepare { spares: 1 })
     }
 
     /// Does something that needs a descriptor; if there is none left in the process, with the one that is kept for this.
@@ -157,7 +173,18 @@ impl Disk {
         let bytes = read.bytes.min(file.metadata()?.len().saturating_sub(read.offset));
         let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
         match file.read_exact_at(&mut buffer, read.offset) {
-            Ok(()) => Ok((buffer, Vec::new())),
+            Ok(()) => {
+                if bytes >= READ_AHEAD_FROM {
+                    // What is read in long pieces goes on: the disk works while this piece is looked at. If the system does not, it takes longer.
+                    let _ = fadvise(
+                        &*file,
+                        read.offset + bytes,
+                        NonZeroU64::new(READ_AHEAD_BYTES),
+                        Advice::WillNeed,
+                    );
+                }
+                Ok((buffer, Vec::new()))
+            }
             Err(error) if is_transient(&error) => Err(error),
             Err(_) => {
                 let unreadable = read_in_blocks(&file, &mut buffer, read.offset)?;
@@ -178,8 +205,15 @@ impl Disk {
         if let Some(file) = self.files.lock().open.get(&segment) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(segment))?);
-        self.files.lock().open.insert(segment, Arc::clone(&file));
+        let open = || OpenOptions::new().read(true).write(true).open(self.path(segment));
+        let file = Arc::new(self.with_descriptor(open)?);
+        let mut files = self.files.lock();
+        if files.open.len() >= OPEN_MAX {
+            // All but the newest one are only read now and then.
+            let newest = files.open.keys().max().copied();
+            files.open.retain(|number, _| Some(*number) == newest);
+        }
+        files.open.insert(segment, Arc::clone(&file));
         Ok(file)
     }
 

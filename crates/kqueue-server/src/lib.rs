@@ -15,6 +15,7 @@ mod clock;
 pub mod config;
 mod conn;
 pub mod datadir;
+mod descriptors;
 pub mod disk;
 mod listen;
 mod quarantine;

@@ -149,6 +149,8 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // It would say so on standard error, where nothing can be said then, and panic.
+        .log_internal_errors(false)
         .init();
     if let Some(tool) = arguments.tool {
         return ExitCode::from(run_tool(tool));

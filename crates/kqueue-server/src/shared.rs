@@ -54,6 +54,8 @@ pub(crate) struct Core {
     loads: VecDeque<Load>,
     /// When the timer task will wake, on the monotonic clock.
     timer_armed_ms: u64,
+    /// When the disk thread wakes by itself, on the monotonic clock.
+    disk_armed_ms: u64,
     stopping: bool,
     /// Housekeeping has done what it does before the end.
     is_kept: bool,
@@ -103,6 +105,7 @@ impl Shared {
             background: None,
             loads: VecDeque::new(),
             timer_armed_ms: u64::MAX,
+            disk_armed_ms: u64::MAX,
             stopping: false,
             is_kept: false,
             settled: false,
@@ -170,6 +173,7 @@ impl Shared {
             };
             core.collect_ready(&mut ready);
             self.collect_loads(&mut core);
+            self.rearm_disk(&mut core);
             progress = core.broker.progress();
             drop(core);
             ready.wake();
@@ -246,6 +250,16 @@ impl Shared {
             core.timer_armed_ms = due;
             self.timer_wake.notify_one();
         }
+        self.rearm_disk(core);
+    }
+
+    /// The disk thread is to see to what comes due by itself: a sync that is not urgent, for example.
+    fn rearm_disk(&self, core: &mut Core) {
+        let due = core.broker.poll_journal_timeout().unwrap_or(u64::MAX);
+        if due < core.disk_armed_ms {
+            core.disk_armed_ms = due;
+            self.disk_wake.notify_one();
+        }
     }
 
     fn note_failure(&self, progress: Progress) {
@@ -307,6 +321,7 @@ impl Shared {
                     None if core.stopping && core.is_kept && core.broker.is_settled() => break,
                     None => {
                         let due = core.broker.poll_journal_timeout();
+                        core.disk_armed_ms = due.unwrap_or(u64::MAX);
                         let wait = due.map_or(DISK_IDLE, |due| until(now, due));
                         self.disk_wake.wait_for(&mut core, wait);
                         continue;

@@ -9,6 +9,7 @@
 mod conn;
 mod disk;
 mod oracle;
+mod queues;
 mod reply;
 mod scenario;
 mod start;

@@ -102,7 +102,7 @@ fn fail(violation: &Violation) -> ExitCode {
 
 /// What happened in all seeds together.
 #[derive(Default)]
-struct Sum([u64; 15]);
+struct Sum([u64; 17]);
 
 impl Sum {
     fn add(&mut self, one: &Summary) {
@@ -123,6 +123,8 @@ impl Sum {
             tally.stored,
             tally.delivered,
             tally.redelivered,
+            tally.moved,
+            tally.dropped,
         ];
         self.merge(&Self(values));
     }
@@ -150,6 +152,8 @@ impl Sum {
             stored,
             delivered,
             again,
+            moved,
+            dropped,
         ] = self.0;
         println!("{seeds} seeds from {start}: nothing lost, invented, reordered or held twice");
         println!("  {steps} steps, {seconds} virtual seconds, {disconnects} disconnects");
@@ -160,7 +164,8 @@ impl Sum {
             "  {checkpoints} checkpoints, {loads} reads of items that were not in memory, {flips} flipped bits"
         );
         println!(
-            "  {stored} puts acknowledged, {delivered} items delivered, {again} delivered again"
+            "  {stored} puts acknowledged, {delivered} items delivered, {again} delivered again, {moved} in the queue to which they expired or died"
         );
+        println!("  {dropped} items were in memory only when their server ended");
     }
 }

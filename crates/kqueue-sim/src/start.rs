@@ -1,15 +1,13 @@
 //! A server's start: the configuration of the simulated queues, and recovery.
 
-use std::sync::Arc;
-
 use kqueue_broker::{
-    Boot, BootError, Booted, Broker, BrokerConfig, ConfigTable, EngineLimits, HEADER_BYTES, Now,
-    QueueConfig, QueueOverrides, Report, SegmentHeader, Start, SuperState, Superblock, Survey,
-    Verdict, WriterConfig, parse_header,
+    Boot, BootError, Booted, Broker, BrokerConfig, EngineLimits, HEADER_BYTES, Now, Report,
+    SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig, parse_header,
 };
 
-use crate::conn::{BRIEF, ITEM_BYTES_MAX, OPEN_MAX};
+use crate::conn::{ITEM_BYTES_MAX, OPEN_MAX};
 use crate::disk::Disk;
+use crate::queues::table;
 use crate::scenario::Scenario;
 
 /// Small, so that segments are left and emptied often.
@@ -139,18 +137,8 @@ fn run(
 }
 
 fn config(scenario: &Scenario) -> BrokerConfig {
-    let defaults = QueueConfig {
-        sync: scenario.policy,
-        max_memory_size: scenario.queue_memory,
-        ..QueueConfig::default()
-    };
-    let mut table = ConfigTable { defaults: Arc::new(defaults), ..ConfigTable::default() };
-    let small = QueueOverrides { max_items: Some(8), ..QueueOverrides::default() };
-    table.named.insert((*b"small").into(), small);
-    let brief = QueueOverrides { max_age_ms: Some(Some(600_000)), ..QueueOverrides::default() };
-    table.named.insert(BRIEF.as_bytes().into(), brief);
     BrokerConfig {
-        table,
+        table: table(scenario),
         limits: EngineLimits {
             max_open_per_queue: OPEN_MAX,
             max_memory_size: scenario.memory,

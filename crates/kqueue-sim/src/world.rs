@@ -12,9 +12,10 @@ use kqueue_broker::{
     SessionId,
 };
 
-use crate::conn::{Conn, Link, QUEUES, Role};
+use crate::conn::{Conn, Link, Role};
 use crate::disk::{Cut, Disk};
 use crate::oracle::{ConnId, Moment, Oracle};
+use crate::queues::{QUEUES, SUB_QUEUES};
 use crate::scenario::{Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, boot};
 
@@ -104,7 +105,7 @@ impl World {
             retirement: None,
             checkpoint: None,
             loads: Vec::new(),
-            oracle: Oracle::new(scenario.policy),
+            oracle: Oracle::new(scenario),
             summary: Summary::default(),
             calm: false,
             is_faulty: false,
@@ -521,7 +522,7 @@ impl World {
         let was_calm = std::mem::replace(&mut self.calm, true);
         self.connect(Role::Producer);
         let at = self.at();
-        for queue in &QUEUES[1..3] {
+        for queue in SUB_QUEUES {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
         }

@@ -28,8 +28,6 @@ const LOCK_TRIES: u32 = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// The kind of a record that says that a queue exists.
 const QUEUE_CREATED: u8 = 1;
-/// The highest kind of the records of the queues; those above are the journal's own.
-const QUEUE_KIND_MAX: u8 = 11;
 
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
@@ -400,12 +398,11 @@ fn describe(gap: &Gap, names: &BTreeMap<u64, String>) -> String {
 }
 
 fn item_in(kind: u8, meta: &[u8], names: &BTreeMap<u64, String>) -> String {
-    let decoded = if kind <= QUEUE_KIND_MAX { RecordBuf::decode(kind, meta).ok() } else { None };
-    let (id, queues) = match decoded {
-        Some(RecordBuf::Put { id, queues, .. }) => {
+    let (id, queues) = match RecordBuf::decode(kind, meta) {
+        Ok(RecordBuf::Put { id, queues, .. }) => {
             (id.0, queues.iter().map(|queue| queue.0).collect())
         }
-        Some(RecordBuf::Transfer { id, to, .. }) => (id.0, vec![to.0]),
+        Ok(RecordBuf::Transfer { id, to, .. }) => (id.0, vec![to.0]),
         _ => return format!("a record of kind {kind}"),
     };
     let named = |queue: &u64| match names.get(queue) {
