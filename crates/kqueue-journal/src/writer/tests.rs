@@ -216,7 +216,7 @@ fn the_largest_record_fits_and_a_smaller_segment_is_refused() {
 #[should_panic(expected = "at most")]
 fn a_record_that_could_never_be_written_is_refused_at_once() {
     let (mut writer, _) = new_writer();
-    append(&mut writer, 1, 33 * 1024);
+    append(&mut writer, 1, 60 * 1024);
 }
 
 #[test]
