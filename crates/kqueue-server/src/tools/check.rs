@@ -17,9 +17,10 @@ use kqueue_broker::{
     segment_file_name,
 };
 
-use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, read_whole, reading_config};
+use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, reading_config};
 use crate::boot::{self, Layout};
 use crate::datadir::{BACKUP_LOCK, DataDir, DataDirError, IMPORT_STATE, QUARANTINE};
+use crate::disk::read_whole;
 
 /// Beside a working server damage counts when it is found so many times in a row.
 const LIVE_READS: usize = 3;

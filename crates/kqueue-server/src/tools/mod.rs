@@ -20,7 +20,7 @@ pub(crate) mod import_state;
 mod progress;
 pub mod restore;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -43,22 +43,6 @@ fn reading_config(path: &Path) -> Config {
     config.engine.max_memory_size = 0;
     config.engine.max_queues = u64::MAX;
     config
-}
-
-/// A file, whatever of it can be read: blocks that cannot are zeros, and their offsets are answered.
-///
-/// # Errors
-/// If it cannot be opened.
-fn read_whole(path: &Path) -> io::Result<(Vec<u8>, Vec<u64>)> {
-    let error = match fs::read(path) {
-        Ok(bytes) => return Ok((bytes, Vec::new())),
-        Err(error) => error,
-    };
-    let file = File::open(path).map_err(|_| error)?;
-    let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut buffer = vec![0; bytes];
-    let unreadable = read_in_blocks(&file, &mut buffer, 0)?;
-    Ok((buffer, unreadable))
 }
 
 /// The segments of a directory, opened for reading one at a time.
