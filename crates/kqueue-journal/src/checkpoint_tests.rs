@@ -10,8 +10,8 @@ use crate::test_disk::{
 };
 use crate::writer::Space;
 use crate::{
-    DiskOp, HEAD_BYTES, Job, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, MARKER_BYTES, Recovery,
-    SegmentInfo, SegmentRecord, Seq, Walk, Writer, decode_number,
+    DiskFault, DiskOp, FaultKind, HEAD_BYTES, Job, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT,
+    MARKER_BYTES, Recovery, SegmentInfo, SegmentRecord, Seq, Walk, Writer, decode_number,
 };
 
 const KIB: u64 = 1024;
@@ -276,6 +276,25 @@ fn a_segment_that_is_read_stays_until_that_is_over() {
     assert!(world.own_records().contains(&(KIND_FREED, 1)));
     world.writer.end_read(1);
     world.drain();
+    assert!(!world.disk.files.contains_key(&1));
+}
+
+#[test]
+fn a_segment_that_may_not_go_yet_is_tried_again_and_that_is_no_fault() {
+    let mut world = World::new(3);
+    world.checkpoint();
+    world.forget(1, |_| false);
+    world.step(&["write", "sync"]);
+    for now_ms in [0, 1000, 2000] {
+        let job = world.writer.poll_job(now_ms).expect("a job");
+        assert_eq!(names(&job), ["remove"]);
+        let fault = DiskFault { kind: FaultKind::Later, text: "somebody copies it".into() };
+        world.writer.handle_done(now_ms, job.id, Err(fault));
+        assert_eq!(world.writer.poll_job(now_ms + 999), None);
+        assert_eq!(world.writer.poll_timeout(), Some(now_ms + 1000));
+    }
+    assert!(!world.writer.progress().poisoned);
+    world.disk.drain(&mut world.writer, 3000);
     assert!(!world.disk.files.contains_key(&1));
 }
 

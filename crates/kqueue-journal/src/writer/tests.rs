@@ -299,9 +299,11 @@ fn without_space_for_the_first_segment_the_batch_waits() {
     writer.require_sync(0, 0);
     disk.drain(&mut writer, 5);
     assert!(!writer.has_room(0));
+    assert!(writer.is_stuck());
     assert_eq!(writer.poll_timeout(), Some(1005), "not the sync that nothing can serve");
     disk.is_full = false;
     disk.drain(&mut writer, 1005);
+    assert!(!writer.is_stuck());
     assert_eq!(recover(&disk.stable).0, [record]);
 }
 
