@@ -7,7 +7,6 @@
 //! Invariants: Kestrel's files are only read; no item is left out without being counted and said.
 //! Must not: run beside a server.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -420,25 +419,19 @@ impl Counts {
     fn line(&self, name: &str, there: u64, were_open: u64, warnings: u64, lost: u64) -> String {
         let mut line =
             format!("{name}: {} with {}", count(self.items, "item"), human_bytes(self.bytes));
-        // Writing to a string does not fail.
-        let _ = match there {
-            0 => Ok(()),
-            there => write!(line, ", {there} of them by an earlier run"),
-        };
         for (number, what) in [
-            (self.expired, "left out because it had expired"),
-            (were_open, "was being read when Kestrel ended"),
-            (self.empty, "is empty (Kestrel leaves some in place of items that are gone)"),
+            (there, "imported by an earlier run"),
+            (self.expired, "expired and left out"),
+            (were_open, "open when Kestrel ended"),
+            (self.empty, "empty (Kestrel leaves some in place of items that are gone)"),
+            (warnings, "warnings"),
         ] {
             if number > 0 {
-                let _ = write!(line, "; {number} {what}");
+                line.push_str(&format!("; {what}: {number}"));
             }
         }
-        if warnings > 0 {
-            let _ = write!(line, "; {}", count(warnings, "warning"));
-        }
         if lost > 0 {
-            let _ = write!(line, ", {} could not be read", count(lost, "byte"));
+            line.push_str(&format!("; could not be read: {}", count(lost, "byte")));
         }
         line
     }

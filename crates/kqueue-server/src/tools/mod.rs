@@ -109,7 +109,7 @@ fn human_bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
+    if unit == "bytes" { count(bytes, "byte") } else { format!("{value:.1} {unit}") }
 }
 
 /// "1 item", "2 items".
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn numbers_are_said_as_people_say_them() {
-        assert_eq!(human_bytes(1023), "1023 bytes");
+        assert_eq!((human_bytes(1), human_bytes(1023)), ("1 byte".into(), "1023 bytes".into()));
         assert_eq!(human_bytes(1536), "1.5 KiB");
         assert_eq!(human_bytes(64 << 20), "64.0 MiB");
         assert_eq!((count(1, "item"), count(0, "item")), ("1 item".into(), "0 items".into()));
