@@ -283,7 +283,7 @@ impl Boot {
         writer.recover_end(&report, superblock);
         stale.into_iter().for_each(|segment| writer.free_stale(segment));
         engine.finish_replay(&mut References(&mut writer));
-        engine.ids_above(first_id(&writer));
+        engine.ids_above(first_id(&writer.superblock()));
         let mut damage = Damage {
             torn_tails: u64::from(report.torn_tail_bytes > 0),
             torn_tail_bytes: report.torn_tail_bytes,
@@ -402,9 +402,9 @@ impl Replay<'_> {
     }
 }
 
-/// Ids below this one may have been used, whether or not their items ever came to the disk: every run that writes anything begins a segment, and neither a run without
-/// a sync nor a segment has room for 2^32 items.
-fn first_id(writer: &Writer) -> ItemId {
-    let newest = writer.segments().map(|segment| segment.segment).max().unwrap_or(0);
-    ItemId(newest.min(u64::from(u32::MAX) >> 1) << 32)
+/// Ids up to this one may have been used, whether or not their items ever came to the disk: every run has a number of its own ([`Broker::begin_run`]), and what is
+/// not written when a run ends is far less than 2^32 items.
+fn first_id(superblock: &Superblock) -> ItemId {
+    let run = superblock.generation.saturating_add(1);
+    ItemId(run.min(u64::from(u32::MAX) >> 1) << 32)
 }

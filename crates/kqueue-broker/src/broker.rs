@@ -295,6 +295,11 @@ impl Broker {
         self.engine.newest_put_ms()
     }
 
+    /// The job that has to be done before anybody is served; see [`kqueue_journal::Writer::begin_run`]. Its end need not be reported.
+    pub fn begin_run(&mut self) -> Job {
+        self.log.writer.begin_run()
+    }
+
     /// There is no space for a segment: puts are refused until there is.
     pub fn no_space(&mut self, now: Now) {
         self.log.writer.no_space(now.mono_ms);

@@ -19,16 +19,26 @@ fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
 }
 
 fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
-    boot_within(EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() }, table, files)
+    boot_from(Superblock::default(), table, files)
 }
 
 /// Nothing stays in memory.
 fn boot_small(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
     let limits = EngineLimits { max_memory_size: 0, ..EngineLimits::default() };
-    boot_within(limits, ConfigTable::default(), files)
+    boot_within(limits, Superblock::default(), ConfigTable::default(), files)
 }
 
-fn boot_within(limits: EngineLimits, table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+fn boot_from(superblock: Superblock, table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    let limits = EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() };
+    boot_within(limits, superblock, table, files)
+}
+
+fn boot_within(
+    limits: EngineLimits,
+    superblock: Superblock,
+    table: ConfigTable,
+    files: &BTreeMap<u64, Vec<u8>>,
+) -> Broker {
     let config =
         BrokerConfig { table, limits, max_item_size: 4096, sweep_every_ms: 0, version: "1.2.3" };
     let sizes = WriterConfig {
@@ -36,8 +46,7 @@ fn boot_within(limits: EngineLimits, table: ConfigTable, files: &BTreeMap<u64, V
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
     };
-    let mut boot =
-        Boot::from_checkpoint(config, sizes, 7, Superblock::default(), []).expect("sound sizes");
+    let mut boot = Boot::from_checkpoint(config, sizes, 7, superblock, []).expect("sound sizes");
     let headers: Vec<_> =
         files.values().map(|file| parse_header(file).expect("a sound header")).collect();
     for (index, file) in files.values().enumerate() {
@@ -229,7 +238,9 @@ fn an_id_that_somebody_saw_is_not_given_again_after_a_crash() {
     server.send(b"put q 1\r\na\r\n");
     // The put is not written yet, and never will be.
     let seen = id_seen_by_another(&mut server);
-    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    let run = Superblock { generation: 1, ..Superblock::default() };
+    let next_run = boot_from(run, ConfigTable::default(), &server.files);
+    let mut again = Server { broker: next_run, ..Server::new() };
     again.send(b"put q 1\r\nb\r\n");
     let next = id_seen_by_another(&mut again);
     assert!(next > seen, "{next} after {seen}");

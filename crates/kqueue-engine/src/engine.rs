@@ -107,6 +107,8 @@ pub struct Engine {
     pub(crate) keeps_all: bool,
     /// See [`Engine::keep_old`].
     pub(crate) keeps_old: bool,
+    /// During replay: what queues known by number only are called, to judge by what was moved into them.
+    pub(crate) likely_names: BTreeMap<u64, Bytes>,
     pub(crate) last_id: u64,
     /// The latest put time that was replayed, unix time in milliseconds.
     pub(crate) newest_put_ms: u64,
@@ -139,6 +141,7 @@ impl Engine {
             hot_cost: 0,
             keeps_all: false,
             keeps_old: false,
+            likely_names: BTreeMap::new(),
             last_id: 0,
             newest_put_ms: 0,
             last_no: 0,
@@ -224,8 +227,8 @@ impl Engine {
     /// Writes down that a queue exists, if that has not been done; a queue that lives in memory only does not.
     pub(crate) fn define(&mut self, slot: Slot, rec: &mut impl Recorder) {
         let queue = self.queue_mut(slot);
-        if !queue.is_defined && queue.config.keep_journal {
-            queue.is_defined = true;
+        if (!queue.is_defined || queue.is_name_guessed) && queue.config.keep_journal {
+            (queue.is_defined, queue.is_name_guessed) = (true, false);
             rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
         }
     }
@@ -545,6 +548,8 @@ impl Engine {
         rec: &mut impl Recorder,
     ) {
         let to = self.slot_of_name(now, target, rec);
+        // Its name may have been lost in a power cut.
+        self.define(to, rec);
         let id = self.next_id(rec);
         let (from, target) = (self.queue(slot), self.queue(to));
         let is_journaled = target.config.keep_journal;

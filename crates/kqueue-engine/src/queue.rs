@@ -96,6 +96,8 @@ pub(crate) struct Queue {
     pub(crate) name: Bytes,
     /// Its existence is in the journal.
     pub(crate) is_defined: bool,
+    /// The record with its name was lost: the name is the one that the configuration gives to where items were moved.
+    pub(crate) is_name_guessed: bool,
     pub(crate) config: Arc<QueueConfig>,
     /// When it was made or found, on the monotonic clock.
     pub(crate) created_ms: u64,
@@ -130,6 +132,7 @@ impl Queue {
             no,
             name,
             is_defined: false,
+            is_name_guessed: false,
             config,
             created_ms: 0,
             ready: VecDeque::new(),

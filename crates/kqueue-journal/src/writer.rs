@@ -463,6 +463,14 @@ impl Writer {
         self.log_job(LogAction::Create { number, first_seq, salt, superblock }, ops.into())
     }
 
+    /// Counts a run: to be done before anything is served, so that no two runs have the same number ([`Superblock::generation`]). It needs no space.
+    pub fn begin_run(&mut self) -> Job {
+        self.superblock.generation += 1;
+        let (slot, bytes) = self.superblock.encode();
+        let ops = [DiskOp::WriteSuper { slot, bytes }].into();
+        Job { id: self.new_job_id(), ops, is_write_only: false, is_background: false }
+    }
+
     fn super_job(&mut self, superblock: Superblock) -> Job {
         let superblock = Superblock { generation: superblock.generation + 1, ..superblock };
         let (slot, bytes) = superblock.encode();

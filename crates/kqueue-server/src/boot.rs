@@ -142,6 +142,7 @@ pub(crate) fn boot_in(
     let disk = Disk::new(&data_dir.path, config.segment_bytes, spares)
         .map_err(|source| file_error(&data_dir.path.join(SUPERBLOCK_FILE), source))?;
     let mut broker = recovered.booted.broker;
+    disk.run(&broker.begin_run()).map_err(|fault| BootError::NoSegment(fault.text))?;
     if let Err(fault) = disk.make_first_spare() {
         if fault.kind != FaultKind::NoSpace {
             return Err(BootError::NoSegment(fault.text));
@@ -208,7 +209,7 @@ pub(crate) fn recover_layout(
     let known = match layout.superblock {
         SuperState::Sound(superblock) | SuperState::OneSlot(superblock) => superblock,
         // Above all that it may ever have said.
-        _ => Superblock { generation: u64::MAX / 2, ..Superblock::default() },
+        _ => Superblock { generation: Superblock::GENERATION_UNKNOWN, ..Superblock::default() },
     };
     let survey = layout.survey()?;
     let boot = Boot::from_everything(broker_config(config), sizes, seed, known, survey)?;

@@ -277,6 +277,18 @@ impl Conn {
         }
     }
 
+    /// A short put that is answered.
+    pub(crate) fn put_acknowledged(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
+        let number = oracle.next_put();
+        let body = body(number, 10);
+        oracle.put_sent(at, self.id, targets(queue), 0, Expiry::default(), body.clone());
+        self.send(format!("set {queue} 0 0 {}\r\n", body.len()).as_bytes());
+        self.send(&body);
+        self.send(b"\r\n");
+        self.put_ends.push_back((self.sent_bytes, number));
+        self.asked.push_back(Asked { want: Want::Put(number), at, has_item: false });
+    }
+
     fn put_too_large(&mut self, at: Moment, oracle: &mut Oracle) {
         let number = oracle.next_put();
         let body = body(number, ITEM_BYTES_MAX);

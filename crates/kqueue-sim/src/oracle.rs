@@ -89,6 +89,8 @@ impl Copy {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     conn: ConnId,
+    /// Where it had been when it was handed out: it may have moved since the same client held it elsewhere.
+    queue: Queue,
     received: Moment,
     /// On the monotonic clock; before this nobody else may get it.
     until_ms: u64,
@@ -172,6 +174,8 @@ pub(crate) struct Oracle {
     pub(crate) notes: Option<Vec<String>>,
     /// Items seen in a queue to which they had moved.
     moves: u64,
+    /// When the journal failed, in this life of the server.
+    pub(crate) poisoned_in: Option<u64>,
 }
 
 impl Oracle {
@@ -186,6 +190,7 @@ impl Oracle {
             is_damage_told: false,
             notes: None,
             moves: 0,
+            poisoned_in: None,
         }
     }
 
@@ -229,8 +234,17 @@ impl Oracle {
         if !put.is_whole {
             return Err("stored before it had been sent whole".into());
         }
+        // An answer from before may still be on its way.
+        if self.poisoned_in.is_some_and(|failed| put.sent.step > failed) {
+            return Err("acknowledged although the journal has failed".into());
+        }
         (put.state, put.answered) = (State::Stored, Some(at));
         Ok(())
+    }
+
+    /// Whether it was acknowledged.
+    pub(crate) fn is_stored(&self, put: usize) -> bool {
+        self.puts[put].state == State::Stored
     }
 
     /// The server said that it does not keep it.
@@ -279,7 +293,7 @@ impl Oracle {
         copy.since_cut += 1;
         match shown.how {
             How::Held { until_ms } => {
-                copy.holder = Some(Hold { conn: shown.conn, received: at, until_ms });
+                copy.holder = Some(Hold { conn: shown.conn, queue, received: at, until_ms });
             }
             How::Taken | How::Peeked => {
                 copy.holder = None;
@@ -333,6 +347,10 @@ impl Oracle {
 
     /// No item that came later may have been handed out while this one was certainly waiting.
     fn check_order(&self, number: usize, queue: Queue, shown: &Shown<'_>) -> Check {
+        if ring_items(queue).is_some_and(|items| self.later_puts(number, queue) >= items) {
+            // It made room for others then, and a power cut brought it back.
+            return Ok(());
+        }
         for &(later, asked, received) in self.order.get(queue).into_iter().flatten() {
             if received.step < shown.asked.step
                 && self.precedes(number, later)
@@ -416,7 +434,9 @@ impl Oracle {
     /// The server said that the connection does not hold the item.
     pub(crate) fn not_held(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) -> Check {
         let hold = self.puts[put].copy_mut(queue).and_then(|copy| copy.holder);
-        match hold.filter(|hold| hold.conn == conn && at.mono_ms < hold.until_ms) {
+        match hold
+            .filter(|hold| hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms)
+        {
             Some(_) => Err(format!("item {put} of {queue} is not held although nothing ended it")),
             None => Ok(()),
         }
@@ -424,7 +444,7 @@ impl Oracle {
 
     fn end_hold(&mut self, conn: ConnId, queue: Queue, put: usize) {
         if let Some(copy) = self.puts[put].copy_mut(queue)
-            && copy.holder.is_some_and(|hold| hold.conn == conn)
+            && copy.holder.is_some_and(|hold| hold.conn == conn && hold.queue == queue)
         {
             copy.holder = None;
         }
@@ -475,6 +495,7 @@ impl Oracle {
     /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
     pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
         self.had_power_cut |= cut == Cut::Power;
+        self.poisoned_in = None;
         let survives_ms = match (cut, self.scenario.policy) {
             (Cut::Kill, _) | (Cut::Power, SyncPolicy::Always) => Some(0),
             (Cut::Power, SyncPolicy::Every { ms }) if !is_faulty => Some(ms + REMOVAL_SLACK_MS),
@@ -509,6 +530,8 @@ impl Oracle {
                 copy.is_flushed &= survives_ms == Some(0);
             }
         }
+        // What was dropped to make room may be back.
+        self.order.retain(|queue, _| ring_items(queue).is_none());
         for window in &mut self.windows {
             // What was taken by one who never showed it may be back, at its old place: until now it was away.
             let is_back = window.taken_ms.is_some_and(|since| !is_past(since, removal_ms));

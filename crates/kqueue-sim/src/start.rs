@@ -61,7 +61,8 @@ fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Re
         return Err(format!("the superblock is {state:?}"));
     }
     let (SuperState::Sound(known) | SuperState::OneSlot(known)) = state else {
-        let known = Superblock { generation: u64::MAX / 2, ..Superblock::default() };
+        let known =
+            Superblock { generation: Superblock::GENERATION_UNKNOWN, ..Superblock::default() };
         return read_everything(disk, scenario, &headers, sizes, salt_seed, known, now);
     };
     let newest = headers.last().map_or(0, |(number, _)| *number);

@@ -8,12 +8,11 @@ use std::panic;
 
 use fastrand::Rng;
 use kqueue_broker::{
-    Broker, Checkpoint, DiskFault, DiskOp, FaultKind, Job, Load, Now, RetireStep, Retirement,
-    SessionId,
+    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, RetireStep, Retirement, SessionId,
 };
 
 use crate::conn::{Conn, Link, Role};
-use crate::disk::{Cut, Disk};
+use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
 use crate::queues::{QUEUES, SUB_QUEUES};
 use crate::scenario::{Scenario, Summary, Violation};
@@ -23,6 +22,8 @@ use crate::start::{SEGMENT_BYTES, boot};
 const OUTPUT_HIGH: usize = 256 * 1024;
 /// Unix time at the beginning, in milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
+/// How long a life goes on after the fault that was planned for it.
+const STEPS_AFTER_FAULT: u64 = 80;
 /// More than any wait needs to end.
 const SETTLE_STEPS: u32 = 20_000;
 
@@ -47,6 +48,8 @@ struct World {
     calm: bool,
     /// The disk has failed, and nothing has been synced since.
     is_faulty: bool,
+    /// When the life ends that had the planned fault.
+    is_over: Option<u64>,
     trace: Option<Vec<String>>,
 }
 
@@ -87,6 +90,7 @@ impl World {
         change(&mut scenario);
         let mut disk = Disk::new(SEGMENT_BYTES);
         disk.lies = scenario.disk_lies;
+        disk.fault = scenario.fault;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
         let broker = boot(&disk, &scenario, rng.u64(..), now)
             .map(|started| started.broker)
@@ -109,6 +113,7 @@ impl World {
             summary: Summary::default(),
             calm: false,
             is_faulty: false,
+            is_over: None,
             trace: None,
         }
     }
@@ -127,11 +132,61 @@ impl World {
             self.step += 1;
             self.happen()?;
             self.pump()?;
+            self.after_fault()?;
             if self.step.is_multiple_of(16) {
                 self.broker.check_invariants();
             }
         }
         self.end()
+    }
+
+    /// A server that died in a call is followed by another one. Some time after the planned fault the life ends, for what was to be seen has been seen.
+    fn after_fault(&mut self) -> Outcome {
+        if let Some(cut) = self.disk.died {
+            self.cut(cut)?;
+        }
+        let Some(fault) = self.scenario.fault else { return Ok(()) };
+        if self.disk.failed == 0 || self.is_over.is_some_and(|at| at != self.step) {
+            return Ok(());
+        }
+        match self.is_over {
+            None => self.is_over = Some(self.step + STEPS_AFTER_FAULT),
+            Some(_) => {
+                if fault.failure == Failure::Full {
+                    self.ask_while_full()?;
+                }
+                self.scenario.steps = self.step;
+            }
+        }
+        Ok(())
+    }
+
+    /// On a full disk what needs no further space is answered, and a put is answered at all.
+    fn ask_while_full(&mut self) -> Outcome {
+        if self.broker.progress().poisoned {
+            return Ok(());
+        }
+        let was_calm = std::mem::replace(&mut self.calm, true);
+        self.connect(Role::Admin);
+        let (at, id) = (self.at(), self.next_conn - 1);
+        for queue in QUEUES {
+            self.conns.last_mut().ok_or("no connection")?.get_now(at, queue);
+        }
+        for _ in 0..2000 {
+            let Some(index) = self.conns.iter().position(|conn| conn.id == id) else { break };
+            self.conns[index].arrive(usize::MAX, &mut self.oracle);
+            self.run_conn(index);
+            self.pump()?;
+            self.flush_conn(index, true)?;
+            if !self.conns[index].is_waiting() {
+                self.close(index);
+                self.calm = was_calm;
+                return Ok(());
+            }
+            self.step += 1;
+            self.pass_time();
+        }
+        Err("no answer to a get on a full disk".into())
     }
 
     fn at(&self) -> Moment {
@@ -361,8 +416,12 @@ impl World {
     }
 
     fn start_job(&mut self) -> bool {
+        if self.disk.died.is_some() {
+            return false;
+        }
         let now = self.now();
         let Some(job) = self.broker.poll_job(now) else { return false };
+        assert!(!self.broker.progress().poisoned, "a job after the journal failed: {job:?}");
         let takes_ms = match job.is_write_only {
             true => 0,
             false => self.rng.u64(..=self.scenario.disk_ms),
@@ -384,26 +443,53 @@ impl World {
         for is_background in [false, true] {
             let slot = if is_background { &mut self.background } else { &mut self.log_job };
             let Some((job, _)) = slot.take_if(|(_, done)| *done <= self.mono_ms) else { continue };
-            let touches_log =
-                job.ops.iter().any(|op| matches!(op, DiskOp::Write { .. } | DiskOp::Sync { .. }));
-            let result = if touches_log && self.one_in(self.scenario.io_fault_every) {
-                self.disk.run_in_part(&mut self.rng, &job);
-                self.summary.disk_failures += 1;
-                Err(DiskFault { kind: FaultKind::Io, text: "virtual fault".into() })
-            } else {
-                self.disk.run(&job)
+            let before = self.disk.failed;
+            let result = match self.one_in(self.scenario.io_fault_every) {
+                true => self.disk.run_with_fault(&mut self.rng, &job),
+                false => self.disk.run(&job),
             };
+            self.summary.disk_failures += self.disk.failed - before;
+            if self.disk.died.is_some() {
+                self.note(|| format!("job {}: in the middle of it", job.id.0));
+                return Ok(());
+            }
             let syncs = job.ops.iter().any(|op| matches!(op, DiskOp::Sync { .. }));
             self.is_faulty = result.is_err() || (self.is_faulty && !syncs);
-            self.note(|| format!("job {} done: {}", job.id.0, result.is_ok()));
+            let kind = result.as_ref().err().map(|fault| fault.kind);
+            self.note(|| format!("job {} done: {:?}", job.id.0, kind));
             self.broker.handle_done(self.now(), job.id, result);
+            self.judge_fault(&job, kind)?;
         }
         Ok(())
     }
 
+    /// What has to follow a fault: the server knows that it can promise nothing more, or goes on if it can.
+    fn judge_fault(&mut self, job: &Job, kind: Option<FaultKind>) -> Outcome {
+        let is_poisoned = self.broker.progress().poisoned;
+        let needs_space = |op: &DiskOp| {
+            matches!(op, DiskOp::Create { .. } | DiskOp::Prepare { .. } | DiskOp::Remove { .. })
+        };
+        match kind {
+            Some(FaultKind::Io) if !is_poisoned => {
+                Err("a fault of the disk, and the journal goes on".into())
+            }
+            Some(FaultKind::NoSpace) if is_poisoned && job.ops.iter().any(needs_space) => {
+                Err("the disk was full for a moment, and the journal gave up".into())
+            }
+            _ => {
+                let step = self.step;
+                if is_poisoned && self.oracle.poisoned_in.is_none() {
+                    self.oracle.poisoned_in = Some(step);
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// What the housekeeping thread does: one thing at a time, each step written before the next.
     fn keep_house(&mut self) {
-        if !self.broker.is_written() || self.broker.progress().poisoned {
+        let is_dead = self.disk.died.is_some();
+        if is_dead || !self.broker.is_written() || self.broker.progress().poisoned {
             return;
         }
         if let Some(checkpoint) = &mut self.checkpoint {
@@ -414,11 +500,18 @@ impl World {
             }
         } else if let Some(retirement) = &mut self.retirement {
             match self.broker.retire_step(retirement) {
-                RetireStep::Read(read) => retirement.feed(&self.disk.read(&read)),
+                RetireStep::Read(read) => loop {
+                    // What may pass is tried again; a server that died reads nothing more.
+                    match self.disk.read(&read) {
+                        Ok(piece) => break retirement.feed(&piece),
+                        Err(_) if self.disk.died.is_some() => return,
+                        Err(_) => {}
+                    }
+                },
                 RetireStep::Write => {}
                 RetireStep::Done => {
                     let (bad, lost) = retirement.take_bad();
-                    assert!(self.scenario.flip_every > 0 || bad.is_empty(), "damaged: {bad:?}");
+                    assert!(self.may_be_damaged() || bad.is_empty(), "damaged: {bad:?}");
                     self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
                     self.retirement = None;
                     self.summary.retired_segments += 1;
@@ -436,6 +529,12 @@ impl World {
         }
     }
 
+    /// Whether something may be unreadable: on the disk, or once.
+    fn may_be_damaged(&self) -> bool {
+        self.scenario.flip_every > 0
+            || self.scenario.fault.is_some_and(|fault| fault.failure == Failure::Io)
+    }
+
     /// What the reader thread does.
     fn read(&mut self) {
         while let Some(load) = self.broker.poll_load() {
@@ -449,14 +548,20 @@ impl World {
                 continue;
             }
             let (mut load, _) = self.loads.swap_remove(index);
-            while !load.feed(&self.disk.read(&load.next_read())) {}
+            loop {
+                match self.disk.read(&load.next_read()) {
+                    Ok(piece) if load.feed(&piece) => break,
+                    Err(_) if self.disk.died.is_some() => return,
+                    _ => {}
+                }
+            }
             self.summary.loads += 1;
-            let what = format!("{load:?}");
+            let what = load.segment();
             let (bad, lost) = self.broker.handle_loaded(self.now(), load);
             self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
             assert!(
-                self.scenario.flip_every > 0 || bad.is_empty() && lost == 0,
-                "damage on a sound disk: {bad:?}, {lost} items in {what}"
+                self.may_be_damaged() || bad.is_empty() && lost == 0,
+                "damage on a sound disk: {bad:?}, {lost} items of segment {what}"
             );
         }
     }
@@ -472,13 +577,15 @@ impl World {
         for (job, _) in [self.log_job.take(), self.background.take()].into_iter().flatten() {
             self.disk.run_in_part(&mut self.rng, &job);
         }
-        self.disk.cut(&mut self.rng, cut);
+        let is_lost = self.disk.cut(&mut self.rng, cut);
         for conn in self.conns.drain(..) {
             conn.settle_flushes(&mut self.oracle);
             if conn.link != Link::Abandoned {
                 self.oracle.conn_gone(conn.id, &conn.unanswered_takes());
             }
         }
+        // After a failed sync the next process may see less than this one, as after a power cut.
+        let cut = if is_lost { Cut::Power } else { cut };
         self.oracle.cut(at, cut, self.is_faulty);
         self.restart()
     }
@@ -492,6 +599,7 @@ impl World {
         let now = self.now();
         let started = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = started.broker;
+        self.disk.run(&self.broker.begin_run()).map_err(|fault| fault.text.to_string())?;
         self.broker.check_invariants();
         self.summary.torn_tails += started.torn_tails;
         if self.scenario.flip_every > 0 {
@@ -559,12 +667,15 @@ impl World {
 
     /// Everything comes to rest, and whatever is left in the queues is taken out and counted.
     fn end(&mut self) -> Outcome {
+        self.summary.disk_calls = self.disk.calls;
+        self.disk.fault = None;
         (self.calm, self.disk.is_full) = (true, false);
         self.note(|| "---- the end begins".into());
         if self.broker.progress().poisoned {
             self.cut(Cut::Kill)?;
         }
         self.settle()?;
+        self.is_in_order_again()?;
         match self.rng.u32(..4) {
             0 => self.restart_cleanly()?,
             1 => self.cut(Cut::Power)?,
@@ -579,6 +690,20 @@ impl World {
         self.summary.tally = self.oracle.finish(self.at())?;
         (self.summary.steps, self.summary.virtual_ms) = (self.step, self.mono_ms);
         Ok(())
+    }
+
+    /// Whatever happened, a server whose disk is sound again takes puts, without anybody's help.
+    fn is_in_order_again(&mut self) -> Outcome {
+        self.idle()?;
+        self.connect(Role::Producer);
+        let (at, number) = (self.at(), self.oracle.next_put());
+        let conn = self.conns.last_mut().ok_or("no connection")?;
+        conn.put_acknowledged(at, "plain", &mut self.oracle);
+        self.settle()?;
+        match self.oracle.is_stored(number) {
+            true => Ok(()),
+            false => Err("a put was refused although the disk is neither full nor failed".into()),
+        }
     }
 
     /// SIGTERM: every session ends, everything is synced.
