@@ -321,7 +321,7 @@ fn a_write_for_which_there_is_no_space_ends_the_server_and_loses_nothing_acknowl
 
 #[test]
 fn a_segment_for_which_there_is_no_space_is_tried_again() {
-    for call in ["fsync:error=ENOSPC:when=3..4", "pwrite64:error=ENOSPC:when=1..2"] {
+    for call in ["fsync:error=ENOSPC:when=3..4", "pwrite64:error=ENOSPC:when=2..3"] {
         let Some(strace) = Strace::new(call) else { return };
         let directory = tempfile::tempdir().expect("a directory");
         let started = Daemon::start_under(&strace.wrapper(), directory.path(), SMALL);
