@@ -342,6 +342,11 @@ impl Broker {
         progress.poisoned || self.log.is_flushed() && progress.synced >= self.log.writer.last_seq()
     }
 
+    /// Whether what has to be written next waits for space on the disk.
+    pub fn is_stuck(&self) -> bool {
+        self.log.writer.is_stuck()
+    }
+
     /// Whether everything appended has been written (or never will be).
     pub fn is_written(&self) -> bool {
         let progress = self.log.writer.progress();

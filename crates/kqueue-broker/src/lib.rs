@@ -35,6 +35,7 @@ pub use kqueue_engine::{
     ConfigTable, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo, QueueOverrides,
     RecordBuf, Seq, SessionId, SyncPolicy,
 };
+pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{
     ConfigError, DiskFault, DiskOp, FaultKind, Gap, HEADER_BYTES, HeaderError, Job, JobId,
     Progress, RawRecord, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE,

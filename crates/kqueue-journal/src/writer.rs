@@ -254,7 +254,7 @@ impl Writer {
     /// Appends a record to the batch. `meta` and body are opaque; `body_crc` is the CRC-32 of the body (0 without one).
     ///
     /// # Panics
-    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than `max_record_bytes`, or `kind` is 252 or more, which are the journal's own:
+    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than a segment has room for, or `kind` is 252 or more, which are the journal's own:
     /// such a record could never be written or read again, and going on would lose it silently.
     pub fn append(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(kind < KIND_CHECKPOINT_END, "record kind {kind} is the journal's");
@@ -269,10 +269,11 @@ impl Writer {
     fn append_any(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(meta.len() <= META_BYTES_MAX, "meta of {} bytes is too long", meta.len());
         let payload_bytes = (meta.len() + body.map_or(0, Bytes::len)) as u64;
-        let max = self.config.max_record_bytes;
+        // Not `max_record_bytes`: an item may be from a time at which larger ones were accepted.
+        let max = self.config.record_room_bytes();
         assert!(
             payload_bytes <= max,
-            "record of {payload_bytes} bytes, at most {max} were announced"
+            "record of {payload_bytes} bytes, a segment has at most {max}"
         );
 
         let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes());
@@ -601,6 +602,14 @@ impl Writer {
             back.end_seq = u64::MAX;
             self.active = Some(Active { crc: HeadCrc::new(back.salt) });
         }
+    }
+
+    /// What has to be written next has no place, and nothing is under way that could make one: it waits for somebody to make space.
+    pub fn is_stuck(&self) -> bool {
+        let is_refused = matches!(self.space, Space::Refused { .. }) && !self.may_take_last;
+        let is_idle = self.log_job.is_none() && self.background_job.is_none();
+        let has_no_place = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
+        is_refused && is_idle && has_no_place
     }
 
     /// There is no space for a segment, as was found out before anything was written: puts are refused until there is.

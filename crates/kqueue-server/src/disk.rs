@@ -378,6 +378,22 @@ fn open_superblock(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// A file, whatever of it can be read: blocks that cannot are zeros, and their offsets are answered.
+///
+/// # Errors
+/// If it cannot be opened, or what may pass.
+pub(crate) fn read_whole(path: &Path) -> io::Result<(Vec<u8>, Vec<u64>)> {
+    let error = match fs::read(path) {
+        Ok(bytes) => return Ok((bytes, Vec::new())),
+        Err(error) => error,
+    };
+    let file = File::open(path).map_err(|_| error)?;
+    let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut buffer = vec![0; bytes];
+    let unreadable = read_in_blocks(&file, &mut buffer, 0)?;
+    Ok((buffer, unreadable))
+}
+
 /// Reads block by block; answers the offsets of those that cannot be read.
 pub(crate) fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
     let mut unreadable = Vec::new();
@@ -537,6 +553,19 @@ mod tests {
         assert!(disk.with_descriptor(first_fails).is_err(), "given up once, and not refilled yet");
         disk.refill_reserve();
         assert!(disk.reserve.lock().is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_file_is_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory can be opened and has a length, and no byte of it can be read.
+        let (bytes, unreadable) = read_whole(directory.path()).unwrap();
+        assert_eq!(bytes.len().div_ceil(BLOCK_BYTES), unreadable.len());
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        assert!(read_whole(&directory.path().join("missing")).is_err());
+        let file = directory.path().join("file");
+        fs::write(&file, "abc").unwrap();
+        assert_eq!(read_whole(&file).unwrap(), (b"abc".to_vec(), vec![]));
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn the_largest_record_fits_and_a_smaller_segment_is_refused() {
 #[should_panic(expected = "at most")]
 fn a_record_that_could_never_be_written_is_refused_at_once() {
     let (mut writer, _) = new_writer();
-    append(&mut writer, 1, 33 * 1024);
+    append(&mut writer, 1, 60 * 1024);
 }
 
 #[test]
@@ -299,9 +299,11 @@ fn without_space_for_the_first_segment_the_batch_waits() {
     writer.require_sync(0, 0);
     disk.drain(&mut writer, 5);
     assert!(!writer.has_room(0));
+    assert!(writer.is_stuck());
     assert_eq!(writer.poll_timeout(), Some(1005), "not the sync that nothing can serve");
     disk.is_full = false;
     disk.drain(&mut writer, 1005);
+    assert!(!writer.is_stuck());
     assert_eq!(recover(&disk.stable).0, [record]);
 }
 
