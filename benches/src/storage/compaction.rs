@@ -15,7 +15,7 @@ use crate::peers::median;
 use crate::server::Server;
 use crate::storage::load::{Items, Pipe, Reply};
 use crate::storage::site::{Setup, Site};
-use crate::storage::watch::{DiskBound, Watch};
+use crate::storage::watch::{DiskBound, Watch, in_log};
 use crate::storage::{Bench, GIB, KIB, MIB};
 
 const PROBE: &str = "probe";
@@ -136,7 +136,7 @@ impl Side {
 
     /// Times puts beside the load, one after the other on a connection of their own.
     fn measure(&mut self, time: Duration) {
-        let watch = self.site.watch(&self.server, self.background.waiting() * KIB);
+        let watch = self.site.watch(&self.server, self.background.waiting() * in_log(KIB));
         let mut pipe = Pipe::connect(&self.server);
         let (background, is_over) = (&mut self.background, AtomicBool::new(false));
         let p99_us = thread::scope(|scope| {
