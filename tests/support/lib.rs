@@ -10,6 +10,7 @@ pub mod fpm;
 pub mod ledger;
 pub mod load;
 pub mod program;
+pub mod segment;
 pub mod tool;
 pub mod wire;
 

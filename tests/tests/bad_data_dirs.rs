@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use kqueue_tests::segment::{
+    HEAD_BYTES, MARKER, PUT, Record, STATE, records, segment_name, u64_at,
+};
 use kqueue_tests::{Daemon, Exit, SmallDisk, announce, daemon_binary, files_in};
 use rustix::process::Signal;
 
@@ -19,16 +22,8 @@ const STRICT: &str =
 const ITEMS: usize = 300;
 /// The first items of `jobs` were consumed.
 const CONSUMED: usize = 10;
-/// Bytes of a segment's header; the first record begins there.
-const HEADER_BYTES: usize = 4096;
-/// Bytes of a record before its `meta`.
-const HEAD_BYTES: usize = 28;
 /// An unprivileged user and group.
 const NOBODY: &str = "65534";
-
-const PUT: u8 = 3;
-const STATE: u8 = 7;
-const MARKER: u8 = 255;
 
 fn post(number: usize) -> Vec<u8> {
     format!("post {number} {}", "x".repeat(3000)).into_bytes()
@@ -61,55 +56,10 @@ fn drain(daemon: &Daemon) -> Items {
     queues.map(|queue| (queue, std::iter::from_fn(|| wire.get(queue)).collect())).into()
 }
 
-fn segment_name(number: u64) -> String {
-    format!("log-{number:016x}.kq")
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-/// A record in a segment.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    at: usize,
-    seq: u64,
-    kind: u8,
-    meta_len: usize,
-    body_len: usize,
-}
-
-impl Record {
-    fn body<'a>(&self, segment: &'a [u8]) -> &'a [u8] {
-        let at = self.at + HEAD_BYTES + self.meta_len;
-        &segment[at..at + self.body_len]
-    }
-}
-
-/// The records of a sound segment.
-fn records(segment: &[u8]) -> Vec<Record> {
-    let mut found = Vec::new();
-    let (mut at, mut seq) = (HEADER_BYTES, u64_at(segment, 24));
-    while at + HEAD_BYTES <= segment.len() && u64_at(segment, at + 8) == seq {
-        let meta_len = u32_at(segment, at) as usize;
-        let body_len = u32_at(segment, at + 4) as usize;
-        found.push(Record { at, seq, kind: segment[at + 16], meta_len, body_len });
-        at += HEAD_BYTES + meta_len + body_len;
-        seq += 1;
-    }
-    found
-}
-
 /// The bodies that a segment holds, from a byte on.
 fn bodies_from(segment: &[u8], from: usize) -> BTreeSet<Vec<u8>> {
     let puts = records(segment).into_iter().filter(|record| record.kind == PUT);
-    puts.filter(|record| record.at + HEAD_BYTES + record.meta_len + record.body_len > from)
-        .map(|record| record.body(segment).to_vec())
-        .collect()
+    puts.filter(|record| record.end() > from).map(|record| record.body(segment).to_vec()).collect()
 }
 
 /// The data directory that a killed server left.
@@ -321,7 +271,7 @@ fn a_flipped_bit_in_a_body_costs_this_item_only() {
         let puts: Vec<_> =
             puts.iter().filter(|put| put.kind == PUT && put.body_len > 1000).collect();
         let put = puts[puts.len() / 2];
-        left.flip(&left.path(number), put.at + HEAD_BYTES + put.meta_len + 500);
+        left.flip(&left.path(number), put.body_at() + 500);
         let lost = BTreeSet::from([put.body(&segment).to_vec()]);
         let by_number = format!("body of record {}", put.seq);
         let by_place = format!("{} byte {}", segment_name(number), put.at);
