@@ -13,7 +13,7 @@ use crate::storage::load::{Items, Pipe};
 use crate::storage::machine::{cool, settle, warm};
 use crate::storage::report::{gib, mib, per_second, rate, seconds};
 use crate::storage::site::{Setup, Site, Started};
-use crate::storage::watch::{Watch, in_log, rss_since_start};
+use crate::storage::watch::{Watch, cpu_time, in_log, rss_since_start};
 use crate::storage::{Bench, GIB, KIB, MIB, RSS_TARGET};
 
 const QUEUE: &str = "backlog";
@@ -109,16 +109,20 @@ fn put_rates(bench: &mut Bench, backlog: &mut Backlog, server: &Server, pipe: &m
     let watch = backlog.site.watch(server, backlog.live());
     let count = hot_count(bench);
     let (mut long, mut empty, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut long_cpu, mut empty_cpu) = (Duration::ZERO, Duration::ZERO);
     for round in 0..bench.rounds(PUT_ROUNDS) {
         // Neither is always the first.
         for is_long in [round % 2 == 0, round % 2 != 0] {
             settle(&files);
+            let cpu = cpu_time(server);
             if is_long {
                 let time = pipe.fill_queue(QUEUE, &backlog.items, backlog.end, count, &watch);
+                long_cpu += cpu_time(server) - cpu;
                 backlog.end += count;
                 long.push(per_second(count, time));
             } else {
                 let time = pipe.fill_queue(HOT, &backlog.items, 0, count, &watch);
+                empty_cpu += cpu_time(server) - cpu;
                 let drained = pipe.drain(HOT, &backlog.items, 0, count, &watch);
                 assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
                 empty.push(per_second(count, time));
@@ -130,6 +134,10 @@ fn put_rates(bench: &mut Bench, backlog: &mut Backlog, server: &Server, pipe: &m
     report.note("put rate, an empty queue and this one in turns: empty", rate(median(&empty)));
     report.note("put rate, an empty queue and this one in turns: this", rate(median(&long)));
     report.judge_at_least("  / put rate of the empty one", median(&ratios), 0.8, "empty");
+    let puts = count as f64 * ratios.len() as f64;
+    let us = |cpu: Duration| format!("{:.2} us", cpu.as_secs_f64() * 1e6 / puts);
+    report.note("server's processor time per put: empty", us(empty_cpu));
+    report.note("server's processor time per put: this", us(long_cpu));
 }
 
 /// So many items are put into a queue that stays in memory.
@@ -145,7 +153,9 @@ fn drain(bench: &mut Bench, backlog: &mut Backlog, server: &Server) {
     let mut pipe = Pipe::connect(server);
     let parts = bench.rounds(DRAIN_PARTS) as u64;
     let count = backlog.end - backlog.first;
+    let timed = hot_count(bench);
     let (mut hot, mut wrong) = (Vec::new(), 0);
+    let (mut hot_cpu, mut cold_cpu) = (Duration::ZERO, Duration::ZERO);
     // Rates, and their ratios to the hot rate before.
     let mut cold = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
     for (half, (rates, ratios)) in cold.iter_mut().enumerate() {
@@ -156,14 +166,20 @@ fn drain(bench: &mut Bench, backlog: &mut Backlog, server: &Server) {
             warm(&files);
         }
         for _ in 0..parts {
-            let hot_now = hot_rate(bench, &mut pipe, &watch, &backlog.items);
-            let some = count / 2 / parts;
-            let drained = pipe.drain(QUEUE, &backlog.items, backlog.first, some, &watch);
-            backlog.first += some;
-            wrong += drained.wrong;
+            let (hot_now, cpu) = hot_rate(bench, &mut pipe, server, &watch, &backlog.items);
             hot.push(hot_now);
-            rates.push(per_second(some, drained.elapsed));
-            ratios.push(per_second(some, drained.elapsed) / hot_now);
+            hot_cpu += cpu;
+            // As many are timed as of the other queue: a longer time has more of what else the machine does.
+            let timed = timed.min(count / 2 / parts);
+            let cpu = cpu_time(server);
+            let drained = pipe.drain(QUEUE, &backlog.items, backlog.first, timed, &watch);
+            cold_cpu += cpu_time(server) - cpu;
+            let rest = count / 2 / parts - timed;
+            wrong += drained.wrong;
+            wrong += pipe.drain(QUEUE, &backlog.items, backlog.first + timed, rest, &watch).wrong;
+            backlog.first += timed + rest;
+            rates.push(per_second(timed, drained.elapsed));
+            ratios.push(per_second(timed, drained.elapsed) / hot_now);
         }
     }
     let left = backlog.end - backlog.first;
@@ -180,18 +196,32 @@ fn drain(bench: &mut Bench, backlog: &mut Backlog, server: &Server) {
         report.note(&format!("get rate, cold, {name}"), rate(median(rates)));
         report.judge_at_least("  / hot rate just before, median", median(ratios), 0.5, "hot");
     }
+    let per_get = |cpu: Duration, gets: u64| {
+        format!("{:.2} us", cpu.as_secs_f64() * 1e6 / (gets * 2 * parts) as f64)
+    };
+    report.note("server's processor time per get: in memory", per_get(hot_cpu, timed));
+    let timed = timed.min(count / 2 / parts);
+    report.note("server's processor time per get: cold", per_get(cold_cpu, timed));
     report.judge_disk("disk use - bound while draining, highest", draining.disk_over);
     report.judge_none("items lost, changed or out of order", wrong);
     report.judge_none("items left over", client::stat(server, "curr_items") as u64);
 }
 
-/// Gets per second from a queue that was put a moment ago.
-fn hot_rate(bench: &Bench, pipe: &mut Pipe, watch: &Watch, items: &Items) -> f64 {
+/// Gets per second from a queue that was put a moment ago, and the server's processor time for all of them.
+fn hot_rate(
+    bench: &Bench,
+    pipe: &mut Pipe,
+    server: &Server,
+    watch: &Watch,
+    items: &Items,
+) -> (f64, Duration) {
     let count = hot_count(bench);
     pipe.fill_queue(HOT, items, 0, count, watch);
+    let cpu = cpu_time(server);
     let drained = pipe.drain(HOT, items, 0, count, watch);
+    let cpu = cpu_time(server) - cpu;
     assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
-    per_second(count, drained.elapsed)
+    (per_second(count, drained.elapsed), cpu)
 }
 
 /// Clean stops and kills, each with the files in the page cache and without.
