@@ -173,6 +173,16 @@ pub(crate) fn rss_since_start(server: &Server) -> u64 {
     memory_of(server.pid()).rss
 }
 
+/// How long the server's threads have been running on a processor: what others do on the machine is not in it.
+pub(crate) fn cpu_time(server: &Server) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid().as_raw_pid()));
+    let nanoseconds = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
