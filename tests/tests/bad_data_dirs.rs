@@ -285,8 +285,9 @@ fn a_flipped_bit_in_the_head_of_a_replayed_record_costs_this_record_only() {
     let left = Left::new();
     let number = left.start().0;
     let segment = left.read(number);
-    let puts = records(&segment).into_iter().filter(|put| put.kind == PUT && put.body_len > 1000);
-    let put = puts.last().expect("there are puts");
+    let mut puts =
+        records(&segment).into_iter().filter(|put| put.kind == PUT && put.body_len > 1000);
+    let put = puts.next_back().expect("there are puts");
     // The length of the body.
     left.flip(&left.path(number), put.at + 5);
     let lost = BTreeSet::from([put.body(&segment).to_vec()]);
@@ -312,8 +313,8 @@ fn a_damaged_marker_costs_nothing() {
     let left = Left::new();
     let number = left.start().0;
     let segment = left.read(number);
-    let markers = records(&segment).into_iter().filter(|record| record.kind == MARKER);
-    let marker = markers.last().expect("there are markers");
+    let mut markers = records(&segment).into_iter().filter(|record| record.kind == MARKER);
+    let marker = markers.next_back().expect("there are markers");
     left.flip(&left.path(number), marker.at + HEAD_BYTES + 2);
     left.refused_with(&[], STRICT, &["1 damaged place", "strict", "Nothing was changed"]);
     let daemon = left.served();
