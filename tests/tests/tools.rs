@@ -304,8 +304,11 @@ fn a_dump_is_what_was_put_in_order_also_what_was_open_or_not_in_memory() {
     assert!(done.err.contains("nobody"), "{done:?}");
 }
 
+/// Queues and their items.
+type Queues = &'static [(&'static str, &'static [&'static str])];
+
 /// What the fixtures of kqueue-kestrel hold, less what has expired: by directory, then by queue.
-const FIXTURES: [(&str, i32, &[(&str, &[&str])]); 15] = [
+const FIXTURES: [(&str, i32, Queues); 15] = [
     ("archives", 0, &[("empty", &[]), ("only_archives", &["x"]), ("q", &["a", "d", "e"])]),
     ("half_rewritten", 0, &[("q", &["b", "gone", "a", "b"])]),
     (
@@ -587,7 +590,9 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
             }
         }
     };
-    let backups: Vec<(PathBuf, Vec<(u64, u64)>, Vec<(u64, u64)>)> = std::thread::scope(|scope| {
+    // Of each queue, how many items were put and removed.
+    type Counts = Vec<(u64, u64)>;
+    let backups: Vec<(PathBuf, Counts, Counts)> = std::thread::scope(|scope| {
         for index in 0..CLIENTS {
             scope.spawn(move || client(index));
         }
