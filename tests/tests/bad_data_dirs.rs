@@ -658,14 +658,24 @@ fn a_directory_of_another_user_is_refused() {
     }
     give_away(&data);
     set_mode(&data, 0o700);
-    for file in [segment_name(1), segment_name(left.last()), "journal.kq".into(), "lock".into()] {
+    // Files can be opened, and none can be made.
+    set_mode(&data, 0o555);
+    refused(&name);
+    set_mode(&data, 0o700);
+    let spare = template().keys().find(|name| name.starts_with("spare-")).expect("there is one");
+    let last = segment_name(left.last());
+    for file in [&segment_name(1), &last, spare, "journal.kq", "lock", "backup.lock"] {
         for mode in [0o000, 0o400] {
-            set_mode(&data.join(&file), mode);
-            // Root, who looks at it afterwards, can read all of it.
+            set_mode(&data.join(file), mode);
+            // Who looks at it afterwards can read all of it if that is root.
             if !wrapper.is_empty() || mode != 0 {
-                refused(&file);
+                refused(file);
             }
-            set_mode(&data.join(&file), 0o600);
+            set_mode(&data.join(file), 0o600);
         }
+    }
+    // All is well again, but for the socket in a directory that is not theirs.
+    if let Err(exit) = Daemon::start_under(&wrapper, left.root.path(), SMALL) {
+        assert!(exit.stderr.contains("cannot listen"), "{exit:?}");
     }
 }

@@ -13,6 +13,7 @@ use kqueue_broker::{
     Now, RecoveryError, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState,
     Superblock, Survey, Verdict, WriterConfig, parse_header, segment_file_name,
 };
+use rustix::fs::{Access, access};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
@@ -322,7 +323,9 @@ impl Layout {
     /// Whether everything that the server will have to write can be opened for that: it is too late when items are wanted, or a segment is to go.
     fn check_writable(&self, data_dir: &DataDir) -> Result<(), BootError> {
         let segments = self.segments.iter().map(|segment| &segment.path);
-        for path in data_dir.superblock.iter().chain(segments) {
+        access(&self.path, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| file_error(&self.path, error.into()))?;
+        for path in data_dir.superblock.iter().chain(&data_dir.spares).chain(segments) {
             let opened = OpenOptions::new().read(true).write(true).open(path);
             opened.map_err(|source| file_error(path, source))?;
         }
