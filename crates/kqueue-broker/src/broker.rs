@@ -300,6 +300,11 @@ impl Broker {
         self.log.writer.begin_run()
     }
 
+    /// The log goes on in the rest of the last segment, which has been overwritten with zeros; see [`kqueue_journal::Writer::go_on_in_last`].
+    pub fn go_on_in_last(&mut self) {
+        self.log.writer.go_on_in_last();
+    }
+
     /// There is no space for a segment: puts are refused until there is.
     pub fn no_space(&mut self, now: Now) {
         self.log.writer.no_space(now.mono_ms);

@@ -29,7 +29,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use boot::{Boot, BootError, Booted, Survey};
+pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
     ConfigTable, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo, QueueOverrides,

@@ -595,6 +595,15 @@ impl Writer {
         }
     }
 
+    /// After recovery: the log goes on in the segment that was read last, behind what is in it, and not in a new one. Only for want of space, since it is work: all bytes
+    /// from there on, see [`Writer::recover_read`], must have been overwritten with zeros and synced before. So nothing is left of a tail that was cut.
+    pub fn go_on_in_last(&mut self) {
+        if let Some(back) = self.segments.back_mut() {
+            back.end_seq = u64::MAX;
+            self.active = Some(Active { crc: HeadCrc::new(back.salt) });
+        }
+    }
+
     /// What has to be written next has no place, and nothing is under way that could make one: it waits for somebody to make space.
     pub fn is_stuck(&self) -> bool {
         let is_refused = matches!(self.space, Space::Refused { .. }) && !self.may_take_last;

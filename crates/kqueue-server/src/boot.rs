@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
     BadPlace, Boot, Broker, BrokerConfig, ConfigError, FaultKind, Gap, HEADER_BYTES, HeaderError,
-    Now, Report, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey, Verdict,
-    WriterConfig, parse_header, segment_file_name,
+    Now, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey,
+    Verdict, WriterConfig, parse_header, segment_file_name,
 };
 use tracing::{error, info, warn};
 
@@ -149,6 +149,11 @@ pub(crate) fn boot_in(
         }
         warn!("journal: {}; puts are refused until there is space", fault.text);
         broker.no_space(clock.now());
+        if let Some(Rest { segment, offset }) = recovered.booted.rest {
+            // Removals need a place, or nothing would ever become free.
+            disk.clear(segment, offset).map_err(|fault| BootError::NoSegment(fault.text))?;
+            broker.go_on_in_last();
+        }
     }
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
