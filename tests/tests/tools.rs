@@ -397,10 +397,12 @@ fn every_fixture_is_imported_and_served_as_kestrel_would_have() {
     for (name, code, queues) in FIXTURES {
         let root = tempfile::tempdir().expect("a directory");
         let data = root.path().join("data");
-        let done = tool(&[&"import-kestrel", &fixtures.join(name), &"--data-dir", &data]);
+        let config = small_import(root.path(), &data);
+        let import = || tool(&[&"import-kestrel", &fixtures.join(name), &"--config", &config]);
+        let done = import();
         assert_eq!(done.code, Some(code), "{name}: {done:?}");
         assert!(!done.err.contains('\r'), "no bar but on a terminal: {done:?}");
-        let again = tool(&[&"import-kestrel", &fixtures.join(name), &"--data-dir", &data]);
+        let again = import();
         assert_eq!(again.code, Some(0), "{name}: {again:?}");
         assert!(again.out.contains("imported already"), "{name}: {again:?}");
         let daemon = Daemon::start_in(root.path(), "").expect("it starts");
@@ -419,6 +421,17 @@ fn every_fixture_is_imported_and_served_as_kestrel_would_have() {
         }
     }
     assert!(files_in(&fixtures) == before, "Kestrel's files are as they were");
+}
+
+/// A configuration for imports into `data`: small segments are made quickly, and there are many of them.
+fn small_import(directory: &Path, data: &Path) -> PathBuf {
+    let config = directory.join("import.toml");
+    let text = format!(
+        "[server]\ndata_dir = \"{}\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n",
+        data.display()
+    );
+    fs::write(&config, text).expect("written");
+    config
 }
 
 /// Writes a Kestrel journal of items that never expire; every tenth one more has.
@@ -455,13 +468,7 @@ fn an_import_that_is_killed_again_and_again_neither_loses_nor_doubles_an_item() 
         kestrel_journal(&from, queue, items, filler);
     }
     let before = files_in(&from);
-    // Small segments are made quickly, and there are many of them.
-    let config = root.path().join("import.toml");
-    let text = format!(
-        "[server]\ndata_dir = \"{}\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n",
-        data.display()
-    );
-    fs::write(&config, text).expect("written");
+    let config = small_import(root.path(), &data);
     let import = || tool_started(&[&"import-kestrel", &from, &"--config", &config]);
     let (mut kills, mut refusals, mut dice) = (0, 0, Dice::new(5));
     loop {
