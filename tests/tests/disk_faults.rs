@@ -349,18 +349,17 @@ fn a_write_for_which_there_is_no_space_ends_the_server_and_loses_nothing_acknowl
 
 #[test]
 fn a_segment_for_which_there_is_no_space_is_tried_again() {
-    // Calls are counted per thread: these are those of the first spare.
-    let Some(strace) = Strace::new("fsync:error=ENOSPC:when=3..4") else { return };
+    // The third one of the thread that starts the server is that of its first spare.
+    let Some(strace) = Strace::new("fsync:error=ENOSPC:when=3") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let started = Daemon::start_under(&strace.wrapper(), directory.path(), SMALL);
     let daemon = started.expect("it starts");
     let mut wire = daemon.connect();
     put_when_there_is_room(&mut wire, "q", &body(0, 5000));
-    put_when_there_is_room(&mut wire, "q", &body(1, 5000));
     daemon.kill();
     assert!(strace.has_struck(), "nothing happened");
     let daemon = Daemon::start_in(directory.path(), SMALL).expect("it starts");
-    take_all(&mut daemon.connect(), "q", &[0, 1], 5000);
+    take_all(&mut daemon.connect(), "q", &[0], 5000);
 }
 
 #[test]

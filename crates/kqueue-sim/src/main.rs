@@ -173,7 +173,7 @@ fn fail_after(
 /// If `KQUEUE_SIM_TRACE` is set, lives once more what failed, and prints everything that happens as it happens.
 fn print_trace(again: impl FnOnce() -> (Result<Summary, Violation>, Vec<String>)) {
     if std::env::var_os("KQUEUE_SIM_TRACE").is_some() {
-        // What comes of it is known; the trace is what it is for.
+        // How it ended has been told.
         let _ = again();
     }
 }
