@@ -568,13 +568,15 @@ fn an_item_that_is_too_large_stops_the_import_until_the_limit_is_raised() {
     let (from, data) = (root.path().join("kestrel"), root.path().join("data"));
     fs::create_dir(&from).expect("a directory");
     kestrel_journal(&from, "q", 2, 2 << 20);
-    let done = tool(&[&"import-kestrel", &from, &"--data-dir", &data]);
+    let config = small_import(root.path(), &data);
+    let import = || tool(&[&"import-kestrel", &from, &"--config", &config]);
+    let done = import();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.err.contains("max_item_size") && done.err.contains("item 1 has"), "{done:?}");
-    let config = root.path().join("k.toml");
-    let text = format!("[server]\nmax_item_size = \"4MiB\"\ndata_dir = \"{}\"\n", data.display());
+    let text = fs::read_to_string(&config).expect("read").replace("\"4MiB\"", "\"8MiB\"");
+    let text = text.replace("[server]", "[server]\nmax_item_size = \"4MiB\"");
     fs::write(&config, text).expect("written");
-    let done = tool(&[&"import-kestrel", &from, &"--config", &config]);
+    let done = import();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(dump(&data, &[]).len(), 2);
 }
