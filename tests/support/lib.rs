@@ -3,6 +3,7 @@
 //! Invariants: every daemon listens on a loopback port that the kernel chose and keeps its data in a directory of its own; nothing outlives the test
 //! that started it; waiting is for an event, never for a time.
 
+pub mod clock;
 pub mod daemon;
 pub mod dice;
 pub mod faults;
@@ -10,9 +11,11 @@ pub mod fpm;
 pub mod ledger;
 pub mod load;
 pub mod program;
+pub mod segment;
 pub mod tool;
 pub mod wire;
 
+pub use clock::FakeClock;
 pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
 pub use dice::Dice;
 pub use faults::{SmallDisk, Strace, announce};
