@@ -247,12 +247,13 @@ fn create(path: &Path) -> Result<File, CopyError> {
     options.open(path).map_err(io_error("make", path))
 }
 
-/// The rest of the file, up to `length`, has no blocks: nothing is ever appended to it.
+/// Writes a file and syncs it. What is left up to `length` is zeros, and really written: a server on a full disk may have to go on in that file.
 fn write_synced(path: &Path, bytes: &[u8], length: u64) -> Result<(), CopyError> {
     let mut file = create(path)?;
+    let zeros = length.saturating_sub(bytes.len() as u64);
     file.write_all(bytes)
-        .and_then(|()| file.set_len(length))
-        .and_then(|()| file.sync_all())
+        .and_then(|()| io::copy(&mut io::repeat(0).take(zeros), &mut file))
+        .and_then(|_| file.sync_all())
         .map_err(io_error("write", path))
 }
 

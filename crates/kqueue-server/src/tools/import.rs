@@ -29,9 +29,12 @@ use crate::datadir::{DataDir, DataDirError};
 use crate::run::start_threads;
 use crate::shared::{Settled, Shared};
 
-/// Put and synced in one go: below what the journal writes as one batch, in bytes and items.
-const PIECE_BYTES: usize = 512 * 1024;
-const PIECE_ITEMS: usize = 1000;
+/// Put and synced in one go, in bytes: below what the journal writes as one batch, so that a power cut takes all of it or nothing.
+const PIECE_BYTES_MAX: u64 = 512 * 1024;
+/// The same as a part of a segment, where segments are short.
+const PIECES_PER_SEGMENT: u64 = 16;
+/// What an item takes in the journal besides its body, at most, in bytes.
+const OVERHEAD_BYTES: u64 = 100;
 /// What may stay in memory of the items that were put, in bytes.
 const MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -272,6 +275,7 @@ struct Importer {
     /// What is done of it.
     done_bytes: u64,
     max_item_size: usize,
+    piece_bytes_max: u64,
     begun_ms: u64,
     /// Queues, and how many of their items are in the journal.
     there: Vec<(Vec<u8>, u64)>,
@@ -306,6 +310,7 @@ impl Importer {
             progress: Progress::new(bytes),
             done_bytes: 0,
             max_item_size: config.max_item_size,
+            piece_bytes_max: PIECE_BYTES_MAX.min(config.segment_bytes / PIECES_PER_SEGMENT),
             begun_ms: running.begun_ms,
             there,
         })
@@ -350,15 +355,16 @@ impl Importer {
                 let (bytes, max) = (item.body.len(), self.max_item_size);
                 return Err(ImportError::TooLarge { queue: name, number: done.items, bytes, max });
             }
-            piece_bytes += item.body.len();
-            piece.push(item);
-            if piece_bytes >= PIECE_BYTES || piece.len() >= PIECE_ITEMS {
+            let bytes_of_item = item.body.len() as u64 + OVERHEAD_BYTES;
+            if piece_bytes + bytes_of_item > self.piece_bytes_max {
                 self.put(&queue.name, &mut piece)?;
                 piece_bytes = 0;
                 let total = reader.summary().body_bytes.max(1);
                 let part = u128::from(bytes) * u128::from(reader.body_bytes_done().min(total));
                 self.progress.set(base + bytes + (part / u128::from(total)) as u64);
             }
+            piece_bytes += bytes_of_item;
+            piece.push(item);
         }
         self.put(&queue.name, &mut piece)?;
         self.done_bytes += 2 * bytes;
