@@ -1,0 +1,495 @@
+//! A disk that is full, breaks or is slow, a process that has no descriptors left, and a stop under load: what was acknowledged is there afterwards, and
+//! what can go on goes on.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kqueue_tests::{Daemon, Dice, Load, SmallDisk, Strace, Wire};
+use rustix::process::Signal;
+
+/// Small segments; the log may be longer than any disk here.
+const SMALL: &str = "max_item_size = \"68KiB\"----segment_size = \"256KiB\"\nlog_cap = \"64MiB\"\n";
+/// Enough for some segments.
+const DISK_BYTES: u64 = 3 * 1024 * 1024;
+/// Longer than anything takes; only a defect waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Body number `number`, of at least `bytes` bytes.
+fn body(number: usize, bytes: usize) -> Vec<u8> {
+    format!("{number:0>width$}", width = bytes.max(8)).into_bytes()
+}
+
+/// Puts one item; the whole reply line.
+fn try_put(wire: &mut Wire, queue: &str, body: &[u8]) -> String {
+    let mut request = format!("set {queue} 0 0 {}\r\n", body.len()).into_bytes();
+    request.extend_from_slice(body);
+    request.extend_from_slice(b"\r\n");
+    wire.send(&request);
+    wire.line()
+}
+
+/// Puts items, several at a time, until the disk is full; the numbers of those that were stored.
+fn put_until_full(wire: &mut Wire, queue: &str, bytes: usize) -> Vec<usize> {
+    const AT_A_TIME: usize = 20;
+    let mut stored = Vec::new();
+    for first in (0..1_000_000).step_by(AT_A_TIME) {
+        let numbers = first..first + AT_A_TIME;
+        let mut requests = Vec::new();
+        for number in numbers.clone() {
+            let body = body(number, bytes);
+            requests.extend_from_slice(format!("set {queue} 0 0 {}\r\n", body.len()).as_bytes());
+            requests.extend_from_slice(&body);
+            requests.extend_from_slice(b"\r\n");
+        }
+        wire.send(&requests);
+        let mut is_full = false;
+        for number in numbers {
+            match wire.line().as_str() {
+                "STORED" => stored.push(number),
+                reply => {
+                    assert!(reply.starts_with("SERVER_ERROR out of disk"), "{reply}");
+                    is_full = true;
+                }
+            }
+        }
+        if is_full {
+            return stored;
+        }
+    }
+    panic!("the disk does not become full");
+}
+
+/// Takes one item in one of the ways that there are, and confirms it.
+fn take(wire: &mut Wire, queue: &str, way: usize) -> Option<Vec<u8>> {
+    match way % 3 {
+        0 => wire.get(queue),
+        1 => {
+            let taken = wire.get(&format!("{queue}/open"))?;
+            assert_eq!(wire.get(&format!("{queue}/close")), None);
+            Some(taken)
+        }
+        _ => {
+            wire.send(format!("reserve 1 0 0 {queue}\r\n").as_bytes());
+            let line = wire.line();
+            if line == "END" {
+                return None;
+            }
+            let words: Vec<&str> = line.split(' ').collect();
+            let mut taken = vec![0; words[6].parse().expect("a length")];
+            wire.read(&mut taken);
+            wire.expect(b"\r\nEND\r\n");
+            wire.ask(format!("ack {queue} {}\r\n", words[2]).as_bytes(), b"OK\r\n");
+            Some(taken)
+        }
+    }
+}
+
+fn take_all(wire: &mut Wire, queue: &str, numbers: &[usize], bytes: usize) {
+    for (way, &number) in numbers.iter().enumerate() {
+        let taken = take(wire, queue, way);
+        assert_eq!(taken, Some(body(number, bytes)), "item {number}, way {way}");
+    }
+    assert_eq!(wire.get(queue), None);
+}
+
+/// Puts until one is stored: the server finds out by itself that there is room. Returns how many were refused.
+fn put_when_there_is_room(wire: &mut Wire, queue: &str, body: &[u8]) -> usize {
+    let began = Instant::now();
+    let mut refused = 0;
+    loop {
+        let reply = try_put(wire, queue, body);
+        if reply == "STORED" {
+            return refused;
+        }
+        assert!(reply.starts_with("SERVER_ERROR out of disk"), "{reply}");
+        assert!(began.elapsed() < PATIENCE, "there is room, and puts are refused for ever");
+        refused += 1;
+    }
+}
+
+/// Fills the disk with items of that size, takes them all, and expects that puts work again by themselves.
+fn full_of_items_of(bytes: usize) {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    let stored = put_until_full(&mut wire, "q", bytes);
+    let reply = try_put(&mut wire, "other", &body(0, 60_000));
+    assert!(reply.starts_with("SERVER_ERROR out of disk"), "{reply}");
+    take_all(&mut wire, "q", &stored, bytes);
+    put_when_there_is_room(&mut wire, "q", b"room again");
+    let daemon = daemon.kill_and_restart();
+    let mut wire = daemon.connect();
+    assert_eq!(wire.get("q").as_deref(), Some(&b"room again"[..]));
+    assert_eq!(wire.get("q"), None);
+}
+
+#[test]
+fn full_of_large_items_it_serves_all_of_them_and_takes_puts_again_when_they_are_gone() {
+    full_of_items_of(16 * 1024);
+}
+
+#[test]
+fn full_of_tiny_items_it_serves_all_of_them_and_takes_puts_again_when_they_are_gone() {
+    full_of_items_of(8);
+}
+
+#[test]
+fn killed_on_a_full_disk_it_starts_again_and_loses_nothing() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    let stored = put_until_full(&mut wire, "q", 5000);
+    take_all(&mut daemon.connect(), "nothing", &[], 0);
+    let daemon = daemon.kill_and_restart();
+    let mut wire = daemon.connect();
+    take_all(&mut wire, "q", &stored, 5000);
+    put_when_there_is_room(&mut wire, "q", b"room again");
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"room again"[..]));
+}
+
+#[test]
+fn a_disk_that_others_fill_stops_puts_and_nothing_else_until_there_is_room_again() {
+    let Some(disk) = SmallDisk::new(2 * DISK_BYTES) else { return };
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    for number in 0..100 {
+        wire.put("q", &body(number, 5000));
+    }
+    disk.fill();
+    let stored = put_until_full(&mut wire, "late", 5000);
+    for number in 0..50 {
+        assert_eq!(take(&mut wire, "q", number), Some(body(number, 5000)));
+    }
+    disk.relieve();
+    put_when_there_is_room(&mut wire, "q", &body(100, 5000));
+    let daemon = daemon.kill_and_restart();
+    let mut wire = daemon.connect();
+    take_all(&mut wire, "q", &(50..101).collect::<Vec<_>>(), 5000);
+    take_all(&mut wire, "late", &stored, 5000);
+}
+
+/// Kills a server with 30 items, fills the disk to the last byte, and starts it again.
+fn started_on_a_full_disk(disk: &SmallDisk) -> Daemon {
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    for number in 0..30 {
+        wire.put("q", &body(number, 5000));
+    }
+    daemon.kill();
+    disk.fill();
+    Daemon::start_in(&disk.directory(), SMALL).expect("it starts on a full disk")
+}
+
+#[test]
+fn started_on_a_full_disk_it_serves_what_it_has() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let daemon = started_on_a_full_disk(&disk);
+    let mut wire = daemon.connect();
+    for number in 0..20 {
+        assert_eq!(take(&mut wire, "q", number), Some(body(number, 5000)));
+    }
+    disk.relieve();
+    // What was removed while nothing could be written is removed for good once something can be.
+    put_when_there_is_room(&mut wire, "q", &body(30, 5000));
+    let daemon = daemon.kill_and_restart();
+    take_all(&mut daemon.connect(), "q", &(20..31).collect::<Vec<_>>(), 5000);
+}
+
+#[test]
+fn started_on_a_full_disk_it_refuses_puts_at_once() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let daemon = started_on_a_full_disk(&disk);
+    let mut wire = daemon.connect();
+    for _ in 0..3 {
+        let reply = try_put(&mut wire, "q", &body(30, 5000));
+        assert!(reply.starts_with("SERVER_ERROR out of disk"), "{reply}");
+    }
+    assert_eq!(wire.get("q"), Some(body(0, 5000)));
+}
+
+#[test]
+fn started_on_a_full_disk_it_makes_room_by_itself_when_its_items_are_taken() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let daemon = started_on_a_full_disk(&disk);
+    let mut wire = daemon.connect();
+    take_all(&mut wire, "q", &(0..30).collect::<Vec<_>>(), 5000);
+    put_when_there_is_room(&mut wire, "q", b"room again");
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"room again"[..]));
+}
+
+#[test]
+fn the_first_start_on_a_full_disk_says_so_and_leaves_nothing_that_hinders_the_next() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    disk.fill();
+    match Daemon::start_in(&disk.directory(), SMALL) {
+        Ok(daemon) => {
+            let mut wire = daemon.connect();
+            let reply = try_put(&mut wire, "q", b"x");
+            assert!(reply.starts_with("SERVER_ERROR out of disk"), "{reply}");
+            assert_eq!(wire.get("q"), None);
+            daemon.kill();
+        }
+        Err(exit) => {
+            assert_eq!(exit.code, Some(1), "{exit:?}");
+            assert!(exit.stderr.contains("No space left"), "{exit:?}");
+        }
+    }
+    disk.relieve();
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    wire.put("q", b"x");
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"x"[..]));
+}
+
+/// A daemon whose disk breaks somewhere in the middle, and what was acknowledged until then.
+fn broken_by(injection: &str) {
+    let Some(strace) = Strace::new(injection) else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let acknowledged = match Daemon::start_under(&strace.wrapper(), directory.path(), SMALL) {
+        Ok(mut daemon) => {
+            let acknowledged = put_until_broken(daemon.connect_raw(), injection);
+            let exit = daemon.wait();
+            assert_eq!(exit.code, Some(3), "{injection}: {exit:?}");
+            assert!(exit.stderr.contains("the journal failed"), "{injection}: {exit:?}");
+            assert!(exit.stderr.contains("os error"), "{injection}: {exit:?}");
+            acknowledged
+        }
+        Err(exit) => {
+            assert!(matches!(exit.code, Some(1 | 3)), "{injection}: {exit:?}");
+            assert!(exit.stderr.contains("os error"), "{injection}: {exit:?}");
+            0
+        }
+    };
+    assert!(strace.has_struck(), "{injection}: nothing happened");
+    let daemon = Daemon::start_in(directory.path(), SMALL).expect("it starts again");
+    let mut wire = daemon.connect();
+    for number in 0..acknowledged {
+        assert_eq!(wire.get("q"), Some(body(number, 5000)), "{injection}");
+    }
+    // The one that was not answered may be there, and nothing else.
+    if let Some(rest) = wire.get("q") {
+        assert_eq!(rest, body(acknowledged, 5000), "{injection}");
+    }
+    assert_eq!(wire.get("q"), None, "{injection}");
+    wire.put("q", b"works again");
+}
+
+/// Puts one item after the other until one is not stored; how many were.
+fn put_until_broken(stream: TcpStream, injection: &str) -> usize {
+    let mut reader = BufReader::new(stream);
+    for number in 0..400 {
+        let body = body(number, 5000);
+        let mut request = format!("set q 0 0 {}\r\n", body.len()).into_bytes();
+        request.extend_from_slice(&body);
+        request.extend_from_slice(b"\r\n");
+        let mut reply = String::new();
+        if reader.get_mut().write_all(&request).is_err()
+            || reader.read_line(&mut reply).is_err()
+            || reply.is_empty()
+        {
+            return number;
+        }
+        if reply != "STORED\r\n" {
+            assert!(reply.starts_with("SERVER_ERROR the journal failed"), "{injection}: {reply}");
+            return number;
+        }
+    }
+    panic!("{injection}: all puts were stored");
+}
+
+#[test]
+fn a_write_that_fails_ends_the_server_and_loses_nothing_acknowledged() {
+    for when in ["1", "2", "3", "10", "70", "5+"] {
+        broken_by(&format!("pwrite64:error=EIO:when={when}"));
+    }
+}
+
+#[test]
+fn a_write_for_which_there_is_no_space_ends_the_server_and_loses_nothing_acknowledged() {
+    for when in ["2", "10+"] {
+        broken_by(&format!("pwrite64:error=ENOSPC:when={when}"));
+    }
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_server_and_is_not_tried_again() {
+    for when in ["1", "2", "3", "10", "60", "5+"] {
+        broken_by(&format!("fdatasync:error=EIO:when={when}"));
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_made_ends_the_server_and_loses_nothing_acknowledged() {
+    for when in ["1", "2", "3", "5"] {
+        broken_by(&format!("fsync:error=EIO:when={when}"));
+    }
+    broken_by("rename:error=EIO:when=2");
+}
+
+/// How many descriptors a daemon has open.
+fn descriptors(daemon: &Daemon) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs").count()
+}
+
+/// A daemon with few descriptors, all of them used by connections that say nothing.
+fn without_descriptors(directory: &Path) -> (Daemon, Wire, Vec<TcpStream>) {
+    const FILES_MAX: usize = 40;
+    let limit = format!("ulimit -n {FILES_MAX}; exec \"$@\"");
+    let wrapper = ["sh", "-c", &limit, "sh"].map(str::to_owned);
+    let daemon = Daemon::start_under(&wrapper, directory, SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    wire.put("q", &body(0, 5000));
+    let idle = (0..2 * FILES_MAX).map(|_| daemon.connect_raw()).collect();
+    let began = Instant::now();
+    while descriptors(&daemon) < FILES_MAX {
+        assert!(began.elapsed() < PATIENCE, "it takes no more connections");
+    }
+    (daemon, wire, idle)
+}
+
+#[test]
+fn without_descriptors_it_goes_on_with_the_connections_that_it_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (daemon, mut wire, idle) = without_descriptors(directory.path());
+    for number in 1..20 {
+        wire.put("q", &body(number, 5000));
+    }
+    assert_eq!(wire.get("q"), Some(body(0, 5000)));
+    drop(idle);
+    // Those that waited in the kernel are accepted, found to be closed, and this one gets its turn.
+    assert_eq!(daemon.connect().get("q"), Some(body(1, 5000)));
+    let daemon = daemon.kill_and_restart();
+    take_all(&mut daemon.connect(), "q", &(2..20).collect::<Vec<_>>(), 5000);
+}
+
+#[test]
+fn without_descriptors_the_journal_goes_on_to_further_segments() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (daemon, mut wire, idle) = without_descriptors(directory.path());
+    let segments = |wire: &mut Wire| wire.stat("journal_segments").expect("it says");
+    let before: u64 = segments(&mut wire).parse().expect("a number");
+    for number in 1..250 {
+        wire.put("q", &body(number, 5000));
+    }
+    let after: u64 = segments(&mut wire).parse().expect("a number");
+    assert!(after >= before + 3, "{before} segments, then {after}");
+    drop(idle);
+    let daemon = daemon.kill_and_restart();
+    take_all(&mut daemon.connect(), "q", &(0..250).collect::<Vec<_>>(), 5000);
+}
+
+/// What the clients of a load did not like, and the seed that repeats their choices.
+fn judge(load: &Load, daemon: Daemon, seed: u64) {
+    load.drain(daemon.address());
+    load.ledger().end_round(true);
+    load.ledger().audit();
+    let complaints = load.ledger().complaints().join("\n");
+    assert!(complaints.is_empty(), "KQUEUE_FAULT_SEED={seed}:\n{complaints}");
+}
+
+#[test]
+fn a_stop_under_load_exits_with_0_and_everything_that_was_answered_is_on_the_disk() {
+    let seed = Dice::seed_from("KQUEUE_FAULT_SEED");
+    let (directory, mut dice) = (tempfile::tempdir().expect("a directory"), Dice::new(seed));
+    let load = Load::default();
+    let start = || Daemon::start_in(directory.path(), SMALL).expect("it starts");
+    let mut daemon = start();
+    load.prepare(daemon.address());
+    for _ in 0..8 {
+        let clients = load.start(daemon.address(), 4, &mut dice);
+        load.wait_for(1 + dice.below(300));
+        daemon.signal(Signal::TERM);
+        let exit = daemon.wait();
+        assert_eq!(exit.code, Some(0), "KQUEUE_FAULT_SEED={seed}: {exit:?}");
+        clients.end_round(true);
+        daemon = start();
+    }
+    judge(&load, daemon, seed);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_loses_nothing_acknowledged() {
+    let mut daemon = Daemon::start("");
+    let mut wire = daemon.connect();
+    let large = vec![b'x'; 512 * 1024];
+    wire.put("large", &large);
+    for number in 0..20 {
+        wire.put("q", &body(number, 100));
+    }
+    // A client that asks for much and reads nothing keeps the server from finishing.
+    let mut slow = daemon.connect_raw();
+    slow.write_all(&b"get large/peek\r\n".repeat(100)).expect("it takes requests");
+    slow.read_exact(&mut [0; 10]).expect("it has begun");
+    daemon.signal(Signal::TERM);
+    let began = Instant::now();
+    while TcpStream::connect(daemon.address()).is_ok() {
+        assert!(began.elapsed() < PATIENCE, "it does not drain");
+    }
+    daemon.signal(Signal::TERM);
+    let exit = daemon.wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let daemon = daemon.kill_and_restart();
+    take_all(&mut daemon.connect(), "q", &(0..20).collect::<Vec<_>>(), 100);
+}
+
+#[test]
+fn on_a_slow_disk_everything_is_as_on_a_fast_one() {
+    let seed = Dice::seed_from("KQUEUE_FAULT_SEED");
+    let (directory, mut dice) = (tempfile::tempdir().expect("a directory"), Dice::new(seed));
+    let load = Load::default();
+    for round in 0..2 {
+        let Some(strace) = Strace::new("fdatasync:delay_enter=250000") else { return };
+        let started = Daemon::start_under(&strace.wrapper(), directory.path(), SMALL);
+        let mut daemon = started.expect("it starts");
+        if round == 0 {
+            load.prepare(daemon.address());
+        }
+        let clients = load.start(daemon.address(), 6, &mut dice);
+        load.wait_for(25);
+        // It is in the middle of a sync now, or just before one.
+        let is_clean = round == 1;
+        daemon.signal(if is_clean { Signal::TERM } else { Signal::KILL });
+        let exit = daemon.wait();
+        assert_eq!(exit.code, is_clean.then_some(0), "KQUEUE_FAULT_SEED={seed}: {exit:?}");
+        clients.end_round(is_clean);
+        assert!(strace.has_struck(), "no sync was slow");
+    }
+    let daemon = Daemon::start_in(directory.path(), SMALL).expect("it starts");
+    judge(&load, daemon, seed);
+}
+
+#[test]
+fn an_id_that_a_client_has_seen_is_never_given_to_another_item() {
+    // A waiting client is handed an item before the item is written; the server is killed in between.
+    let Some(strace) = Strace::new("pwrite64:delay_enter=1000000:when=3+") else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let started = Daemon::start_under(&strace.wrapper(), directory.path(), SMALL);
+    let daemon = started.expect("it starts");
+    let reserved = |wire: &mut Wire| {
+        let line = wire.line();
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let mut taken = vec![0; words[6].parse().expect("a length")];
+        wire.read(&mut taken);
+        wire.expect(b"\r\nEND\r\n");
+        (words[2].clone(), String::from_utf8(taken).expect("text"))
+    };
+    let (mut waiting, mut producer) = (daemon.connect(), daemon.connect());
+    producer.put("other", b"x");
+    waiting.send(b"reserve 1 60000 0 q\r\n");
+    while producer.stat("queue_q_waiters").as_deref() != Some("1") {}
+    producer.send(b"set q 0 0 1\r\na\r\n");
+    let (id, _) = reserved(&mut waiting);
+    daemon.kill();
+    let daemon = Daemon::start_in(directory.path(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    wire.put("q", b"b");
+    wire.send(b"reserve 1 0 0 q\r\n");
+    let (other, taken) = reserved(&mut wire);
+    assert!(taken == "a" || id != other, "a and b have the id {id}");
+}
