@@ -305,3 +305,34 @@ fn extended_commands_take_several_and_settle_by_id() {
     let line = other.line();
     assert!(line.starts_with(&format!("ITEM jobs {} 9 2 ", ids[0])), "the second delivery: {line}");
 }
+
+#[test]
+fn what_arrives_while_a_request_waits_is_answered_after_it() {
+    let daemon = Daemon::start("");
+    let mut wire = daemon.connect();
+    wire.send(b"get slow/t=60000\r\n");
+    // Seen by the server before the wait begins or while it goes on: either way it is behind it.
+    let mut other = daemon.connect();
+    while other.stat("queue_slow_waiters") != Some("1".to_owned()) {}
+    wire.send(b"version\r\n");
+    other.put("slow", b"x");
+    wire.expect(b"VALUE slow 0 1\r\nx\r\nEND\r\n");
+    assert!(wire.line().starts_with("VERSION "));
+}
+
+#[test]
+fn many_pipelined_gets_of_items_that_are_on_the_disk_only_are_all_answered() {
+    let daemon = Daemon::start("[queue_defaults]\nmax_memory_size = 0\n");
+    let mut wire = daemon.connect();
+    let count = 500;
+    for n in 0..count {
+        wire.put("q", format!("item {n}").as_bytes());
+    }
+    assert_eq!(wire.stat("queue_q_mem_items"), Some("0".to_owned()));
+    wire.send("get q\r\n".repeat(count + 1).as_bytes());
+    for n in 0..count {
+        let body = format!("item {n}");
+        wire.expect(format!("VALUE q 0 {}\r\n{body}\r\nEND\r\n", body.len()).as_bytes());
+    }
+    wire.expect(b"END\r\n");
+}

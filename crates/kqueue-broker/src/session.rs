@@ -209,7 +209,8 @@ impl Session {
         self.drain && self.requests.is_empty() && self.state == State::Open
     }
 
-    fn is_waiting(&self) -> bool {
+    /// Whether the last request waits for an item: nothing behind it is decoded meanwhile.
+    pub fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting(_))
     }
 

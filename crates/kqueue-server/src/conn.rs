@@ -213,9 +213,11 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         if !self.session.wants_broker() {
             return false;
         }
+        let was_waiting = self.session.is_waiting();
         let progress = self.shared.run_session(&mut self.session);
         self.session.encode(&progress, &mut self.output);
-        decoded
+        // What arrived during a wait has not been decoded yet.
+        decoded || was_waiting && !self.session.is_waiting()
     }
 
     fn note_read(&mut self, bytes: usize) {
