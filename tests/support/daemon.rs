@@ -274,7 +274,8 @@ impl Daemon {
         self.restart()
     }
 
-    fn restart(mut self) -> Self {
+    /// Starts it again on the same data after [`Daemon::wait`].
+    pub fn restart(mut self) -> Self {
         let data = std::mem::replace(&mut self.data, DataDir::Given(PathBuf::new()));
         let extra = std::mem::take(&mut self.extra);
         drop(self);

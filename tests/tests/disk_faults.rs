@@ -434,7 +434,7 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing_acknowledged() {
     daemon.signal(Signal::TERM);
     let exit = daemon.wait();
     assert_eq!(exit.code, Some(1), "{exit:?}");
-    let daemon = daemon.kill_and_restart();
+    let daemon = daemon.restart();
     take_all(&mut daemon.connect(), "q", &(0..20).collect::<Vec<_>>(), 100);
 }
 

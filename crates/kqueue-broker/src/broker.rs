@@ -125,6 +125,11 @@ impl Broker {
         }
     }
 
+    /// There is no room for the first segment: puts are refused from the start.
+    pub fn note_no_space(&mut self, now: Now) {
+        self.log.writer.note_no_space(now.mono_ms);
+    }
+
     /// A connection was opened. `session` must differ from every session that is connected.
     pub fn handle_connect(&mut self, _session: SessionId) {
         self.counters.connections += 1;

@@ -517,7 +517,7 @@ fn the_last_spare_is_for_removals() {
     world.append(10);
     world.drain();
     world.disk.is_full = true;
-    // One of the two that are wanted.
+    // One of those that are wanted.
     world.disk.spares = vec![vec![0; 64 * 1024]];
     world.writer.space = Space::Unknown;
     while world.writer.has_room(1000) {
@@ -538,11 +538,31 @@ fn the_last_spare_is_for_removals() {
         assert!(world.writer.progress().written >= world.writer.last_seq());
         assert!(!world.writer.has_room(0), "it is as good as empty, but not for puts");
     }
-    // Only two new ones make it one like any other.
+    // Only all that are wanted make it one like any other.
     world.disk.is_full = false;
     world.disk.drain(&mut world.writer, 1000);
-    assert_eq!(world.disk.spares.len(), 2);
+    assert_eq!(world.disk.spares.len(), 3);
     assert!(world.writer.has_room(1000));
+}
+
+#[test]
+fn the_last_spares_and_a_checkpoint_take_any_number_of_removals() {
+    let mut world = World::new(1);
+    world.append(10);
+    world.drain();
+    world.disk.is_full = true;
+    world.disk.spares = vec![vec![0; 64 * 1024]; 2];
+    world.writer.space = Space::Unknown;
+    for now_ms in 0..5000 {
+        append(&mut world.writer, 1_000_000, 0);
+        if world.writer.wants_checkpoint() {
+            checkpoint(&mut world.writer);
+        }
+        world.disk.drain(&mut world.writer, now_ms);
+        assert!(world.writer.progress().written >= world.writer.last_seq(), "removal {now_ms}");
+    }
+    assert!(!world.writer.has_room(0));
+    assert_eq!(world.disk.files.len() + world.disk.spares.len(), 3);
 }
 
 #[test]

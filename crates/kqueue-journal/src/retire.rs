@@ -145,6 +145,7 @@ impl Writer {
             self.segments.remove(freed.segment);
         }
         self.remove_retry_ms = 0;
+        self.may_take_last = true;
         if let Space::Refused { retry_ms } = &mut self.space {
             // What was freed may be what was missing.
             *retry_ms = 0;

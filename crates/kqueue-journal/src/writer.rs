@@ -35,8 +35,9 @@ const NO_SPACE_RETRY_MS: u64 = 1000;
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
 /// Small batches are cut from a buffer of this length, one after the other.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
-const SPARES: usize = 2;
+/// Spare segments that are wanted: one for the next segment, and two that are kept for what must be written on a full disk. Removals may be longer than
+/// what they remove, so that one segment may not be enough to empty another one; with two, a checkpoint in the second one gives the first one back.
+const SPARES: usize = 3;
 /// Allowance for the `meta` of a put when only the length of its body is known.
 const META_ALLOWANCE_BYTES: u64 = 512;
 
@@ -128,9 +129,9 @@ pub struct Writer {
     /// When a sync is due, and up to which record at least.
     sync_due: Option<(u64, u64)>,
     pub(crate) space: Space,
-    /// The last spare may be taken although no other can be had: what has to be written does not fit anywhere else.
-    may_take_last: bool,
-    /// The active segment is that last one: no put goes there.
+    /// One of the last spares may be taken although no other can be had: what has to be written does not fit anywhere else. False: there was none.
+    pub(crate) may_take_last: bool,
+    /// The active segment was one of them: no put goes there.
     on_last: bool,
     /// There is at least one spare, as far as is known.
     has_last: bool,
@@ -384,11 +385,14 @@ impl Writer {
     fn wants_prepare(&self, now_mono_ms: u64) -> bool {
         let is_creating = matches!(self.log_job, Some((_, LogAction::Create { .. })));
         let due = match self.space {
-            Space::Unknown => !self.has_last || self.room_bytes() < self.config.segment_bytes / 2,
+            Space::Unknown => {
+                let is_half_full = self.room_bytes() < self.config.segment_bytes / 2;
+                self.active.is_some() && (!self.has_last || is_half_full)
+            }
             Space::Ready => false,
             Space::Refused { retry_ms } => retry_ms <= now_mono_ms,
         };
-        due && self.active.is_some() && !is_creating
+        due && !is_creating
     }
 
     /// Writes as many batches as fit; syncs if it is time, or if the rest needs another segment.
@@ -571,11 +575,16 @@ impl Writer {
         self.next_segment = number + 1;
         self.active = Some(Active { crc: HeadCrc::new(salt) });
         match self.space {
-            Space::Refused { .. } => {
-                (self.may_take_last, self.on_last, self.has_last) = (false, true, false);
-            }
+            // If that was not the last one, the next one may be taken, too.
+            Space::Refused { .. } => (self.on_last, self.has_last) = (true, false),
             Space::Unknown | Space::Ready => self.space = Space::Unknown,
         }
+    }
+
+    /// There is no room for a segment, as was found out before anything was appended: nothing is accepted that would have to wait for one.
+    pub fn note_no_space(&mut self, now_mono_ms: u64) {
+        self.may_take_last = false;
+        self.refuse_space(now_mono_ms);
     }
 
     fn refuse_space(&mut self, now_mono_ms: u64) {
@@ -615,7 +624,7 @@ impl Writer {
         }
         if self.background_job.is_none() {
             match self.space {
-                Space::Refused { retry_ms } if self.active.is_some() => at(retry_ms),
+                Space::Refused { retry_ms } => at(retry_ms),
                 _ => {}
             }
             if self.remove_retry_ms > 0 && !self.freeing.is_empty() {

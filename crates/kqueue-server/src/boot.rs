@@ -127,7 +127,15 @@ pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> 
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
     }
-    Ok(Booted { broker: recovered.booted.broker, disk, quarantine, data_dir })
+    let mut broker = recovered.booted.broker;
+    if !disk.has_space().map_err(|source| file_error(&data_dir.path, source))? {
+        warn!(
+            "data_dir {}: there is no space for another segment: puts are refused until there is",
+            data_dir.path.display()
+        );
+        broker.note_no_space(clock.now());
+    }
+    Ok(Booted { broker, disk, quarantine, data_dir })
 }
 
 /// What was read, before anything is changed.

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
 
 /// Spare files kept; more segments that go are unlinked.
-const SPARES_MAX: usize = 2;
+const SPARES_MAX: usize = 3;
 /// Where a piece cannot be read, it is tried in blocks of this size, so that only what is really gone is given up.
 const BLOCK_BYTES: usize = 4096;
 const EMFILE: i32 = 24;
@@ -172,6 +172,17 @@ impl Disk {
         Ok(file)
     }
 
+    /// Makes the first spare if there is none: false if there is no space for it.
+    ///
+    /// # Errors
+    /// Any other fault.
+    pub(crate) fn has_space(&self) -> io::Result<bool> {
+        match self.prepare(1) {
+            Err(error) if is_full(&error) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
     fn prepare(&self, wanted: usize) -> io::Result<()> {
         while self.files.lock().spares.len() < wanted {
             let spare = self.make_spare()?;
@@ -318,11 +329,14 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     file.sync_all()
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || is_transient(error)
+}
+
 fn fault(what: &str, path: &Path, error: &io::Error) -> DiskFault {
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        || is_transient(error);
     DiskFault {
-        kind: if is_full { FaultKind::NoSpace } else { FaultKind::Io },
+        kind: if is_full(error) { FaultKind::NoSpace } else { FaultKind::Io },
         text: format!("cannot {what} {}: {error}", path.display()),
     }
 }
@@ -380,12 +394,12 @@ mod tests {
         // One more file is the superblock.
         let files = || fs::read_dir(directory.path()).unwrap().count() - 1;
         assert_eq!(files(), SPARES_MAX);
-        disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
+        disk.run(&job([DiskOp::Prepare { spares: 3 }])).unwrap();
         assert_eq!(files(), SPARES_MAX);
         disk.run(&job([DiskOp::Create { segment: 5, header: header() }])).unwrap();
         assert!(directory.path().join(segment_file_name(5)).exists());
         assert_eq!(files(), SPARES_MAX);
-        disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
+        disk.run(&job([DiskOp::Prepare { spares: 3 }])).unwrap();
         assert_eq!(files(), SPARES_MAX + 1);
     }
 

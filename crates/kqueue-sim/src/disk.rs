@@ -9,7 +9,7 @@ use fastrand::Rng;
 use kqueue_broker::{DiskFault, DiskOp, FaultKind, Job, SLOT_BYTES, SegmentRead, Superblock};
 
 /// More files that are removed are not kept.
-const SPARES_MAX: usize = 2;
+const SPARES_MAX: usize = 3;
 /// What is written whole or not at all.
 const SECTOR: usize = 512;
 

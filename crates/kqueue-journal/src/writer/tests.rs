@@ -306,6 +306,21 @@ fn without_space_for_the_first_segment_the_batch_waits() {
 }
 
 #[test]
+fn a_disk_that_is_full_from_the_start_refuses_until_there_is_room() {
+    let (mut writer, mut disk) = new_writer();
+    disk.is_full = true;
+    writer.note_no_space(0);
+    assert!(!writer.has_room(0));
+    assert_eq!(writer.poll_job(999), None);
+    assert_eq!(writer.poll_timeout(), Some(1000));
+    disk.drain(&mut writer, 1000);
+    assert!(!writer.has_room(0));
+    disk.is_full = false;
+    disk.drain(&mut writer, 2000);
+    assert!(writer.has_room(1000));
+}
+
+#[test]
 fn a_batch_that_finds_no_segment_uses_the_reserve() {
     let (mut writer, mut disk) = new_writer();
     append(&mut writer, 0, 10);
