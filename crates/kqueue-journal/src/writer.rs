@@ -365,6 +365,11 @@ impl Writer {
         self.room_bytes() >= bytes.saturating_add(reserve_bytes)
     }
 
+    /// What has to leave next needs another segment.
+    fn is_stuck(&self) -> bool {
+        self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes))
+    }
+
     /// What is left in the active segment, reserve included.
     fn room_bytes(&self) -> u64 {
         match (&self.active, self.segments.back()) {
@@ -378,7 +383,9 @@ impl Writer {
         let is_preparing = matches!(self.background_job, Some((_, BackgroundAction::Prepare)));
         let is_refused =
             matches!(self.space, Space::Refused { retry_ms } if retry_ms > now_mono_ms);
-        !is_preparing && (!is_refused || self.may_take_last)
+        // Otherwise accepted puts could take one spare after the other, and with them the room for removals.
+        let must_ask = self.space == Space::Unknown && self.active.is_some();
+        !is_preparing && !must_ask && (!is_refused || self.may_take_last)
     }
 
     /// A spare is asked for when half of the segment is used, so that a full disk is known before an accepted put has no place to go.
@@ -387,7 +394,7 @@ impl Writer {
         let due = match self.space {
             Space::Unknown => {
                 let is_half_full = self.room_bytes() < self.config.segment_bytes / 2;
-                self.active.is_some() && (!self.has_last || is_half_full)
+                self.active.is_some() && (!self.has_last || is_half_full || self.is_stuck())
             }
             Space::Ready => false,
             Space::Refused { retry_ms } => retry_ms <= now_mono_ms,
@@ -612,7 +619,7 @@ impl Writer {
         let mut due = None;
         let mut at = |time_ms: u64| due = Some(due.map_or(time_ms, |due: u64| due.min(time_ms)));
         if self.log_job.is_none() {
-            let is_stuck = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
+            let is_stuck = self.is_stuck();
             match (self.sync_due, self.space) {
                 (Some((due_ms, _)), _) if self.written > self.synced || !is_stuck => at(due_ms),
                 _ => {}

@@ -321,6 +321,30 @@ fn a_disk_that_is_full_from_the_start_refuses_until_there_is_room() {
 }
 
 #[test]
+fn a_burst_takes_no_spare_after_another_without_asking_for_more() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 0, 10);
+    disk.drain(&mut writer, 0);
+    for tag in 0..16 {
+        append(&mut writer, tag, 11_000);
+    }
+    let mut asked = true;
+    let mut created = 0;
+    while let Some(job) = writer.poll_job(0) {
+        match names(&job)[0] {
+            "prepare" => asked = true,
+            "create" => {
+                assert!(asked, "after {created} segments");
+                (asked, created) = (false, created + 1);
+            }
+            _ => {}
+        }
+        done(&mut writer, &mut disk, &job);
+    }
+    assert!(created >= 3, "{created}");
+}
+
+#[test]
 fn a_batch_that_finds_no_segment_uses_the_reserve() {
     let (mut writer, mut disk) = new_writer();
     append(&mut writer, 0, 10);
