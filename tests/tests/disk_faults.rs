@@ -327,7 +327,9 @@ fn a_write_for_which_there_is_no_space_ends_the_server_and_loses_nothing_acknowl
 fn a_segment_for_which_there_is_no_space_while_it_is_made_is_tried_again() {
     // Its header, and the superblock that tells of it.
     for when in ["1", "2"] {
-        let Some(strace) = Strace::new(&format!("pwrite64:error=ENOSPC:when={when}")) else { return };
+        let Some(strace) = Strace::new(&format!("pwrite64:error=ENOSPC:when={when}")) else {
+            return;
+        };
         let directory = tempfile::tempdir().expect("a directory");
         let started = Daemon::start_under(&strace.wrapper(), directory.path(), SMALL);
         let daemon = started.expect("it starts");
