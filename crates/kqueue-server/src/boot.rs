@@ -42,7 +42,7 @@ pub enum BootError {
     #[error("journal.segment_size: {0}")]
     Sizes(#[from] ConfigError),
     /// A file cannot be read, made or written.
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}: {source}{}", crate::datadir::hint(source))]
     File {
         /// The file.
         path: PathBuf,

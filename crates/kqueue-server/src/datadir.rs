@@ -39,7 +39,7 @@ pub struct DataDir {
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// It cannot be made or read.
-    #[error("data_dir {path}: cannot {what}: {source}")]
+    #[error("data_dir {path}: cannot {what}: {source}{}", hint(source))]
     Io {
         /// The file or directory concerned.
         path: PathBuf,
@@ -68,6 +68,20 @@ pub enum DataDirError {
         /// Its name.
         name: String,
     },
+}
+
+/// What an operator can do about it, to go behind what the system said.
+pub(crate) fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ". It must belong to the user that kqueue-server runs as, with all that is in it"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => ". Its file system must be mounted for writing",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            ". It must be a directory, or not be there yet"
+        }
+        _ => "",
+    }
 }
 
 impl DataDir {
