@@ -105,13 +105,18 @@ pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> 
     let data_dir = DataDir::open(&config.data_dir)?;
     let recovered = recover(config, &data_dir, clock.now())?;
     tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
+    let is_superblock_damaged = !matches!(recovered.layout.superblock, SuperState::Sound(_));
+    if is_superblock_damaged {
+        warn!("damage without loss: {SUPERBLOCK_FILE}: it is written anew");
+    }
     let mut gaps = recovered.booted.report.gaps.clone();
     if config.strict {
         gaps.extend(verify_data(&recovered.layout)?);
         let damaged: Vec<&Gap> =
             gaps.iter().filter(|gap| gap.verdict != Verdict::TornTail).collect();
-        if !damaged.is_empty() {
-            return Err(BootError::Strict { path: data_dir.path.clone(), count: damaged.len() });
+        let count = damaged.len() + usize::from(is_superblock_damaged);
+        if count > 0 {
+            return Err(BootError::Strict { path: data_dir.path.clone(), count });
         }
     }
     clock.not_before(recovered.booted.broker.newest_put_ms());
