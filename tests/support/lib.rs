@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod dice;
+pub mod faketime;
 pub mod faults;
 pub mod fpm;
 pub mod ledger;
@@ -14,6 +15,7 @@ pub mod wire;
 
 pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
 pub use dice::Dice;
+pub use faketime::FakeClock;
 pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
 pub use load::{Clients, Load};
