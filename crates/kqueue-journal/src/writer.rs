@@ -630,9 +630,8 @@ impl Writer {
             }
         }
         if self.background_job.is_none() {
-            match self.space {
-                Space::Refused { retry_ms } => at(retry_ms),
-                _ => {}
+            if let Space::Refused { retry_ms } = self.space {
+                at(retry_ms);
             }
             if self.remove_retry_ms > 0 && !self.freeing.is_empty() {
                 at(self.remove_retry_ms);
