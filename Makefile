@@ -2,10 +2,11 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+SCALE ?= 1
 SEEDS ?= 20000
 ROUNDS ?= 500
 
-.PHONY: help build demo test bench soak advisories clean
+.PHONY: help build demo test bench bench-storage soak advisories clean
 
 help:                 ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,7 +25,11 @@ test:                 ## Installs what is missing, then runs every test
 
 bench:                ## Measures against memcached and redis in the same run
 	scripts/install.sh bench
-	scripts/bench.sh
+	scripts/bench.sh peers
+
+bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million items, a million queues: make bench-storage SCALE=1
+	scripts/install.sh build
+	scripts/bench.sh storage --scale $(SCALE)
 
 soak:                 ## A long simulation, then a long crash loop of the real server: make soak SEEDS=20000 ROUNDS=500
 	$(CARGO) run --locked --release --package kqueue-sim -- run --seeds $(SEEDS)

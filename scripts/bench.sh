@@ -1,9 +1,15 @@
 #!/bin/sh
-# Builds everything optimised, then measures. Arguments go to kqueue-bench (--repetitions N, --seconds S).
+# Builds everything optimised, then measures.
+#
+#   scripts/bench.sh peers [--repetitions N] [--seconds S]
+#   scripts/bench.sh storage [--scale S] [--only ROW,...]
+#
+# kqueue-bench's --help has the rest.
 set -eu
 cd "$(dirname -- "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
+[ $# -gt 0 ] || set -- peers
 cargo build --locked --release --package kqueue-server --package kqueue --package kqueue-bench
 mkdir -p "$target/bench-data"
 "$target/release/kqueue-bench" --built "$target/release" --data "$target/bench-data" "$@"

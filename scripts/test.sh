@@ -10,6 +10,8 @@ cd "$(dirname -- "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 stages=${*:-lint deny unit sim phpt cross}
 seeds=${SEEDS:-2000}
+# Lives in which every call of the disk fails once; each takes some seconds.
+faults=${FAULTS:-6}
 
 for stage in $stages; do
     echo "== $stage"
@@ -27,6 +29,7 @@ for stage in $stages; do
             ;;
         sim)
             cargo run --locked --release --package kqueue-sim -- run --seeds "$seeds"
+            cargo run --locked --release --package kqueue-sim -- faults --seeds "$faults"
             ;;
         phpt)
             cargo build --locked --package kqueue --package kqueue-server

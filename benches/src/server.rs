@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A running server.
 pub(crate) struct Server {
     child: Child,
@@ -22,9 +24,15 @@ impl Server {
             data.join(sync).display()
         );
         fs::write(&config, text).expect("a configuration");
+        Self::kqueue_with(built, &config)
+    }
+
+    /// Ours, as a file configures it; returns when it says that it is ready.
+    pub(crate) fn kqueue_with(built: &Path, config: &Path) -> Self {
         let mut child = Command::new(built.join("kqueue-server"))
             .arg("--config")
-            .arg(&config)
+            .arg(config)
+            .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .spawn()
             .expect("kqueue-server is built");
@@ -32,12 +40,30 @@ impl Server {
         let address = log
             .by_ref()
             .map_while(Result::ok)
+            .inspect(|line| tell_trouble(line))
             .filter(|line| line.contains("ready"))
             .find_map(|line| line.split_whitespace().find_map(|word| word.parse().ok()))
             .expect("kqueue-server says where it listens");
         // It must never wait for somebody to read its log.
-        std::thread::spawn(move || log.for_each(drop));
+        std::thread::spawn(move || log.for_each(|line| tell_trouble(&line.unwrap_or_default())));
         Self { child, address }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn terminate(mut self) {
+        kill_process(self.pid(), Signal::TERM).expect("the server runs");
+        let status = self.child.wait().expect("a child can be waited for");
+        assert!(status.success(), "a clean stop, not: {status}");
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the server runs");
+        self.child.wait().expect("a child can be waited for");
     }
 
     /// memcached, as Debian has it, with one thread more than it needs.
@@ -89,6 +115,13 @@ impl Drop for Server {
         // One that has ended already is what we want.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What the server complains about is part of the result.
+fn tell_trouble(line: &str) {
+    if line.contains(" WARN ") || line.contains(" ERROR ") {
+        eprintln!("kqueue-server: {line}");
     }
 }
 

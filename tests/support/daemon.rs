@@ -274,8 +274,7 @@ impl Daemon {
         self.restart()
     }
 
-    /// Starts it again on the same data after [`Daemon::wait`].
-    pub fn restart(mut self) -> Self {
+    fn restart(mut self) -> Self {
         let data = std::mem::replace(&mut self.data, DataDir::Given(PathBuf::new()));
         let extra = std::mem::take(&mut self.extra);
         drop(self);

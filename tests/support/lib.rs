@@ -11,6 +11,7 @@ pub mod fpm;
 pub mod ledger;
 pub mod load;
 pub mod program;
+pub mod tool;
 pub mod wire;
 
 pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
@@ -20,4 +21,5 @@ pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
 pub use load::{Clients, Load};
 pub use program::{php, run, run_with_input};
+pub use tool::{Done, files_in, tool, tool_command, tool_started};
 pub use wire::Wire;

@@ -58,7 +58,6 @@ fn crash_loop(config: &str) {
     }
     run.finish(daemon.expect("it runs"));
     let summary = run.load.ledger().summary();
-    println!("ids given twice: {}", run.load.ledger().ids_given_twice());
     println!("{summary}, {} starts, {} more cut short", run.starts, run.cut_starts);
     let complaints = run.load.ledger().complaints().join("\n");
     if !complaints.is_empty() {

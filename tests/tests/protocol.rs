@@ -336,3 +336,18 @@ fn many_pipelined_gets_of_items_that_are_on_the_disk_only_are_all_answered() {
     }
     wire.expect(b"END\r\n");
 }
+
+#[test]
+fn pipelined_gets_are_all_answered_however_long_the_replies_are() {
+    let daemon = Daemon::start("");
+    let mut wire = daemon.connect();
+    // Far more than the server keeps of replies, in one write, which the server reads at once.
+    let (count, body) = (2000, "x".repeat(1024));
+    for _ in 0..count {
+        wire.put("q", body.as_bytes());
+    }
+    wire.send("get q\r\n".repeat(count).as_bytes());
+    for _ in 0..count {
+        wire.expect(format!("VALUE q 0 1024\r\n{body}\r\nEND\r\n").as_bytes());
+    }
+}

@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use kqueue_engine::{Engine, Now, RecordBuf, RecordError, Seq};
+use kqueue_engine::{Engine, ItemId, Now, RecordBuf, RecordError, Seq};
 use kqueue_journal::{
     ConfigError, Gap, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery,
-    RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, Verdict, Writer,
-    WriterConfig, decode_number,
+    RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, VERSION, Verdict,
+    Writer, WriterConfig, decode_number,
 };
 
 use crate::broker::{Broker, BrokerConfig, Damage};
@@ -91,6 +91,8 @@ pub struct Boot {
     missing: BTreeSet<u64>,
     /// First and last record of each checkpoint whose states count.
     checkpoints: Vec<(u64, u64)>,
+    /// Of the segment that was read last.
+    rest: Option<Rest>,
 }
 
 /// What checkpoints anywhere in the log tell of segments: to be made before everything is read.
@@ -102,6 +104,11 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// The first sequence number behind a segment, for [`Recovery::with_holes`].
+    pub fn ends(self) -> BTreeMap<u64, u64> {
+        self.ends
+    }
+
     /// Reads a segment; in any order.
     pub fn segment(&mut self, header: &SegmentHeader, file: &[u8]) {
         let Self { ends, checkpoints } = self;
@@ -130,6 +137,17 @@ pub struct Booted {
     pub broker: Broker,
     /// What was read.
     pub report: Report,
+    /// Where the log ends, if it can go on there for want of space, see [`Broker::go_on_in_last`].
+    pub rest: Option<Rest>,
+}
+
+/// The unused rest of the last segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Number of the segment.
+    pub segment: u64,
+    /// First byte in its file that holds nothing of the log.
+    pub offset: u64,
 }
 
 impl Boot {
@@ -189,6 +207,7 @@ impl Boot {
             data: BTreeMap::new(),
             missing: BTreeSet::new(),
             checkpoints: Vec::new(),
+            rest: None,
         })
     }
 
@@ -230,6 +249,8 @@ impl Boot {
                     Some(BootError::Record { segment: raw.segment, offset: raw.offset, error });
             }
         })?;
+        let is_whole = header.version == VERSION && !header.is_damaged;
+        self.rest = is_whole.then_some(Rest { segment: header.segment, offset: end.used_bytes });
         self.writer.recover_read(end);
         failed.map_or(Ok(()), Err)
     }
@@ -246,6 +267,7 @@ impl Boot {
     ) -> Result<(), BootError> {
         self.writer.recover_segment(segment, self.recovery.next_seq(), 0, file_bytes);
         self.recovery.unreadable_segment(segment, file_bytes, next)?;
+        self.rest = None;
         Ok(())
     }
 
@@ -278,6 +300,7 @@ impl Boot {
         writer.recover_end(&report, superblock);
         stale.into_iter().for_each(|segment| writer.free_stale(segment));
         engine.finish_replay(&mut References(&mut writer));
+        engine.ids_above(first_id(&writer.superblock()));
         let mut damage = Damage {
             torn_tails: u64::from(report.torn_tail_bytes > 0),
             torn_tail_bytes: report.torn_tail_bytes,
@@ -288,7 +311,12 @@ impl Boot {
             damage.damaged_bytes += gap.bytes;
         }
         let broker = Broker::new(now, config, engine, Log::new(writer), damage);
-        Ok(Some(Booted { broker, report }))
+        let is_torn_only = |rest: &Rest| {
+            let mut there = report.gaps.iter().filter(|gap| gap.segment == rest.segment);
+            there.all(|gap| gap.verdict == Verdict::TornTail)
+        };
+        let rest = self.rest.filter(is_torn_only);
+        Ok(Some(Booted { broker, report, rest }))
     }
 }
 
@@ -394,4 +422,11 @@ impl Replay<'_> {
             .replay(seq, record, &body, raw.body_crc, share, &mut references)
             .map_err(|_| RecordError::Malformed { kind: raw.kind })
     }
+}
+
+/// Ids up to this one may have been used, whether or not their items ever came to the disk: every run has a number of its own ([`Broker::begin_run`]), and what is
+/// not written when a run ends is far less than 2^32 items.
+fn first_id(superblock: &Superblock) -> ItemId {
+    let run = superblock.generation.saturating_add(1);
+    ItemId(run.min(u64::from(u32::MAX) >> 1) << 32)
 }

@@ -21,7 +21,7 @@ use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
 use crate::gate::Gates;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Session, State};
+use crate::session::{Session, State, body_of};
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
@@ -93,6 +93,8 @@ pub struct Broker {
     /// What sessions waited for and have not picked up yet.
     delivered: BTreeMap<SessionId, Delivery>,
     ready: VecDeque<SessionId>,
+    /// Sessions with a put that waits until it is known whether there is space.
+    wait_for_space: alloc::vec::Vec<SessionId>,
     /// Places that could not be read, and the queue that looked there for items.
     suspects: alloc::vec::Vec<(u64, BadPlace)>,
     sweep_every_ms: u64,
@@ -119,15 +121,11 @@ impl Broker {
             gates: Gates::default(),
             delivered: BTreeMap::new(),
             ready: VecDeque::new(),
+            wait_for_space: alloc::vec::Vec::new(),
             suspects: alloc::vec::Vec::new(),
             sweep_every_ms: config.sweep_every_ms,
             sweep_due_ms: now.mono_ms.saturating_add(config.sweep_every_ms),
         }
-    }
-
-    /// There is no room for the first segment: puts are refused from the start.
-    pub fn note_no_space(&mut self, now: Now) {
-        self.log.writer.note_no_space(now.mono_ms);
     }
 
     /// A connection was opened. `session` must differ from every session that is connected.
@@ -149,6 +147,12 @@ impl Broker {
         session.take_ready();
         self.finish_waiting(now, session);
         while let Some(decoded) = session.next_request() {
+            let put = body_of(&decoded.input);
+            if put.is_some_and(|body| self.log.writer.must_wait_for_space(body.len() as u64)) {
+                self.wait_for_space.push(session.id);
+                session.block(decoded);
+                break;
+            }
             self.dispatch(now, session, decoded);
             self.collect_deliveries();
             // A request may have been served while it was still being asked: by an item that its own confirmation made room for.
@@ -193,7 +197,7 @@ impl Broker {
     /// What was removed for good is synced soon, not now: losing it means a redelivery, never a loss.
     pub(crate) fn sync_lazily(&mut self, now: Now) {
         if self.default_sync != SyncPolicy::Never {
-            self.log.writer.require_sync(now.mono_ms, LAZY_SYNC_MS);
+            self.log.require_sync(now.mono_ms, LAZY_SYNC_MS);
         }
     }
 
@@ -224,7 +228,7 @@ impl Broker {
 
     /// The next disk job, if one is due and none is in flight.
     pub fn poll_job(&mut self, now: Now) -> Option<Job> {
-        let job = self.log.writer.poll_job(now.mono_ms)?;
+        let job = self.log.poll_job(now.mono_ms)?;
         for op in &job.ops {
             match op {
                 DiskOp::Write { .. } => self.counters.journal_writes += 1,
@@ -239,6 +243,7 @@ impl Broker {
     pub fn handle_done(&mut self, now: Now, job: JobId, result: Result<(), DiskFault>) {
         let before = self.log.writer.progress().written;
         self.log.writer.handle_done(now.mono_ms, job, result);
+        self.ready.extend(self.wait_for_space.drain(..));
         let written = self.log.writer.progress().written;
         if written != before {
             self.engine.handle_written(Seq(written.0), &self.log);
@@ -290,6 +295,21 @@ impl Broker {
         self.engine.newest_put_ms()
     }
 
+    /// The job that has to be done before anybody is served; see [`kqueue_journal::Writer::begin_run`]. Its end need not be reported.
+    pub fn begin_run(&mut self) -> Job {
+        self.log.writer.begin_run()
+    }
+
+    /// The log goes on in the rest of the last segment, which has been overwritten with zeros; see [`kqueue_journal::Writer::go_on_in_last`].
+    pub fn go_on_in_last(&mut self) {
+        self.log.writer.go_on_in_last();
+    }
+
+    /// There is no space for a segment: puts are refused until there is.
+    pub fn no_space(&mut self, now: Now) {
+        self.log.writer.no_space(now.mono_ms);
+    }
+
     /// How far the machine's unix time is ahead of what the server goes by, in milliseconds; for `stats`.
     pub fn note_clock(&mut self, ahead_ms: i64) {
         self.counters.clock_ahead_ms = ahead_ms;
@@ -303,7 +323,7 @@ impl Broker {
 
     /// When a job may become due by itself, on the monotonic clock.
     pub fn poll_journal_timeout(&self) -> Option<u64> {
-        self.log.writer.poll_timeout()
+        self.log.poll_timeout()
     }
 
     /// How far the journal is.
@@ -313,19 +333,24 @@ impl Broker {
 
     /// Asks for a sync of everything appended so far.
     pub fn sync_everything(&mut self, now: Now) {
-        self.log.writer.require_sync(now.mono_ms, 0);
+        self.log.require_sync(now.mono_ms, 0);
     }
 
     /// Whether everything appended is on the disk (or never will be).
     pub fn is_settled(&self) -> bool {
         let progress = self.log.writer.progress();
-        progress.poisoned || progress.synced >= self.log.writer.last_seq()
+        progress.poisoned || self.log.is_flushed() && progress.synced >= self.log.writer.last_seq()
+    }
+
+    /// Whether what has to be written next waits for space on the disk.
+    pub fn is_stuck(&self) -> bool {
+        self.log.writer.is_stuck()
     }
 
     /// Whether everything appended has been written (or never will be).
     pub fn is_written(&self) -> bool {
         let progress = self.log.writer.progress();
-        progress.poisoned || progress.written >= self.log.writer.last_seq()
+        progress.poisoned || self.log.is_flushed() && progress.written >= self.log.writer.last_seq()
     }
 
     /// Checks what must always be true of the queues; for tests and the simulator.

@@ -145,6 +145,10 @@ impl Broker {
 
     /// The gate that a queue's `sync_journal` puts before the reply; asks the journal for the sync that it promises.
     fn gate_for(&mut self, now: Now, sync: SyncPolicy, seq: u64) -> Gate {
+        if seq == 0 {
+            // Nothing was recorded. A gate would be older than those of the replies before it, and a session waits for its last ones only.
+            return Gate::Open;
+        }
         match sync {
             SyncPolicy::Always => {
                 self.log.writer.require_sync(now.mono_ms, 0);
@@ -282,6 +286,7 @@ impl Broker {
 
     /// Administration is as durable as the default policy makes a put.
     fn gate_of_last(&mut self, now: Now) -> Gate {
+        self.log.flush();
         let seq = self.log.writer.last_seq().0;
         self.gate_for(now, self.default_sync, seq)
     }

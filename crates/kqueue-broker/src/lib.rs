@@ -20,6 +20,7 @@ mod broker;
 mod execute;
 mod gate;
 mod log;
+mod look;
 mod output;
 mod read;
 mod retire;
@@ -28,17 +29,21 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use boot::{Boot, BootError, Booted, Survey};
+pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
-    ConfigTable, EngineLimits, Now, QueueConfig, QueueOverrides, SessionId, SyncPolicy,
+    ConfigTable, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo, QueueOverrides,
+    RecordBuf, Seq, SessionId, SyncPolicy,
 };
+pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{
     ConfigError, DiskFault, DiskOp, FaultKind, Gap, HEADER_BYTES, HeaderError, Job, JobId,
-    Progress, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE, SegmentHeader, Start,
-    SuperState, Superblock, Verdict, WriterConfig, parse_header, segment_file_name, segment_number,
+    Progress, RawRecord, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE,
+    SegmentHeader, Start, SuperState, Superblock, VERSION, Verdict, WriterConfig, parse_header,
+    segment_file_name, segment_number,
 };
 pub use kqueue_proto::{Limits, Name};
+pub use look::{Look, LookStep, QueueSize};
 pub use output::Output;
 pub use read::{BadPlace, Load, SegmentRead};
 pub use retire::{Checkpoint, RetireStep, Retirement};

@@ -58,6 +58,11 @@ impl Pieces {
         SegmentRead { segment: self.segment, offset: self.walk.offset, bytes }
     }
 
+    /// Whether the next record to be found lies behind `last`.
+    pub(crate) fn has_passed(&self, last: Seq) -> bool {
+        self.walk.seq > last.0
+    }
+
     fn feed(&mut self, piece: &[u8], deliver: &mut dyn FnMut(WalkedRecord<'_>)) {
         let wanted = self.next_read();
         if (piece.len() as u64) < wanted.bytes {
@@ -109,23 +114,35 @@ impl Load {
     /// Takes what was read; true if nothing more has to be.
     pub fn feed(&mut self, piece: &[u8]) -> bool {
         let Self { request, pieces, items, .. } = self;
-        let mut bad = Vec::new();
-        let segment = pieces.segment;
-        pieces.feed(piece, &mut |record| {
-            let is_asked = (request.first.0..=request.last.0).contains(&record.seq.0);
-            let item = if is_asked { item_of(&record, request.queue) } else { None };
-            match item {
-                Some(item) if record.is_body_sound() => items.push(item),
-                Some(_) => bad.push(bad_record(segment, &record)),
-                None => {}
-            }
-        });
-        pieces.bad.append(&mut bad);
-        let is_over = pieces.is_over || pieces.walk.seq > request.last.0;
+        let range = (request.first, request.last);
+        feed_items(pieces, piece, request.queue, range, &mut |item| items.push(item));
+        let is_over = pieces.is_over || pieces.has_passed(request.last);
         self.through =
             if is_over { request.last } else { self.through.max(Seq(pieces.walk.seq - 1)) };
         is_over || !self.items.is_empty()
     }
+}
+
+/// Finds the items of a queue in a piece, of the records from the first to the last of `range`.
+pub(crate) fn feed_items(
+    pieces: &mut Pieces,
+    piece: &[u8],
+    queue: QueueNo,
+    range: (Seq, Seq),
+    found: &mut dyn FnMut(Loaded),
+) {
+    let mut bad = Vec::new();
+    let segment = pieces.segment;
+    pieces.feed(piece, &mut |record| {
+        let is_asked = (range.0.0..=range.1.0).contains(&record.seq.0);
+        let item = if is_asked { item_of(&record, queue) } else { None };
+        match item {
+            Some(item) if record.is_body_sound() => found(item),
+            Some(_) => bad.push(bad_record(segment, &record)),
+            None => {}
+        }
+    });
+    pieces.bad.append(&mut bad);
 }
 
 /// The item that a record holds for a queue.

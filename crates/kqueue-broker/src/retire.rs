@@ -140,6 +140,7 @@ impl Broker {
 
     /// Begins a checkpoint; at most one at a time.
     pub fn begin_checkpoint(&mut self) -> Checkpoint {
+        self.log.flush();
         self.log.writer.begin_checkpoint();
         Checkpoint(Phase::Segments(0))
     }
@@ -147,6 +148,7 @@ impl Broker {
     /// Appends a part of it; true if that was the last one. Let what was appended be written before the next step.
     pub fn checkpoint_step(&mut self, checkpoint: &mut Checkpoint) -> bool {
         let Self { engine, log, .. } = self;
+        log.flush();
         let first = QueueNo(0);
         checkpoint.0 = match checkpoint.0 {
             Phase::Segments(from) => match log.writer.checkpoint_segments(from) {

@@ -81,6 +81,8 @@ pub struct Session {
     hung_up: bool,
     drain: bool,
     refused: bool,
+    /// The next request is a put that waits for a place on the disk.
+    blocked: bool,
 }
 
 impl Session {
@@ -99,6 +101,7 @@ impl Session {
             hung_up: false,
             drain: false,
             refused: false,
+            blocked: false,
         }
     }
 
@@ -145,6 +148,13 @@ impl Session {
         Some(decoded)
     }
 
+    /// The request is to be run later: once the broker names this session.
+    pub(crate) fn block(&mut self, decoded: Decoded) {
+        self.ahead_bytes += body_of(&decoded.input).map_or(0, Bytes::len);
+        self.requests.push_front(decoded);
+        self.blocked = true;
+    }
+
     pub(crate) fn reply(&mut self, gate: Gate, response: Response) {
         self.reply_bytes += reply_cost(&response);
         self.replies.push_back((gate, response));
@@ -171,10 +181,19 @@ impl Session {
 
     /// Whether [`crate::Broker::execute`] has something to do for this session.
     pub fn wants_broker(&self) -> bool {
-        let can_run = self.state == State::Open && self.reply_bytes < REPLY_BYTES_MAX;
-        self.ready
-            || (can_run && !self.requests.is_empty())
+        if self.ready || self.blocked {
+            return self.ready;
+        }
+        self.can_run()
             || (self.state != State::Closing && (self.drain || self.hung_up && self.is_waiting()))
+    }
+
+    /// Whether a decoded request can be run at once.
+    pub fn can_run(&self) -> bool {
+        self.state == State::Open
+            && !self.blocked
+            && self.reply_bytes < REPLY_BYTES_MAX
+            && !self.requests.is_empty()
     }
 
     /// The broker named this session ([`crate::Broker::poll_event`]).
@@ -182,8 +201,8 @@ impl Session {
         self.ready = true;
     }
 
-    pub(crate) fn take_ready(&mut self) -> bool {
-        core::mem::take(&mut self.ready)
+    pub(crate) fn take_ready(&mut self) {
+        (self.ready, self.blocked) = (false, false);
     }
 
     /// The peer will send nothing more: a wait is given up, what was asked before is still answered.
@@ -209,8 +228,12 @@ impl Session {
         self.drain && self.requests.is_empty() && self.state == State::Open
     }
 
-    /// Whether the last request waits for an item: nothing behind it is decoded meanwhile.
-    pub fn is_waiting(&self) -> bool {
+    /// Whether a request waits, for an item or for a place on the disk: what is behind it may not even be decoded meanwhile.
+    pub fn is_held_up(&self) -> bool {
+        self.blocked || self.is_waiting()
+    }
+
+    fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting(_))
     }
 
@@ -265,7 +288,7 @@ impl Session {
     }
 }
 
-fn body_of(input: &Input) -> Option<&Bytes> {
+pub(crate) fn body_of(input: &Input) -> Option<&Bytes> {
     match input {
         Input::Request(
             Request::Set { body: Body::Bytes(body), .. }

@@ -1,6 +1,7 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -14,20 +15,38 @@ const SEGMENT_BYTES: u64 = 64 * 1024;
 const NOW: Now = Now { mono_ms: 1, wall_ms: 1_000_000_000_000 };
 
 fn boot(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
-    let config = BrokerConfig {
-        table: ConfigTable::default(),
-        limits: EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() },
-        max_item_size: 4096,
-        sweep_every_ms: 0,
-        version: "1.2.3",
-    };
+    boot_with(ConfigTable::default(), files)
+}
+
+fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    boot_from(Superblock::default(), table, files)
+}
+
+/// Nothing stays in memory.
+fn boot_small(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    let limits = EngineLimits { max_memory_size: 0, ..EngineLimits::default() };
+    boot_within(limits, Superblock::default(), ConfigTable::default(), files)
+}
+
+fn boot_from(superblock: Superblock, table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    let limits = EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() };
+    boot_within(limits, superblock, table, files)
+}
+
+fn boot_within(
+    limits: EngineLimits,
+    superblock: Superblock,
+    table: ConfigTable,
+    files: &BTreeMap<u64, Vec<u8>>,
+) -> Broker {
+    let config =
+        BrokerConfig { table, limits, max_item_size: 4096, sweep_every_ms: 0, version: "1.2.3" };
     let sizes = WriterConfig {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
     };
-    let mut boot =
-        Boot::from_checkpoint(config, sizes, 7, Superblock::default(), []).expect("sound sizes");
+    let mut boot = Boot::from_checkpoint(config, sizes, 7, superblock, []).expect("sound sizes");
     let headers: Vec<_> =
         files.values().map(|file| parse_header(file).expect("a sound header")).collect();
     for (index, file) in files.values().enumerate() {
@@ -46,8 +65,12 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::with(ConfigTable::default())
+    }
+
+    fn with(table: ConfigTable) -> Self {
         let limits = Limits { item_bytes: 4096, ..Limits::default() };
-        let mut broker = boot(&BTreeMap::new());
+        let mut broker = boot_with(table, &BTreeMap::new());
         broker.handle_connect(SessionId(1));
         let session = Session::new(SessionId(1), limits);
         Self { broker, files: BTreeMap::new(), session, input: BytesMut::new() }
@@ -123,6 +146,117 @@ fn nothing_leaves_before_the_disk_has_it_and_everything_leaves_in_order() {
     assert_eq!(server.disk(Ok(())), "STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n");
 }
 
+/// Everything that a look at a queue gives: bodies, and how many items were lost.
+fn look_at(server: &Server, broker: &Broker, queue: &[u8]) -> (Vec<String>, u64) {
+    let mut look = broker.look(queue).expect("there is such a queue");
+    let (mut bodies, mut lost) = (vec![], 0);
+    loop {
+        match look.step(broker) {
+            LookStep::Item(item) => bodies.push(String::from_utf8(item.body.to_vec()).unwrap()),
+            LookStep::Lost(items) => lost += items,
+            LookStep::Done => return (bodies, lost),
+            LookStep::Read(read) => {
+                let file = &server.files[&read.segment];
+                let end = file.len().min((read.offset + read.bytes) as usize);
+                look.feed(&file[read.offset as usize..end]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_look_gives_what_is_in_a_queue_and_counts_what_is_damaged() {
+    let mut server = Server::new();
+    server.send(b"get q+copy\r\n");
+    for body in ["first", "second", "third", "fourth"] {
+        server.send(format!("set q 0 0 {}\r\n{body}\r\n", body.len()).as_bytes());
+        server.settle();
+    }
+    server.send(b"get q\r\n");
+    server.settle();
+    let expected: Vec<String> = ["second", "third", "fourth"].map(String::from).into();
+    assert_eq!(look_at(&server, &server.broker, b"q"), (expected.clone(), 0));
+    // The same where nothing is in memory.
+    let cold = boot_small(&server.files);
+    assert_eq!(look_at(&server, &cold, b"q"), (expected, 0));
+    assert_eq!(cold.segments_of(b"q"), [1]);
+    assert!(cold.look(b"nobody").is_none());
+    let sizes: Vec<(u64, u64)> = cold.queues().iter().map(|q| (q.items, q.bytes)).collect();
+    assert_eq!(sizes, [(3, 17), (4, 22)]);
+    let file = server.files.get_mut(&1).expect("a segment");
+    let at = file.windows(5).position(|part| part == b"third").expect("it is in there");
+    file[at] ^= 1;
+    let (left, lost) = look_at(&server, &cold, b"q+copy");
+    assert_eq!((left.len(), lost), (3, 1));
+}
+
+#[test]
+fn an_import_reaches_one_queue_whatever_its_limits_and_is_counted_by_its_ids() {
+    let defaults = QueueConfig { max_items: 1, ..QueueConfig::default() };
+    let mut server =
+        Server::with(ConfigTable { defaults: defaults.into(), ..ConfigTable::default() });
+    server.send(b"get q+copy\r\nset q 0 0 3\r\nold\r\n");
+    server.settle();
+    let before = server.broker.last_id();
+    for body in ["one", "two"] {
+        assert!(server.broker.import(NOW, b"q", &body.as_bytes().into(), 5, 0));
+    }
+    server.broker.import_queue(NOW, b"empty");
+    server.settle();
+    let expected: Vec<String> = ["old", "one", "two"].map(String::from).into();
+    let again = boot(&server.files);
+    let cold = boot_small(&server.files);
+    for broker in [&server.broker, &again, &cold] {
+        assert_eq!(look_at(&server, broker, b"q").0, expected);
+        assert_eq!(look_at(&server, broker, b"q+copy").0, ["old"]);
+        assert_eq!(look_at(&server, broker, b"empty").0.len(), 0);
+        assert_eq!(broker.count_above(b"nobody", before), Some(0));
+    }
+    for broker in [&server.broker, &again] {
+        assert_eq!(broker.count_above(b"q", before), Some(2));
+    }
+    // All three lie in one stretch: nobody can tell without reading.
+    assert_eq!(cold.count_above(b"q", before), None);
+}
+
+#[test]
+fn an_id_that_somebody_saw_is_not_given_again_after_a_crash() {
+    let id_seen_by_another = |server: &mut Server| {
+        server.broker.handle_connect(SessionId(2));
+        let mut session = Session::new(SessionId(2), Limits::default());
+        session.feed(&mut BytesMut::from(&b"reserve 1 0 0 q\r\n"[..]));
+        server.broker.execute(NOW, &mut session);
+        let mut output = Output::default();
+        session.encode(&server.broker.progress(), &mut output);
+        let reply = String::from_utf8(output.chunks().flatten().copied().collect()).expect("ascii");
+        let id = reply.split(' ').nth(2).map(str::parse::<u64>);
+        id.unwrap_or_else(|| panic!("an item: {reply}")).expect("a number")
+    };
+    let mut server = Server::new();
+    server.send(b"put first 1\r\na\r\n");
+    server.settle();
+    server.send(b"put q 1\r\na\r\n");
+    // The put is not written yet, and never will be.
+    let seen = id_seen_by_another(&mut server);
+    let run = Superblock { generation: 1, ..Superblock::default() };
+    let next_run = boot_from(run, ConfigTable::default(), &server.files);
+    let mut again = Server { broker: next_run, ..Server::new() };
+    again.send(b"put q 1\r\nb\r\n");
+    let next = id_seen_by_another(&mut again);
+    assert!(next > seen, "{next} after {seen}");
+}
+
+#[test]
+fn a_put_that_needs_no_disk_does_not_hide_the_one_before_it() {
+    let defaults = QueueConfig { sync: SyncPolicy::Never, ..QueueConfig::default() };
+    let mut table = ConfigTable { defaults: defaults.into(), ..ConfigTable::default() };
+    let in_memory = QueueOverrides { keep_journal: Some(false), ..QueueOverrides::default() };
+    table.named.insert((*b"mem").into(), in_memory);
+    let mut server = Server::with(table);
+    assert_eq!(server.send(b"set q 0 0 1\r\na\r\nset mem 0 0 1\r\nb\r\n"), "");
+    assert_eq!(server.settle(), "STORED\r\nSTORED\r\n");
+}
+
 #[test]
 fn a_failed_sync_is_told_and_no_put_is_acknowledged_after_it() {
     let mut server = Server::new();
@@ -174,6 +308,27 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
     }
     server.send(b"set q 0 0 1\r\nz\r\n");
     assert!(server.settle().ends_with("STORED\r\n"));
+}
+
+#[test]
+fn removals_that_come_while_the_disk_is_busy_share_a_record() {
+    const ITEMS: usize = 50;
+    let mut server = Server::new();
+    server.send(&b"set q 0 0 1\r\na\r\n".repeat(ITEMS));
+    server.settle();
+    server.send(b"set busy 0 0 1\r\na\r\n");
+    let job = server.broker.poll_job(NOW).expect("a put is written");
+    let before = server.broker.bytes_since_checkpoint();
+    for _ in 0..ITEMS / 2 {
+        server.send(b"get q/open\r\nget q/close\r\nget q\r\n");
+    }
+    job.ops.iter().for_each(|op| server.apply(op));
+    server.broker.handle_done(NOW, job.id, Ok(()));
+    server.settle();
+    let bytes = server.broker.bytes_since_checkpoint() - before;
+    assert!(bytes < 10 * ITEMS as u64, "{bytes} bytes for {ITEMS} removals");
+    let mut again = Server { broker: boot(&server.files), ..Server::new() };
+    assert_eq!(again.send(b"get q\r\n"), "END\r\n");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::engine::{Engine, Slot};
 use crate::queue::Queue;
 use crate::record::{Record, Recorder};
 use crate::types::{QueueNo, Seq};
+use crate::varint::{Reader, put, put_attempts, put_ids};
 
 /// A part is closed when it is longer than this; the longest thing that can come on top stays below what a record may hold.
 const PART_BYTES_MAX: usize = 16 * 1024;
@@ -235,13 +236,7 @@ impl<R: Recorder> Parts<'_, R> {
         bytes.append(&mut self.part);
         put(&mut bytes, self.count);
         bytes.append(&mut self.extents);
-        put(&mut bytes, attempts.len() as u64);
-        let mut before = 0;
-        for &(id, deliveries) in attempts {
-            put(&mut bytes, id - before);
-            put(&mut bytes, u64::from(deliveries));
-            before = id;
-        }
+        put_attempts(&mut bytes, attempts);
         self.rec.record(&Record::QueueState { queue: self.queue, part: &bytes });
         (self.flags, self.count, self.last_id) = (0, 0, 0);
     }
@@ -253,54 +248,7 @@ impl<R: Recorder> Parts<'_, R> {
     }
 }
 
-fn put(to: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
-}
-
-fn put_ids(to: &mut Vec<u8>, ids: &[u64]) {
-    put(to, ids.len() as u64);
-    let mut before = 0;
-    for &id in ids {
-        put(to, id - before);
-        before = id;
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
 impl Reader<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(byte)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn ids(&mut self) -> Option<Vec<u64>> {
-        let mut ids = Vec::new();
-        let mut id = 0u64;
-        for _ in 0..self.number()? {
-            id = id.checked_add(self.number()?)?;
-            ids.push(id);
-        }
-        Some(ids)
-    }
-
     fn extent(&mut self, before: &mut u64) -> Option<Extent> {
         let first_id = before.checked_add(self.number()?)?;
         let last_id = first_id.checked_add(self.number()?)?;

@@ -150,13 +150,7 @@ impl Cold {
         self.bytes += item.bytes;
         match self.extents.back_mut() {
             Some(last) if last.can_take(&item, rec) => last.take(item),
-            _ => {
-                if self.extents.is_empty() {
-                    // A queue of one item is the usual one where there are many.
-                    self.extents.reserve_exact(1);
-                }
-                self.extents.push_back(Extent::new(item));
-            }
+            _ => self.push_exact(Extent::new(item)),
         }
     }
 
@@ -164,6 +158,14 @@ impl Cold {
     pub(crate) fn push_extent(&mut self, extent: Extent) {
         self.count += u64::from(extent.count);
         self.bytes += extent.bytes;
+        self.push_exact(extent);
+    }
+
+    /// The first extent gets room for itself only: a queue of one item is the usual one where there are many.
+    fn push_exact(&mut self, extent: Extent) {
+        if self.extents.capacity() == 0 {
+            self.extents.reserve_exact(1);
+        }
         self.extents.push_back(extent);
     }
 

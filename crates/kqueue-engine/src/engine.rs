@@ -107,6 +107,8 @@ pub struct Engine {
     pub(crate) keeps_all: bool,
     /// See [`Engine::keep_old`].
     pub(crate) keeps_old: bool,
+    /// During replay: what queues known by number only are called, to judge by what was moved into them.
+    pub(crate) likely_names: BTreeMap<u64, Bytes>,
     pub(crate) last_id: u64,
     /// The latest put time that was replayed, unix time in milliseconds.
     pub(crate) newest_put_ms: u64,
@@ -139,6 +141,7 @@ impl Engine {
             hot_cost: 0,
             keeps_all: false,
             keeps_old: false,
+            likely_names: BTreeMap::new(),
             last_id: 0,
             newest_put_ms: 0,
             last_no: 0,
@@ -167,12 +170,12 @@ impl Engine {
     }
 
     /// An id above all others. Items of queues without a journal use up ids, too, so it may run ahead of the log.
-    fn next_id(&mut self, rec: &impl Recorder) -> ItemId {
+    pub(crate) fn next_id(&mut self, rec: &impl Recorder) -> ItemId {
         self.last_id = rec.next_seq().0.max(self.last_id + 1);
         ItemId(self.last_id)
     }
 
-    fn store(
+    pub(crate) fn store(
         &mut self,
         now: Now,
         args: &PutArgs<'_>,
@@ -222,10 +225,10 @@ impl Engine {
     }
 
     /// Writes down that a queue exists, if that has not been done; a queue that lives in memory only does not.
-    fn define(&mut self, slot: Slot, rec: &mut impl Recorder) {
+    pub(crate) fn define(&mut self, slot: Slot, rec: &mut impl Recorder) {
         let queue = self.queue_mut(slot);
-        if !queue.is_defined && queue.config.keep_journal {
-            queue.is_defined = true;
+        if (!queue.is_defined || queue.is_name_guessed) && queue.config.keep_journal {
+            (queue.is_defined, queue.is_name_guessed) = (true, false);
             rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
         }
     }
@@ -312,10 +315,17 @@ impl Engine {
         remove(queue.no, item, Reason::Discarded, rec);
     }
 
-    /// After old items were read: discards what had to wait for that. What is over the limits for another reason stays.
-    pub(crate) fn trim(&mut self, slot: Slot, rec: &mut impl Recorder) {
+    /// After old items were read: discards what had to wait for that. What is over the limits for another reason stays, and so does everything if the queue is not full
+    /// any more.
+    pub(crate) fn trim(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) {
         while self.queue(slot).to_discard > 0 {
-            let Some(item) = self.pop(slot) else { return };
+            self.drop_expired_head(now, slot, u64::MAX, rec);
+            let queue = self.queue_mut(slot);
+            if queue.len() <= queue.config.max_items && queue.bytes() < queue.config.max_size {
+                queue.to_discard = 0;
+                return;
+            }
+            let Some(item) = self.pop(slot) else { return self.want_load(slot) };
             self.queue_mut(slot).to_discard -= 1;
             self.discard(slot, &item, rec);
         }
@@ -538,6 +548,8 @@ impl Engine {
         rec: &mut impl Recorder,
     ) {
         let to = self.slot_of_name(now, target, rec);
+        // Its name may have been lost in a power cut.
+        self.define(to, rec);
         let id = self.next_id(rec);
         let (from, target) = (self.queue(slot), self.queue(to));
         let is_journaled = target.config.keep_journal;
@@ -861,7 +873,7 @@ impl Engine {
     }
 
     /// As `slot_or_create`, for names that stand in the configuration: they are no danger.
-    fn slot_of_name(&mut self, now: Now, name: &[u8], rec: &mut impl Recorder) -> Slot {
+    pub(crate) fn slot_of_name(&mut self, now: Now, name: &[u8], rec: &mut impl Recorder) -> Slot {
         if let Some(&slot) = self.by_name.get(name) {
             return slot;
         }

@@ -27,6 +27,7 @@ mod cold;
 mod config;
 mod engine;
 mod load;
+mod look;
 mod queue;
 mod record;
 mod replay;
@@ -34,11 +35,13 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
+mod varint;
 mod waiting;
 
 pub use again::Moves;
 pub use config::{ConfigTable, QueueConfig, QueueOverrides, SyncPolicy};
 pub use engine::{Engine, EngineCounters, EngineLimits};
+pub use look::{Contents, OnDisk, Stretch};
 pub use queue::QueueCounters;
 pub use record::{Origin, Reason, Record, RecordBuf, RecordError, Recorded, Recorder};
 pub use replay::BadState;

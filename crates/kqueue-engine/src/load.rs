@@ -106,7 +106,7 @@ impl Engine {
             // The items were moved while they were read: they are read again where they are now.
             false => 0,
         };
-        self.trim(slot, rec);
+        self.trim(now, slot, rec);
         self.serve(now, slot, rec);
         if self.queue(slot).waiting > 0 && self.queue(slot).needs_load() {
             self.want_load(slot);

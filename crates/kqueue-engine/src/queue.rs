@@ -96,6 +96,8 @@ pub(crate) struct Queue {
     pub(crate) name: Bytes,
     /// Its existence is in the journal.
     pub(crate) is_defined: bool,
+    /// The record with its name was lost: the name is the one that the configuration gives to where items were moved.
+    pub(crate) is_name_guessed: bool,
     pub(crate) config: Arc<QueueConfig>,
     /// When it was made or found, on the monotonic clock.
     pub(crate) created_ms: u64,
@@ -130,6 +132,7 @@ impl Queue {
             no,
             name,
             is_defined: false,
+            is_name_guessed: false,
             config,
             created_ms: 0,
             ready: VecDeque::new(),
@@ -241,10 +244,10 @@ impl Queue {
         self.bytes += item.body.len() as u64;
         if must_stay || has_room {
             self.hot_cost += item.cost();
-            self.ready.push_back(item);
+            push_exact(&mut self.ready, item);
             return false;
         }
-        self.tail.push_back(item);
+        push_exact(&mut self.tail, item);
         true
     }
 
@@ -272,7 +275,7 @@ impl Queue {
         self.hot_cost += item.cost();
         let is_last = !self.has_cold() && self.tail.is_empty();
         if is_last && self.ready.back().is_none_or(|last| last.id < item.id) {
-            self.ready.push_back(item);
+            push_exact(&mut self.ready, item);
         } else {
             self.returned.insert(item.id, item);
         }
@@ -288,7 +291,7 @@ impl Queue {
             if stays {
                 left -= cost;
                 self.hot_cost += cost;
-                self.ready.push_back(item);
+                push_exact(&mut self.ready, item);
             } else {
                 self.bytes -= item.body.len() as u64;
                 let cold = self.cold_mut();
@@ -309,7 +312,7 @@ impl Queue {
         item.ord = self.next_loaded_ord;
         self.bytes += item.body.len() as u64;
         self.hot_cost += item.cost();
-        self.ready.push_back(item);
+        push_exact(&mut self.ready, item);
     }
 
     fn skip_loaded_ords(&mut self, count: u32) {
@@ -490,6 +493,14 @@ impl Queue {
             self.name
         );
     }
+}
+
+/// The first item gets room for itself only: a queue of one item is the usual one where there are many, and it would get room for four.
+fn push_exact(items: &mut VecDeque<Item>, item: Item) {
+    if items.capacity() == 0 {
+        items.reserve_exact(1);
+    }
+    items.push_back(item);
 }
 
 /// The items of two lists in order of id.

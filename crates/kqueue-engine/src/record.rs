@@ -13,9 +13,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::types::{ItemId, QueueNo, Seq};
+use crate::varint;
 
 /// Why an item is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// By a plain get.
     Taken,
@@ -145,6 +146,22 @@ pub enum Record<'a> {
         /// Deliveries so far, this one included.
         attempts: u32,
     },
+    /// As several `Removed`, in far less space.
+    RemovedMany {
+        /// The queue.
+        queue: QueueNo,
+        /// Why, all of them.
+        reason: Reason,
+        /// The items; they rise. At most [`Record::MANY_MAX`].
+        ids: &'a [u64],
+    },
+    /// As several `Attempted`, in far less space.
+    AttemptedMany {
+        /// The queue.
+        queue: QueueNo,
+        /// Items, rising, and their deliveries so far. At most [`Record::MANY_MAX`].
+        attempts: &'a [(u64, u32)],
+    },
 }
 
 /// Where a record went.
@@ -185,8 +202,13 @@ const PUT_AGAIN: u8 = 8;
 const TRANSFER: u8 = 9;
 const TRANSFER_AGAIN: u8 = 10;
 const FLUSHED_RANGE: u8 = 11;
+const REMOVED_MANY: u8 = 12;
+const ATTEMPTED_MANY: u8 = 13;
 
 impl Record<'_> {
+    /// So many items fit into one record that names many, whatever their ids are.
+    pub const MANY_MAX: usize = 3000;
+
     /// The kind's number in the journal.
     pub fn kind(&self) -> u8 {
         match self {
@@ -201,6 +223,8 @@ impl Record<'_> {
             Self::PutAgain { .. } => TRANSFER_AGAIN,
             Self::Transfer { .. } => TRANSFER,
             Self::FlushedRange { .. } => FLUSHED_RANGE,
+            Self::RemovedMany { .. } => REMOVED_MANY,
+            Self::AttemptedMany { .. } => ATTEMPTED_MANY,
         }
     }
 
@@ -282,6 +306,15 @@ impl Record<'_> {
                 put_u64(meta, queue.0);
                 put_u64(meta, id.0);
                 put_u32(meta, *attempts);
+            }
+            Self::RemovedMany { queue, reason, ids } => {
+                put_u64(meta, queue.0);
+                meta.push(reason_number(*reason));
+                varint::put_ids(meta, ids);
+            }
+            Self::AttemptedMany { queue, attempts } => {
+                put_u64(meta, queue.0);
+                varint::put_attempts(meta, attempts);
             }
         }
     }
@@ -388,6 +421,12 @@ pub enum RecordBuf<'a> {
     /// See [`Record::Attempted`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     Attempted { queue: QueueNo, id: ItemId, attempts: u32 },
+    /// See [`Record::RemovedMany`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    RemovedMany { queue: QueueNo, reason: Reason, ids: Vec<u64> },
+    /// See [`Record::AttemptedMany`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    AttemptedMany { queue: QueueNo, attempts: Vec<(u64, u32)> },
     /// See [`Record::Transfer`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     Transfer { from: QueueNo, origin: Origin<'a>, id: ItemId, flags: u32, put_ms: u64, to: QueueNo },
@@ -405,7 +444,7 @@ impl<'a> RecordBuf<'a> {
     /// # Errors
     /// See [`RecordError`].
     pub fn decode(kind: u8, meta: &'a [u8]) -> Result<Self, RecordError> {
-        if !(QUEUE_CREATED..=FLUSHED_RANGE).contains(&kind) {
+        if !(QUEUE_CREATED..=ATTEMPTED_MANY).contains(&kind) {
             return Err(RecordError::UnknownKind { kind });
         }
         Self::decode_known(kind, meta).ok_or(RecordError::Malformed { kind })
@@ -450,6 +489,15 @@ impl<'a> RecordBuf<'a> {
                 queue: QueueNo(read.u64()?),
                 through: ItemId(read.u64()?),
                 except: read.rest(ItemId)?,
+            },
+            REMOVED_MANY => Self::RemovedMany {
+                queue: QueueNo(read.u64()?),
+                reason: read.reason()?,
+                ids: read.varints(|varints| varints.ids())?,
+            },
+            ATTEMPTED_MANY => Self::AttemptedMany {
+                queue: QueueNo(read.u64()?),
+                attempts: read.varints(|varints| varints.attempts())?,
             },
             _ => Self::Attempted {
                 queue: QueueNo(read.u64()?),
@@ -528,6 +576,12 @@ impl RecordBuf<'_> {
             Self::Attempted { queue, id, attempts } => {
                 Record::Attempted { queue: *queue, id: *id, attempts: *attempts }
             }
+            Self::RemovedMany { queue, reason, ids } => {
+                Record::RemovedMany { queue: *queue, reason: *reason, ids }
+            }
+            Self::AttemptedMany { queue, attempts } => {
+                Record::AttemptedMany { queue: *queue, attempts }
+            }
             Self::QueueState { queue, part } => Record::QueueState { queue: *queue, part },
             Self::Transfer { from, origin, id, flags, put_ms, to } => Record::Transfer {
                 from: *from,
@@ -582,6 +636,13 @@ impl<'a> Reader<'a> {
             attempts: self.u32()?,
             queues: self.rest(QueueNo)?,
         })
+    }
+
+    fn varints<T>(&mut self, read: impl FnOnce(&mut varint::Reader<'a>) -> Option<T>) -> Option<T> {
+        let mut varints = varint::Reader(self.0);
+        let found = read(&mut varints)?;
+        self.0 = varints.0;
+        Some(found)
     }
 
     fn reason(&mut self) -> Option<Reason> {
@@ -653,6 +714,13 @@ mod tests {
             golden(&attempted),
             (6, vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0])
         );
+        let removed =
+            Record::RemovedMany { queue: QueueNo(1), reason: Reason::Taken, ids: &[2, 3, 300] };
+        let expected = vec![1, 0, 0, 0, 0, 0, 0, 0, 1, 3, 2, 1, 0xa9, 2];
+        assert_eq!(golden(&removed), (12, expected));
+        let attempted = Record::AttemptedMany { queue: QueueNo(1), attempts: &[(2, 1), (300, 5)] };
+        let expected = vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 2, 1, 0xaa, 2, 5];
+        assert_eq!(golden(&attempted), (13, expected));
     }
 
     #[test]
@@ -673,6 +741,12 @@ mod tests {
             Record::Flushed { queue: QueueNo(1), through: ItemId(9), except: &ids },
             Record::Attempted { queue: QueueNo(1), id: ItemId(9), attempts: 3 },
             Record::QueueState { queue: QueueNo(1), part: &[1, 2, 3, 4, 5, 6, 7] },
+            Record::RemovedMany {
+                queue: QueueNo(1),
+                reason: Reason::Acked,
+                ids: &[3, 4, 300, u64::MAX],
+            },
+            Record::AttemptedMany { queue: QueueNo(1), attempts: &[(3, 1), (500, u32::MAX)] },
             Record::FlushedRange {
                 queue: QueueNo(1),
                 from: ItemId(4),

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::cold::ColdItem;
 use crate::engine::{Engine, Slot};
 use crate::queue::Item;
-use crate::record::{RecordBuf, Recorder};
+use crate::record::{Origin, Reason, RecordBuf, Recorder};
 use crate::types::{ItemId, QueueNo, Seq};
 
 /// A record that cannot be applied: a state that makes no sense.
@@ -44,7 +44,7 @@ impl Engine {
                     self.drop_replayed(slot, rec);
                 }
             }
-            RecordBuf::Put { old, id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
+            RecordBuf::Put { old, id, flags, put_ms, expiry_ms, attempts, queues, origin } => {
                 let item = Item {
                     id: id.0,
                     seq,
@@ -59,6 +59,9 @@ impl Engine {
                 };
                 for queue in queues {
                     self.replay_put(queue, item.clone(), old, rec);
+                    if let Some(origin) = &origin {
+                        self.note_target(queue, origin);
+                    }
                 }
             }
             RecordBuf::Transfer { from, origin, id, flags, put_ms, to } => {
@@ -76,6 +79,7 @@ impl Engine {
                     body_crc,
                 };
                 self.replay_put(to, item, None, rec);
+                self.note_target(to, &origin);
             }
             RecordBuf::Removed { queue, id, .. } => self.replay_removed(queue, id.0, rec),
             RecordBuf::Flushed { queue, through, except } => {
@@ -86,6 +90,12 @@ impl Engine {
             }
             RecordBuf::Attempted { queue, id, attempts } => {
                 self.replay_attempted(queue, id.0, attempts);
+            }
+            RecordBuf::RemovedMany { queue, ids, .. } => {
+                ids.into_iter().for_each(|id| self.replay_removed(queue, id, rec));
+            }
+            RecordBuf::AttemptedMany { queue, attempts } => {
+                attempts.into_iter().for_each(|(id, n)| self.replay_attempted(queue, id, n));
             }
             RecordBuf::QueueState { queue, part } => {
                 let slot = self.slot_of(queue);
@@ -200,6 +210,23 @@ impl Engine {
         true
     }
 
+    /// An item was moved into a queue of which only the number is known, so far. If it stays like that, the record that made the queue was lost in a power cut, and the
+    /// one that moved the item was not, although it came later: the item left the other queue, where it was safe, so it must not go with a queue that has no name.
+    fn note_target(&mut self, queue: QueueNo, origin: &Origin<'_>) {
+        let slot = self.slot_of(queue);
+        if !self.queue(slot).name.is_empty() {
+            return;
+        }
+        let config = self.table.resolve(origin.queue);
+        let name = match origin.reason {
+            Reason::Expired => &config.expire_to_queue,
+            _ => &config.dead_letter_queue,
+        };
+        if let Some(name) = name {
+            self.likely_names.insert(queue.0, Bytes::copy_from_slice(name));
+        }
+    }
+
     fn replay_removed(&mut self, queue: QueueNo, id: u64, rec: &mut impl Recorder) {
         let Some(slot) = self.by_number.get(&queue.0).copied() else { return };
         let (seq, cost) = match self.with(slot, |queue| queue.remove(id)) {
@@ -263,8 +290,16 @@ impl Engine {
             .copied()
             .filter(|&slot| self.queue(slot).name.is_empty())
             .collect();
+        let names = core::mem::take(&mut self.likely_names);
         for slot in nameless {
-            self.drop_replayed(slot, rec);
+            match names.get(&self.queue(slot).no.0) {
+                Some(name) if !self.by_name.contains_key(name) && !self.queue(slot).is_empty() => {
+                    let queue = self.queue_mut(slot);
+                    (queue.is_defined, queue.is_name_guessed) = (true, true);
+                    self.name_queue(slot, name.clone());
+                }
+                _ => self.drop_replayed(slot, rec),
+            }
         }
         let slots: Vec<Slot> = self.by_number.values().copied().collect();
         for slot in slots {
@@ -277,6 +312,12 @@ impl Engine {
         self.counters.total_items = 0;
         self.counters.queue_deletes = 0;
         self.counters.queue_creates = self.by_number.len() as u64;
+    }
+
+    /// Items get ids above this one from now on. A client that waits is given an item before its put is on the disk: after a crash such an id must not come again
+    /// for another item, although nobody knows it any more.
+    pub fn ids_above(&mut self, id: ItemId) {
+        self.last_id = self.last_id.max(id.0);
     }
 
     /// While what is replayed was written by a version that kept everything in memory, so does this one: such a log says nothing of where items were before.

@@ -64,6 +64,9 @@ pub enum SuperState {
 }
 
 impl Superblock {
+    /// Above all that a superblock which cannot be read any more may ever have said.
+    pub const GENERATION_UNKNOWN: u64 = 1 << 30;
+
     /// The slot into which it goes, and its bytes.
     pub fn encode(&self) -> (usize, Vec<u8>) {
         let mut slot = Vec::with_capacity(SLOT_BYTES);

@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) const BLOCK: usize = 512;
 /// Files that are removed beyond so many spares are not kept.
-const SPARES_MAX: usize = 3;
+const SPARES_MAX: usize = 2;
 
 pub(crate) type Files = BTreeMap<u64, Vec<u8>>;
 

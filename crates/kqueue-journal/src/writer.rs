@@ -35,9 +35,8 @@ const NO_SPACE_RETRY_MS: u64 = 1000;
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
 /// Small batches are cut from a buffer of this length, one after the other.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Spare segments that are wanted: one for the next segment, and two that are kept for what must be written on a full disk. Removals may be longer than
-/// what they remove, so that one segment may not be enough to empty another one; with two, a checkpoint in the second one gives the first one back.
-const SPARES: usize = 3;
+/// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
+const SPARES: usize = 2;
 /// Allowance for the `meta` of a put when only the length of its body is known.
 const META_ALLOWANCE_BYTES: u64 = 512;
 
@@ -129,10 +128,12 @@ pub struct Writer {
     /// When a sync is due, and up to which record at least.
     sync_due: Option<(u64, u64)>,
     pub(crate) space: Space,
-    /// One of the last spares may be taken although no other can be had: what has to be written does not fit anywhere else. False: there was none.
-    pub(crate) may_take_last: bool,
-    /// The active segment was one of them: no put goes there.
+    /// The last spare may be taken although no other can be had: what has to be written does not fit anywhere else.
+    may_take_last: bool,
+    /// The active segment is that last one: no put goes there.
     on_last: bool,
+    /// A put waits for a spare.
+    is_awaited: bool,
     /// There is at least one spare, as far as is known.
     has_last: bool,
     /// The segment that is being emptied.
@@ -173,6 +174,7 @@ impl Writer {
             space: Space::Unknown,
             may_take_last: true,
             on_last: false,
+            is_awaited: false,
             has_last: false,
             retiring: None,
             freeing: VecDeque::new(),
@@ -252,7 +254,7 @@ impl Writer {
     /// Appends a record to the batch. `meta` and body are opaque; `body_crc` is the CRC-32 of the body (0 without one).
     ///
     /// # Panics
-    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than `max_record_bytes`, or `kind` is 252 or more, which are the journal's own:
+    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than a segment has room for, or `kind` is 252 or more, which are the journal's own:
     /// such a record could never be written or read again, and going on would lose it silently.
     pub fn append(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(kind < KIND_CHECKPOINT_END, "record kind {kind} is the journal's");
@@ -267,10 +269,11 @@ impl Writer {
     fn append_any(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(meta.len() <= META_BYTES_MAX, "meta of {} bytes is too long", meta.len());
         let payload_bytes = (meta.len() + body.map_or(0, Bytes::len)) as u64;
-        let max = self.config.max_record_bytes;
+        // Not `max_record_bytes`: an item may be from a time at which larger ones were accepted.
+        let max = self.config.record_room_bytes();
         assert!(
             payload_bytes <= max,
-            "record of {payload_bytes} bytes, at most {max} were announced"
+            "record of {payload_bytes} bytes, a segment has at most {max}"
         );
 
         let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes());
@@ -365,11 +368,6 @@ impl Writer {
         self.room_bytes() >= bytes.saturating_add(reserve_bytes)
     }
 
-    /// What has to leave next needs another segment.
-    fn is_stuck(&self) -> bool {
-        self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes))
-    }
-
     /// What is left in the active segment, reserve included.
     fn room_bytes(&self) -> u64 {
         match (&self.active, self.segments.back()) {
@@ -383,23 +381,19 @@ impl Writer {
         let is_preparing = matches!(self.background_job, Some((_, BackgroundAction::Prepare)));
         let is_refused =
             matches!(self.space, Space::Refused { retry_ms } if retry_ms > now_mono_ms);
-        // Otherwise accepted puts could take one spare after the other, and with them the room for removals.
-        let must_ask = self.space == Space::Unknown && self.active.is_some();
-        !is_preparing && !must_ask && (!is_refused || self.may_take_last)
+        !is_preparing && (!is_refused || self.may_take_last)
     }
 
     /// A spare is asked for when half of the segment is used, so that a full disk is known before an accepted put has no place to go.
     fn wants_prepare(&self, now_mono_ms: u64) -> bool {
         let is_creating = matches!(self.log_job, Some((_, LogAction::Create { .. })));
         let due = match self.space {
-            Space::Unknown => {
-                let is_half_full = self.room_bytes() < self.config.segment_bytes / 2;
-                self.active.is_some() && (!self.has_last || is_half_full || self.is_stuck())
-            }
+            Space::Unknown => !self.has_last || self.room_bytes() < self.config.segment_bytes / 2,
             Space::Ready => false,
             Space::Refused { retry_ms } => retry_ms <= now_mono_ms,
         };
-        due && !is_creating
+        let is_full = matches!(self.space, Space::Refused { .. });
+        (due || self.is_awaited) && (self.active.is_some() || is_full) && !is_creating
     }
 
     /// Writes as many batches as fit; syncs if it is time, or if the rest needs another segment.
@@ -467,6 +461,14 @@ impl Writer {
             DiskOp::WriteSuper { slot, bytes },
         ];
         self.log_job(LogAction::Create { number, first_seq, salt, superblock }, ops.into())
+    }
+
+    /// Counts a run: to be done before anything is served, so that no two runs have the same number ([`Superblock::generation`]). It needs no space.
+    pub fn begin_run(&mut self) -> Job {
+        self.superblock.generation += 1;
+        let (slot, bytes) = self.superblock.encode();
+        let ops = [DiskOp::WriteSuper { slot, bytes }].into();
+        Job { id: self.new_job_id(), ops, is_write_only: false, is_background: false }
     }
 
     fn super_job(&mut self, superblock: Superblock) -> Job {
@@ -558,9 +560,13 @@ impl Writer {
         match (action, result) {
             (BackgroundAction::Prepare, Ok(())) => {
                 self.space = Space::Ready;
+                self.is_awaited = false;
                 (self.may_take_last, self.on_last, self.has_last) = (true, false, true);
             }
             (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
+            (BackgroundAction::Remove, Err(fault)) if fault.kind == FaultKind::Later => {
+                self.remove_retry_ms = retry_ms;
+            }
             (action, Err(fault)) if fault.kind == FaultKind::NoSpace => match action {
                 BackgroundAction::Prepare => self.refuse_space(now_mono_ms),
                 // Some file systems need space even to free some.
@@ -582,15 +588,32 @@ impl Writer {
         self.next_segment = number + 1;
         self.active = Some(Active { crc: HeadCrc::new(salt) });
         match self.space {
-            // If that was not the last one, the next one may be taken, too.
-            Space::Refused { .. } => (self.on_last, self.has_last) = (true, false),
+            Space::Refused { .. } => {
+                (self.may_take_last, self.on_last, self.has_last) = (false, true, false);
+            }
             Space::Unknown | Space::Ready => self.space = Space::Unknown,
         }
     }
 
-    /// There is no room for a segment, as was found out before anything was appended: nothing is accepted that would have to wait for one.
-    pub fn note_no_space(&mut self, now_mono_ms: u64) {
-        self.may_take_last = false;
+    /// After recovery: the log goes on in the segment that was read last, behind what is in it, and not in a new one. Only for want of space, since it is work: all bytes
+    /// from there on, see [`Writer::recover_read`], must have been overwritten with zeros and synced before. So nothing is left of a tail that was cut.
+    pub fn go_on_in_last(&mut self) {
+        if let Some(back) = self.segments.back_mut() {
+            back.end_seq = u64::MAX;
+            self.active = Some(Active { crc: HeadCrc::new(back.salt) });
+        }
+    }
+
+    /// What has to be written next has no place, and nothing is under way that could make one: it waits for somebody to make space.
+    pub fn is_stuck(&self) -> bool {
+        let is_refused = matches!(self.space, Space::Refused { .. }) && !self.may_take_last;
+        let is_idle = self.log_job.is_none() && self.background_job.is_none();
+        let has_no_place = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
+        is_refused && is_idle && has_no_place
+    }
+
+    /// There is no space for a segment, as was found out before anything was written: puts are refused until there is.
+    pub fn no_space(&mut self, now_mono_ms: u64) {
         self.refuse_space(now_mono_ms);
     }
 
@@ -619,7 +642,7 @@ impl Writer {
         let mut due = None;
         let mut at = |time_ms: u64| due = Some(due.map_or(time_ms, |due: u64| due.min(time_ms)));
         if self.log_job.is_none() {
-            let is_stuck = self.is_stuck();
+            let is_stuck = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
             match (self.sync_due, self.space) {
                 (Some((due_ms, _)), _) if self.written > self.synced || !is_stuck => at(due_ms),
                 _ => {}
@@ -640,6 +663,29 @@ impl Writer {
         due
     }
 
+    /// Whether a put of a body of that many bytes has to wait until it is known that there is a place for it: until the next job is done. So no put is accepted and then
+    /// found to have none, and the last spare is left for what gives space back.
+    pub fn must_wait_for_space(&mut self, bytes: u64) -> bool {
+        if self.poisoned || self.is_full() {
+            return false;
+        }
+        let reserve_bytes = self.config.reserve_bytes();
+        let has_next = self.space == Space::Ready || self.active.is_none();
+        let next_bytes = if has_next { self.config.usable_bytes() } else { 0 };
+        let room_bytes = self.room_bytes().saturating_sub(reserve_bytes).max(next_bytes);
+        let waits = self.needed_bytes(bytes) > room_bytes;
+        self.is_awaited |= waits && !has_next;
+        waits
+    }
+
+    /// What is appended and not yet written, and a put of a body of that many bytes.
+    fn needed_bytes(&self, bytes: u64) -> u64 {
+        let open_bytes = if self.open.is_empty() { 0 } else { self.open.bytes };
+        let pending_bytes: u64 = self.sealed.iter().map(|batch| batch.bytes).sum();
+        let put_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
+        put_bytes.saturating_add(pending_bytes + open_bytes)
+    }
+
     /// Whether a put of a body of that many bytes may be appended. False: the disk is full, or the log failed. Removals go on, in reserved room.
     pub fn has_room(&self, bytes: u64) -> bool {
         if self.poisoned {
@@ -651,11 +697,22 @@ impl Writer {
         if self.on_last {
             return false;
         }
-        let open_bytes = if self.open.is_empty() { 0 } else { self.open.bytes };
-        let pending_bytes: u64 = self.sealed.iter().map(|batch| batch.bytes).sum();
-        let needed_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
-        let needed_bytes = needed_bytes.saturating_add(pending_bytes + open_bytes);
-        self.room_bytes() >= needed_bytes.saturating_add(self.config.reserve_bytes())
+        self.room_bytes() >= self.needed_bytes(bytes).saturating_add(self.config.reserve_bytes())
+    }
+
+    /// Whether no further segment can be had for the moment.
+    pub fn is_full(&self) -> bool {
+        matches!(self.space, Space::Refused { .. })
+    }
+
+    /// Whether a log job is in flight: what is appended now leaves with the next one.
+    pub fn is_busy(&self) -> bool {
+        self.log_job.is_some()
+    }
+
+    /// Whether segments may be free of references: the next [`Writer::poll_job`] appends records that say so.
+    pub fn may_free(&self) -> bool {
+        self.segments.may_be_dead
     }
 
     /// Sequence number of the last record appended; commit markers do not count.

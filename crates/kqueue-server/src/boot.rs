@@ -9,17 +9,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
-    BadPlace, Boot, Broker, BrokerConfig, ConfigError, Gap, HEADER_BYTES, HeaderError, Now, Report,
-    SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig,
-    parse_header, segment_file_name,
+    BadPlace, Boot, Broker, BrokerConfig, ConfigError, FaultKind, Gap, HEADER_BYTES, HeaderError,
+    Now, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey,
+    Verdict, WriterConfig, parse_header, segment_file_name,
 };
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
-use crate::disk::Disk;
+use crate::disk::{Disk, read_whole};
 use crate::quarantine::Quarantine;
+use crate::tools::import_state;
 
 /// What a record has besides its body, at most (its list of queues).
 const META_BYTES_MAX: u64 = 64 * 1024;
@@ -38,6 +39,9 @@ pub enum BootError {
     /// The directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// An import into it has not come to its end, or nobody can tell.
+    #[error(transparent)]
+    Import(#[from] import_state::StateError),
     /// The configured sizes cannot work.
     #[error("journal.segment_size: {0}")]
     Sizes(#[from] ConfigError),
@@ -49,6 +53,9 @@ pub enum BootError {
         /// What the system said.
         source: io::Error,
     },
+    /// The journal cannot be written to.
+    #[error("{0}")]
+    NoSegment(String),
     /// A file of a format that this version does not know, or no file of ours at all.
     #[error("{path}: {error}. Nothing was changed; use the version of kqueue-server that wrote it")]
     Foreign {
@@ -103,6 +110,16 @@ pub enum BootError {
 /// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    import_state::check_finished(&data_dir.path)?;
+    boot_in(config, clock, data_dir)
+}
+
+/// As [`boot`], in a directory that is taken already, also if an import into it is not done.
+pub(crate) fn boot_in(
+    config: &Config,
+    clock: &Clock,
+    data_dir: DataDir,
+) -> Result<Booted, BootError> {
     let recovered = recover(config, &data_dir, clock.now())?;
     tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
     let is_superblock_damaged = !matches!(recovered.layout.superblock, SuperState::Sound(_));
@@ -129,16 +146,22 @@ pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> 
     let spares = usable_spares(&data_dir, config.segment_bytes);
     let disk = Disk::new(&data_dir.path, config.segment_bytes, spares)
         .map_err(|source| file_error(&data_dir.path.join(SUPERBLOCK_FILE), source))?;
+    let mut broker = recovered.booted.broker;
+    disk.run(&broker.begin_run()).map_err(|fault| BootError::NoSegment(fault.text))?;
+    if let Err(fault) = disk.make_first_spare() {
+        if fault.kind != FaultKind::NoSpace {
+            return Err(BootError::NoSegment(fault.text));
+        }
+        warn!("journal: {}; puts are refused until there is space", fault.text);
+        broker.no_space(clock.now());
+        if let Some(Rest { segment, offset }) = recovered.booted.rest {
+            // Removals need a place, or nothing would ever become free.
+            disk.clear(segment, offset).map_err(|fault| BootError::NoSegment(fault.text))?;
+            broker.go_on_in_last();
+        }
+    }
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
-    }
-    let mut broker = recovered.booted.broker;
-    if !disk.has_space().map_err(|source| file_error(&data_dir.path, source))? {
-        warn!(
-            "data_dir {}: there is no space for another segment: puts are refused until there is",
-            data_dir.path.display()
-        );
-        broker.note_no_space(clock.now());
     }
     Ok(Booted { broker, disk, quarantine, data_dir })
 }
@@ -157,7 +180,15 @@ pub(crate) fn recover(
     data_dir: &DataDir,
     now: Now,
 ) -> Result<Recovered, BootError> {
-    let layout = Layout::read(data_dir)?;
+    recover_layout(config, Layout::read(data_dir)?, now)
+}
+
+/// As [`recover`], when superblock and headers have been read.
+pub(crate) fn recover_layout(
+    config: &Config,
+    layout: Layout,
+    now: Now,
+) -> Result<Recovered, BootError> {
     let seed = random_seed()?;
     let sizes = sizes(config);
     let is_whole = matches!(layout.superblock, SuperState::Sound(_));
@@ -188,20 +219,19 @@ pub(crate) fn recover(
     let known = match layout.superblock {
         SuperState::Sound(superblock) | SuperState::OneSlot(superblock) => superblock,
         // Above all that it may ever have said.
-        _ => Superblock { generation: u64::MAX / 2, ..Superblock::default() },
+        _ => Superblock { generation: Superblock::GENERATION_UNKNOWN, ..Superblock::default() },
     };
     let survey = layout.survey()?;
     let boot = Boot::from_everything(broker_config(config), sizes, seed, known, survey)?;
-    let path = &data_dir.path;
     let whole = layout.run(boot, 0, now)?;
     let (booted, segments_read) =
-        whole.ok_or_else(|| missing(path, "the log cannot be read".to_owned()))?;
+        whole.ok_or_else(|| missing(&layout.path, "the log cannot be read".to_owned()))?;
     Ok(Recovered { booted, layout, segments_read })
 }
 
 /// The files of a journal, their headers read.
 pub(crate) struct Layout {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) superblock: SuperState,
     pub(crate) segments: Vec<Segment>,
 }
@@ -224,7 +254,7 @@ impl Layout {
         Ok(layout)
     }
 
-    fn check_complete(&self) -> Result<(), BootError> {
+    pub(crate) fn check_complete(&self) -> Result<(), BootError> {
         let (SuperState::Sound(known) | SuperState::OneSlot(known)) = self.superblock else {
             return Ok(());
         };
@@ -269,12 +299,11 @@ impl Layout {
     }
 
     /// What the segments tell of each other.
-    fn survey(&self) -> Result<Survey, BootError> {
+    pub(crate) fn survey(&self) -> Result<Survey, BootError> {
         let mut survey = Survey::default();
         for segment in &self.segments {
             if let Some(header) = &segment.header {
-                let file =
-                    fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+                let file = read_segment(&segment.path)?;
                 survey.segment(header, &file);
             }
         }
@@ -293,8 +322,7 @@ impl Layout {
             self.segments.iter().filter(|segment| segment.number >= start).collect();
         for (index, segment) in read.iter().enumerate() {
             let next = read[index + 1..].iter().find_map(|later| later.header.as_ref());
-            let file =
-                fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+            let file = read_segment(&segment.path)?;
             match &segment.header {
                 Some(header) => boot.segment(header, &file, next),
                 None => boot.unreadable_segment(segment.number, file.len() as u64, next),
@@ -310,7 +338,10 @@ fn missing(path: &Path, what: String) -> BootError {
     BootError::Missing { path: path.to_path_buf(), what }
 }
 
-fn read_superblock(data_dir: &DataDir, segments: &[Segment]) -> Result<SuperState, BootError> {
+pub(crate) fn read_superblock(
+    data_dir: &DataDir,
+    segments: &[Segment],
+) -> Result<SuperState, BootError> {
     let Some(path) = &data_dir.superblock else {
         let is_new =
             |segment: &Segment| segment.header.as_ref().is_none_or(|header| header.version > 1);
@@ -333,22 +364,24 @@ fn read_superblock(data_dir: &DataDir, segments: &[Segment]) -> Result<SuperStat
 }
 
 fn read_headers(data_dir: &DataDir) -> Result<Vec<Segment>, BootError> {
-    let mut segments = Vec::with_capacity(data_dir.segments.len());
-    for (number, path) in &data_dir.segments {
-        let mut start = Vec::with_capacity(HEADER_BYTES);
-        File::open(path)
-            .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut start))
-            .map_err(|source| file_error(path, source))?;
-        let header = match parse_header(&start) {
-            Ok(header) if header.segment == *number => Some(header),
-            Err(error @ (HeaderError::Version { .. } | HeaderError::NotASegment)) => {
-                return Err(BootError::Foreign { path: path.clone(), error: error.to_string() });
-            }
-            Ok(_) | Err(_) => None,
-        };
-        segments.push(Segment { number: *number, path: path.clone(), header });
-    }
-    Ok(segments)
+    let segments = data_dir.segments.iter();
+    segments.map(|(number, path)| read_header(*number, path)).collect()
+}
+
+/// Reads a segment's header.
+pub(crate) fn read_header(number: u64, path: &Path) -> Result<Segment, BootError> {
+    let mut start = Vec::with_capacity(HEADER_BYTES);
+    File::open(path)
+        .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut start))
+        .map_err(|source| file_error(path, source))?;
+    let header = match parse_header(&start) {
+        Ok(header) if header.segment == number => Some(header),
+        Err(error @ (HeaderError::Version { .. } | HeaderError::NotASegment)) => {
+            return Err(BootError::Foreign { path: path.to_path_buf(), error: error.to_string() });
+        }
+        Ok(_) | Err(_) => None,
+    };
+    Ok(Segment { number, path: path.to_path_buf(), header })
 }
 
 /// Reads the segments that recovery did not read, and says what is damaged in them.
@@ -362,7 +395,7 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
             break;
         }
         let next = layout.segments[index + 1..].iter().find_map(|later| later.header.as_ref());
-        let file = fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+        let file = read_segment(&segment.path)?;
         let read = match &segment.header {
             Some(header) => recovery.segment(header, &file, next, &mut |_| {}).map(drop),
             None => recovery.unreadable_segment(segment.number, file.len() as u64, next),
@@ -375,6 +408,15 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
     let gaps = recovery.finish().gaps;
     gaps.iter().for_each(tell_gap);
     Ok(gaps)
+}
+
+/// What the disk does not give is zeros: recovery finds the hole, and everything else is served.
+fn read_segment(path: &Path) -> Result<Vec<u8>, BootError> {
+    let (bytes, unreadable) = read_whole(path).map_err(|source| file_error(path, source))?;
+    for offset in unreadable {
+        error!("cannot read {} at byte {offset}: the disk fails there", path.display());
+    }
+    Ok(bytes)
 }
 
 fn file_error(path: &Path, source: io::Error) -> BootError {

@@ -177,7 +177,12 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<End> {
         loop {
             while self.work() {}
+            let was_full = self.is_output_full();
             self.flush()?;
+            if was_full && !self.is_output_full() {
+                // What waits for room in the output was read long ago: nothing else will say that there is some.
+                continue;
+            }
             if self.output.is_empty() && (self.session.is_finished() || self.nothing_to_come()) {
                 return Ok(if self.session.is_refused() { End::Refused } else { End::Done });
             }
@@ -199,7 +204,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
 
     /// Decodes and runs what can be run; true if there may be more to do at once.
     fn work(&mut self) -> bool {
-        if self.output.len() >= OUTPUT_HIGH {
+        if self.is_output_full() {
             return false;
         }
         let decoded = self.session.feed(&mut self.input);
@@ -213,11 +218,15 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         if !self.session.wants_broker() {
             return false;
         }
-        let was_waiting = self.session.is_waiting();
+        let was_held_up = self.session.is_held_up();
         let progress = self.shared.run_session(&mut self.session);
         self.session.encode(&progress, &mut self.output);
         // What arrived during a wait has not been decoded yet.
-        decoded || was_waiting && !self.session.is_waiting()
+        decoded || self.session.can_run() || was_held_up && !self.session.is_held_up()
+    }
+
+    fn is_output_full(&self) -> bool {
+        self.output.len() >= OUTPUT_HIGH
     }
 
     fn note_read(&mut self, bytes: usize) {
@@ -233,7 +242,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
 
     /// Input is taken while there is room for it; room is made when it has run low.
     fn may_read(&mut self) -> bool {
-        if self.input.len() >= INPUT_MAX || self.output.len() >= OUTPUT_HIGH {
+        if self.input.len() >= INPUT_MAX || self.is_output_full() {
             return false;
         }
         if self.input.is_empty() && self.input.capacity() > self.read_bytes {

@@ -19,7 +19,14 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const SUPERBLOCK_NEW: &str = "journal.kq.new";
 /// What is left of an import that was interrupted.
 pub(crate) const IMPORT_STATE: &str = "import-kestrel.json";
+/// The same while it is written.
+pub(crate) const IMPORT_STATE_NEW: &str = "import-kestrel.json.new";
+/// Whoever copies the segments holds it, shared: none is removed meanwhile.
+pub(crate) const BACKUP_LOCK: &str = "backup.lock";
 const LOCK: &str = "lock";
+/// Files and directories of ours that are no part of the log.
+const OTHERS: [&str; 7] =
+    [LOCK, BACKUP_LOCK, QUARANTINE, SUPERBLOCK_NEW, IMPORT_STATE, IMPORT_STATE_NEW, "lost+found"];
 
 /// A directory that this process has for itself, until it is dropped.
 #[derive(Debug)]
@@ -100,6 +107,8 @@ impl DataDir {
         // Not even a lock is left where something lies that is not ours.
         Self::list(path)?;
         let lock = take_lock(path)?;
+        open_backup_lock(path)
+            .map_err(|source| failed("make the file backup.lock in it", path, source))?;
         let mut found = Self::list(path)?;
         found.lock = Some(lock);
         Ok(found)
@@ -111,20 +120,39 @@ impl DataDir {
     /// See [`DataDirError`].
     pub fn inspect(path: &Path) -> Result<Self, DataDirError> {
         let mut found = Self::list(path)?;
-        let lock = path.join(LOCK);
-        match File::open(&lock) {
-            Ok(file) => found.lock = Some(hold(path, file)?),
-            // Never used, or a copy without it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => {
-                let what = "open the lock file";
-                return Err(DataDirError::Io { path: lock, what, source });
-            }
-        }
+        found.lock = Self::lock_if_there(path)?;
         Ok(found)
     }
 
+    /// Takes the lock of a directory without changing anything in it; `None` if it has none: it was never used, or is a copy.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub(crate) fn lock_if_there(path: &Path) -> Result<Option<File>, DataDirError> {
+        let lock = path.join(LOCK);
+        match File::open(&lock) {
+            Ok(file) => hold(path, file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => {
+                let what = "open the lock file";
+                Err(DataDirError::Io { path: lock, what, source })
+            }
+        }
+    }
+
     fn list(path: &Path) -> Result<Self, DataDirError> {
+        let (found, strangers) = Self::look(path)?;
+        match strangers.into_iter().next() {
+            None => Ok(found),
+            Some(name) => Err(DataDirError::Unknown { path: path.to_path_buf(), name }),
+        }
+    }
+
+    /// Lists a directory without any lock; also answers the names that are not ours.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`] if it cannot be listed.
+    pub(crate) fn look(path: &Path) -> Result<(Self, Vec<String>), DataDirError> {
         let failed =
             |source| DataDirError::Io { path: path.to_path_buf(), what: "list it", source };
         let mut found = Self {
@@ -134,12 +162,17 @@ impl DataDir {
             superblock: None,
             lock: None,
         };
+        let mut strangers = Vec::new();
         for entry in fs::read_dir(path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            found.classify(&entry.file_name().to_string_lossy(), entry.path())?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !found.classify(&name, entry.path()) {
+                strangers.push(name);
+            }
         }
         found.segments.sort();
-        Ok(found)
+        strangers.sort();
+        Ok((found, strangers))
     }
 
     /// Writes down who works here, for whoever is refused.
@@ -153,18 +186,28 @@ impl DataDir {
         writeln!(lock, "{}", std::process::id())
     }
 
-    fn classify(&mut self, name: &str, path: PathBuf) -> Result<(), DataDirError> {
+    /// False: a name that is not ours.
+    fn classify(&mut self, name: &str, path: PathBuf) -> bool {
         if let Some(number) = segment_number(name) {
             self.segments.push((number, path));
         } else if name.starts_with(SPARE_PREFIX) {
             self.spares.push(path);
         } else if name == SUPERBLOCK_FILE {
             self.superblock = Some(path);
-        } else if ![LOCK, QUARANTINE, SUPERBLOCK_NEW, IMPORT_STATE, "lost+found"].contains(&name) {
-            return Err(DataDirError::Unknown { path: self.path.clone(), name: name.to_owned() });
+        } else {
+            return OTHERS.contains(&name);
         }
-        Ok(())
+        true
     }
+}
+
+/// The file that keeps segments from being removed while somebody holds a shared lock on it; made if need be.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn open_backup_lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join(BACKUP_LOCK);
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The kernel releases the lock when the process ends, however it ends.

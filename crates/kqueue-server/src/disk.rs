@@ -8,27 +8,36 @@
 //! Must not: decide what is written where or when.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kqueue_broker::{
     DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, SLOT_BYTES, SUPERBLOCK_FILE, SegmentRead,
     Superblock, segment_file_name,
 };
 use parking_lot::Mutex;
+use rustix::fs::{Advice, fadvise};
+use tracing::warn;
 
-use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW};
+use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW, open_backup_lock};
 
 /// Spare files kept; more segments that go are unlinked.
-const SPARES_MAX: usize = 3;
+const SPARES_MAX: usize = 2;
 /// Where a piece cannot be read, it is tried in blocks of this size, so that only what is really gone is given up.
 const BLOCK_BYTES: usize = 4096;
+/// Behind a piece that is at least so long, so much more is asked of the disk ahead of time.
+const READ_AHEAD_FROM: u64 = 256 * 1024;
+const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
+/// A removal that had to wait for a backup is tried again every second; after so many tries somebody should look at it.
+const LONG_BACKUP_TRIES: u32 = 600;
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1024 * 1024;
 
@@ -39,9 +48,16 @@ pub struct Disk {
     segment_bytes: u64,
     files: Mutex<Files>,
     superblock: File,
+    /// The directory itself, to sync it: that must not fail for want of a descriptor.
+    directory_file: File,
     /// A descriptor that is given up when the system has no other one for the journal.
     reserve: Mutex<Option<File>>,
+    /// How often in a row a removal had to wait for a backup.
+    postponed: AtomicU32,
 }
+
+/// Segments that are kept open.
+const OPEN_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 struct Files {
@@ -63,8 +79,37 @@ impl Disk {
             segment_bytes,
             files: Mutex::new(files),
             superblock,
+            directory_file: File::open(directory)?,
             reserve: Mutex::new(File::open("/dev/null").ok()),
+            postponed: AtomicU32::new(0),
         })
+    }
+
+    /// Makes a spare if there is none: the first put does not wait for it, and it is known from the start whether there is space.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn make_first_spare(&self) -> Result<(), DiskFault> {
+        self.execute(&DiskOp::Prepare { spares: 1 })
+    }
+
+    /// Overwrites a segment with zeros, from `offset` to its end, and syncs it. That needs no space.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn clear(&self, segment: u64, offset: u64) -> Result<(), DiskFault> {
+        let clear = || {
+            let file = self.file(segment)?;
+            let zeros = vec![0; ZEROS_BYTES];
+            let (mut at, end) = (offset, file.metadata()?.len());
+            while at < end {
+                let length = zeros.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                file.write_all_at(&zeros[..length], at)?;
+                at += length as u64;
+            }
+            file.sync_all()
+        };
+        clear().map_err(|error| self.fault_in("clear the rest of", segment, &error))
     }
 
     /// Does something that needs a descriptor; if there is none left in the process, with the one that is kept for this.
@@ -105,9 +150,7 @@ impl Disk {
             DiskOp::Prepare { spares } => self
                 .prepare(*spares)
                 .map_err(|error| fault("make a spare segment", &self.directory, &error)),
-            DiskOp::Create { segment, header } => self
-                .create(*segment, header)
-                .map_err(|error| self.fault_in("create", *segment, &error)),
+            DiskOp::Create { segment, header } => self.create(*segment, header),
             DiskOp::Write { segment, offset, chunks } => {
                 let mut at = *offset;
                 let file =
@@ -123,16 +166,21 @@ impl Disk {
                 .file(*segment)
                 .and_then(|file| file.sync_data())
                 .map_err(|error| self.fault_in("sync", *segment, &error)),
-            DiskOp::Remove { segment } => {
-                self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))
-            }
+            DiskOp::Remove { segment } => match self.hold_off_backups() {
+                Ok(Some(_held)) => {
+                    self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))
+                }
+                Ok(None) => Err(self.postpone(*segment)),
+                Err(error) => Err(self.fault_in("lock backup.lock to remove", *segment, &error)),
+            },
             DiskOp::WriteSuper { slot, bytes } => {
                 let write = || {
                     self.superblock.write_all_at(bytes, (slot * SLOT_BYTES) as u64)?;
                     self.superblock.sync_data()
                 };
-                write()
-                    .map_err(|error| fault("write", &self.directory.join(SUPERBLOCK_FILE), &error))
+                write().map_err(|error| {
+                    lasting(fault("write", &self.directory.join(SUPERBLOCK_FILE), &error))
+                })
             }
         }
     }
@@ -146,7 +194,18 @@ impl Disk {
         let bytes = read.bytes.min(file.metadata()?.len().saturating_sub(read.offset));
         let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
         match file.read_exact_at(&mut buffer, read.offset) {
-            Ok(()) => Ok((buffer, Vec::new())),
+            Ok(()) => {
+                if bytes >= READ_AHEAD_FROM {
+                    // What is read in long pieces goes on: the disk works while this piece is looked at. If the system does not, it takes longer.
+                    let _ = fadvise(
+                        &*file,
+                        read.offset + bytes,
+                        NonZeroU64::new(READ_AHEAD_BYTES),
+                        Advice::WillNeed,
+                    );
+                }
+                Ok((buffer, Vec::new()))
+            }
             Err(error) if is_transient(&error) => Err(error),
             Err(_) => {
                 let unreadable = read_in_blocks(&file, &mut buffer, read.offset)?;
@@ -167,20 +226,16 @@ impl Disk {
         if let Some(file) = self.files.lock().open.get(&segment) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(segment))?);
-        self.files.lock().open.insert(segment, Arc::clone(&file));
-        Ok(file)
-    }
-
-    /// Makes the first spare if there is none: false if there is no space for it.
-    ///
-    /// # Errors
-    /// Any other fault.
-    pub(crate) fn has_space(&self) -> io::Result<bool> {
-        match self.prepare(1) {
-            Err(error) if is_full(&error) => Ok(false),
-            other => other.map(|()| true),
+        let open = || OpenOptions::new().read(true).write(true).open(self.path(segment));
+        let file = Arc::new(self.with_descriptor(open)?);
+        let mut files = self.files.lock();
+        if files.open.len() >= OPEN_MAX {
+            // All but the newest one are only read now and then.
+            let newest = files.open.keys().max().copied();
+            files.open.retain(|number, _| Some(*number) == newest);
         }
+        files.open.insert(segment, Arc::clone(&file));
+        Ok(file)
     }
 
     fn prepare(&self, wanted: usize) -> io::Result<()> {
@@ -215,8 +270,20 @@ impl Disk {
         }
     }
 
-    fn create(&self, segment: u64, header: &[u8]) -> io::Result<()> {
-        let path = self.path(segment);
+    /// Up to the moment at which the file has its name it can be tried again. From then on it may be there after a power cut, so nothing may be written to the segment
+    /// before it any more: whatever fails then is for good.
+    fn create(&self, segment: u64, header: &[u8]) -> Result<(), DiskFault> {
+        let file = self
+            .name_segment(segment, header)
+            .map_err(|error| self.fault_in("create", segment, &error))?;
+        self.sync_directory().map_err(|error| lasting(self.fault_in("name", segment, &error)))?;
+        let mut files = self.files.lock();
+        files.open.clear();
+        files.open.insert(segment, Arc::new(file));
+        Ok(())
+    }
+
+    fn name_segment(&self, segment: u64, header: &[u8]) -> io::Result<File> {
         let spare = self.files.lock().spares.pop();
         let spare = match spare {
             Some(spare) => spare,
@@ -224,18 +291,38 @@ impl Disk {
         };
         let open = || OpenOptions::new().read(true).write(true).open(&spare);
         let file = self.with_descriptor(open).inspect_err(|_| {
-            // It is still a spare.
             self.files.lock().spares.push(spare.clone());
         })?;
         file.write_all_at(header, 0)?;
         file.sync_all()?;
-        fs::rename(&spare, &path)?;
-        self.sync_directory()?;
-        let mut files = self.files.lock();
-        // Only the newest segment is written; those that are being read are opened again.
-        files.open.clear();
-        files.open.insert(segment, Arc::new(file));
-        Ok(())
+        fs::rename(&spare, self.path(segment))?;
+        Ok(file)
+    }
+
+    /// While this is held nobody begins to copy the segments. `None`: somebody is at it.
+    fn hold_off_backups(&self) -> io::Result<Option<File>> {
+        let lock = self.with_descriptor(|| open_backup_lock(&self.directory))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                self.postponed.store(0, Ordering::Relaxed);
+                Ok(Some(lock))
+            }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn postpone(&self, segment: u64) -> DiskFault {
+        let tries = self.postponed.fetch_add(1, Ordering::Relaxed) + 1;
+        if tries.is_multiple_of(LONG_BACKUP_TRIES) {
+            warn!(
+                "segments cannot be removed since about {} minutes, because somebody holds {} (a backup that is slow or stands still?): the journal grows",
+                tries / 60,
+                self.directory.join(crate::datadir::BACKUP_LOCK).display()
+            );
+        }
+        let text = format!("{} stays while a backup is made", self.path(segment).display());
+        DiskFault { kind: FaultKind::Later, text }
     }
 
     fn remove(&self, segment: u64) -> io::Result<()> {
@@ -258,7 +345,7 @@ impl Disk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.with_descriptor(|| File::open(&self.directory))?.sync_all()
+        self.directory_file.sync_all()
     }
 }
 
@@ -291,8 +378,24 @@ fn open_superblock(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// A file, whatever of it can be read: blocks that cannot are zeros, and their offsets are answered.
+///
+/// # Errors
+/// If it cannot be opened, or what may pass.
+pub(crate) fn read_whole(path: &Path) -> io::Result<(Vec<u8>, Vec<u64>)> {
+    let error = match fs::read(path) {
+        Ok(bytes) => return Ok((bytes, Vec::new())),
+        Err(error) => error,
+    };
+    let file = File::open(path).map_err(|_| error)?;
+    let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut buffer = vec![0; bytes];
+    let unreadable = read_in_blocks(&file, &mut buffer, 0)?;
+    Ok((buffer, unreadable))
+}
+
 /// Reads block by block; answers the offsets of those that cannot be read.
-fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
+pub(crate) fn read_in_blocks(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Vec<u64>> {
     let mut unreadable = Vec::new();
     let mut at = offset;
     for block in buffer.chunks_mut(BLOCK_BYTES) {
@@ -329,14 +432,16 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        || is_transient(error)
+/// Something was changed already, so that it must not be tried again, whatever the reason.
+fn lasting(fault: DiskFault) -> DiskFault {
+    DiskFault { kind: FaultKind::Io, ..fault }
 }
 
 fn fault(what: &str, path: &Path, error: &io::Error) -> DiskFault {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || is_transient(error);
     DiskFault {
-        kind: if is_full(error) { FaultKind::NoSpace } else { FaultKind::Io },
+        kind: if is_full { FaultKind::NoSpace } else { FaultKind::Io },
         text: format!("cannot {what} {}: {error}", path.display()),
     }
 }
@@ -391,16 +496,32 @@ mod tests {
             // Repeatable: a file that is gone is no fault.
             disk.run(&job([DiskOp::Remove { segment }])).unwrap();
         }
-        // One more file is the superblock.
-        let files = || fs::read_dir(directory.path()).unwrap().count() - 1;
+        // Two more files are the superblock and the lock of backups.
+        let files = || fs::read_dir(directory.path()).unwrap().count() - 2;
         assert_eq!(files(), SPARES_MAX);
-        disk.run(&job([DiskOp::Prepare { spares: 3 }])).unwrap();
+        disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
         assert_eq!(files(), SPARES_MAX);
         disk.run(&job([DiskOp::Create { segment: 5, header: header() }])).unwrap();
         assert!(directory.path().join(segment_file_name(5)).exists());
         assert_eq!(files(), SPARES_MAX);
-        disk.run(&job([DiskOp::Prepare { spares: 3 }])).unwrap();
+        disk.run(&job([DiskOp::Prepare { spares: 2 }])).unwrap();
         assert_eq!(files(), SPARES_MAX + 1);
+    }
+
+    #[test]
+    fn no_segment_goes_while_a_backup_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
+        disk.run(&job([DiskOp::Create { segment: 1, header: header() }])).unwrap();
+        let path = directory.path().join(segment_file_name(1));
+        let backup = open_backup_lock(directory.path()).unwrap();
+        backup.try_lock_shared().unwrap();
+        let fault = disk.run(&job([DiskOp::Remove { segment: 1 }])).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Later);
+        assert!(path.exists());
+        drop(backup);
+        disk.run(&job([DiskOp::Remove { segment: 1 }])).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]
@@ -432,6 +553,19 @@ mod tests {
         assert!(disk.with_descriptor(first_fails).is_err(), "given up once, and not refilled yet");
         disk.refill_reserve();
         assert!(disk.reserve.lock().is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_file_is_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory can be opened and has a length, and no byte of it can be read.
+        let (bytes, unreadable) = read_whole(directory.path()).unwrap();
+        assert_eq!(bytes.len().div_ceil(BLOCK_BYTES), unreadable.len());
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        assert!(read_whole(&directory.path().join("missing")).is_err());
+        let file = directory.path().join("file");
+        fs::write(&file, "abc").unwrap();
+        assert_eq!(read_whole(&file).unwrap(), (b"abc".to_vec(), vec![]));
     }
 
     #[test]

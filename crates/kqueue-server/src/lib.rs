@@ -8,16 +8,19 @@
 //! | `shared` | the broker behind its lock, and the three lanes to the disk |
 //! | `boot`, [`datadir`], [`disk`] | the files |
 //! | `clock` | the only clock |
+//! | [`tools`] | the subcommands: check, dump, import, backup, restore |
 
 mod boot;
 mod clock;
 pub mod config;
 mod conn;
 pub mod datadir;
+mod descriptors;
 pub mod disk;
 mod listen;
 mod quarantine;
 pub mod run;
 mod shared;
+pub mod tools;
 
 pub use listen::Bound;

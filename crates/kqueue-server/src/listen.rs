@@ -1,12 +1,11 @@
 //! Listening sockets and the accept loops.
 //!
-//! Invariants: a connection over `max_connections` is told so and closed, never left hanging, and so is one that would take one of the last descriptors, which are
-//! the journal's; running out of descriptors pauses accepting and touches nothing else; a unix socket file that a dead server left behind is replaced, one that is in use is not.
+//! Invariants: a connection over `max_connections` is told so and closed, never left hanging; running out of descriptors pauses accepting and
+//! touches nothing else; a unix socket file that a dead server left behind is replaced, one that is in use is not.
 //! Must not: know what is spoken on a connection.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,8 +25,6 @@ use crate::shared::Shared;
 const BACKLOG: u32 = 4096;
 /// Pause after a failed accept, so that a machine out of descriptors is not kept busy by failing.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections leave so many descriptors to the journal: it makes and opens segments while it works.
-const JOURNAL_FILES: u64 = 16;
 /// A peer that does not acknowledge what was sent for so long is gone (its open reads return).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -184,12 +181,6 @@ impl Acceptor {
     }
 
     fn spawn(&mut self, stream: Stream) {
-        // The kernel gives the lowest number that is free.
-        if stream.number() >= connection_files() {
-            info!("connection refused: no file descriptors are left for it, see LimitNOFILE");
-            tokio::spawn(refuse(stream));
-            return;
-        }
         let Some(entered) = self.gauge.enter() else {
             info!("connection refused: max_connections = {} are open", self.gauge.max);
             tokio::spawn(refuse(stream));
@@ -209,22 +200,6 @@ impl Acceptor {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-impl Stream {
-    fn number(&self) -> RawFd {
-        match self {
-            Self::Tcp(stream) => stream.as_raw_fd(),
-            Self::Unix(stream) => stream.as_raw_fd(),
-        }
-    }
-}
-
-/// Descriptors from this number on are not for connections.
-fn connection_files() -> RawFd {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let limit = limit.current.unwrap_or(u64::MAX);
-    RawFd::try_from(limit.saturating_sub(JOURNAL_FILES)).unwrap_or(RawFd::MAX)
 }
 
 async fn accept(listener: &Listener) -> io::Result<Stream> {

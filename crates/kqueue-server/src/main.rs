@@ -1,11 +1,11 @@
 //! `kqueue-server`: arguments, logging, signals, exit codes. Everything else is in the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use kqueue_server::config::Config;
-use kqueue_server::{Bound, run};
+use kqueue_server::{Bound, run, tools};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -23,34 +23,142 @@ const EXIT_JOURNAL: u8 = 3;
 ///
 /// Exit codes: 0 stopped as asked, 1 could not start, 2 configuration or usage error, 3 the journal failed.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(subcommand)]
+    tool: Option<Tool>,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
     /// Configuration file (TOML). An error in it prints file, line and key, and opens no port.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Reads a whole journal and says what is damaged.
+    ///
+    /// Strictly read-only. Prints each damage with file, byte and what is affected, then a summary. Beside a running server it checks the journal as it is at that moment,
+    /// and the server removes no segment meanwhile.
+    ///
+    /// Exit codes: 0 sound (a torn tail after an unclean stop is sound), 1 could not be checked, 2 usage error, 3 damage found.
+    Check {
+        /// The data directory of a server, or a backup.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Writes the waiting items as lines of JSON, in the order of the queues.
+    ///
+    /// Each line has queue, id, size (bytes of the body), flags, put_ms, expiry_ms (unix time in milliseconds; null: never), attempts (how often it was delivered and not
+    /// confirmed), state (waiting, or expired: it will not be delivered), and with --bodies the body: as "body" if it is UTF-8, otherwise as "body_base64".
+    /// Read-only. Refuses a directory in which a server works: dump a backup instead.
+    ///
+    /// Exit codes: 0 everything was written, 1 could not be read, 2 usage error, 3 some items are damaged and missing.
+    Dump {
+        /// The data directory of a server that is stopped, or a backup.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Only this queue; may be given several times. Without it: all queues, by name.
+        #[arg(long = "queue", value_name = "NAME")]
+        queues: Vec<String>,
+        /// The bodies, too.
+        #[arg(long)]
+        bodies: bool,
+    },
+    /// Takes over the queues of a Kestrel server from its journal directory.
+    ///
+    /// Every item goes into the queue in which it was, with its times; expired ones are left out and counted. FROM is only read: stop Kestrel first. An import that was interrupted, in
+    /// whatever way, goes on where it was when it is started again, and loses or doubles nothing; until then no server starts in the data directory. When it is done, another run does nothing.
+    /// A line per queue says what was imported; what is wrong with a file is said with file and byte.
+    ///
+    /// Exit codes: 0 everything was imported, 1 not done (run it again), 2 usage or configuration error, 3 done, but something in FROM could not be read or imported (as listed).
+    ImportKestrel {
+        /// Kestrel's journal directory (its queue_path).
+        #[arg(value_name = "FROM")]
+        from: PathBuf,
+        /// Where to: made if it does not exist. Without it, what the configuration says.
+        #[arg(long, value_name = "DIR", required_unless_present = "config")]
+        data_dir: Option<PathBuf>,
+        /// The server's configuration: for data_dir, max_item_size and segment_size.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Only this queue; may be given several times. Without it: all queues.
+        #[arg(long = "queue", value_name = "NAME")]
+        queues: Vec<String>,
+    },
+    /// Copies a journal, while its server works or while it is stopped.
+    ///
+    /// The copy has every item that was acknowledged before the backup began, unless it was confirmed meanwhile. It is a data directory: `restore` copies it back, and a server
+    /// can start on it. It is written to TO.partial, synced, read again, and renamed; what a backup that was killed left there is removed by the next one. Meanwhile the server removes no
+    /// segment: it needs more space on the disk, and says so in its log if a backup takes very long.
+    ///
+    /// Exit codes: 0 done, 1 not done, 2 usage error, 3 done, but what was copied is damaged (as listed).
+    Backup {
+        /// The data directory.
+        #[arg(value_name = "DIR")]
+        from: PathBuf,
+        /// A directory that does not exist yet, or an empty one.
+        #[arg(value_name = "TO")]
+        to: PathBuf,
+    },
+    /// Makes a data directory of a backup.
+    ///
+    /// Checks FROM, copies it to TO.partial, syncs and reads the copy, and renames it to TO. Run it as the user that the server runs as. FROM stays as it is.
+    ///
+    /// Exit codes: 0 done, 1 not done, 2 usage error, 3 not done, because FROM is damaged (as listed).
+    Restore {
+        /// What `backup` made.
+        #[arg(value_name = "FROM")]
+        from: PathBuf,
+        /// The new data directory: one that does not exist yet, or an empty one.
+        #[arg(value_name = "TO")]
+        to: PathBuf,
+    },
+}
+
+fn run_tool(tool: Tool) -> u8 {
+    match tool {
+        Tool::Check { directory } => tools::check::run(&directory),
+        Tool::Dump { directory, queues, bodies } => {
+            tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
+        }
+        Tool::ImportKestrel { from, data_dir, config, queues } => {
+            let mut config = match configuration(config.as_deref()) {
+                Ok(config) => config,
+                Err(code) => return code,
+            };
+            if let Some(data_dir) = data_dir {
+                config.data_dir = data_dir;
+            }
+            tools::import::run(config, &tools::import::Options { from, queues })
+        }
+        Tool::Backup { from, to } => tools::backup::run(&from, &to),
+        Tool::Restore { from, to } => tools::restore::run(&from, &to),
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = if arguments.tool.is_some() { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // It would say so on standard error, where nothing can be said then, and panic.
+        .log_internal_errors(false)
         .init();
+    if let Some(tool) = arguments.tool {
+        return ExitCode::from(run_tool(tool));
+    }
 
-    let data_dir =
-        std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
-    let config = match &arguments.config {
-        None => Ok(Config::new(data_dir)),
-        Some(path) => Config::load(path, data_dir),
-    };
-    let config = match config {
+    let config = match configuration(arguments.serve.config.as_deref()) {
         Ok(config) => config,
-        Err(error) => {
-            error!("configuration error: {error}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
+        Err(code) => return ExitCode::from(code),
     };
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,6 +170,20 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// The configuration, or the exit code if there is something wrong with it.
+fn configuration(path: Option<&Path>) -> Result<Config, u8> {
+    let data_dir =
+        std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
+    let config = match path {
+        None => Ok(Config::new(data_dir)),
+        Some(path) => Config::load(path, data_dir),
+    };
+    config.map_err(|error| {
+        error!("configuration error: {error}");
+        EXIT_CONFIG
+    })
 }
 
 fn serve(config: Config) -> Result<(), run::RunError> {

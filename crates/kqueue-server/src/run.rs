@@ -17,6 +17,7 @@ use crate::boot::{self, BootError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::ConnConfig;
+use crate::descriptors;
 use crate::listen::{Acceptor, Bound, Gauge, Listener};
 use crate::shared::Shared;
 
@@ -68,7 +69,7 @@ pub async fn run(
     let threads = start_threads(&shared)?;
 
     let (drain, draining) = watch::channel(false);
-    let gauge = Gauge::new(config.max_connections);
+    let gauge = Gauge::new(descriptors::room_for_connections(config.max_connections));
     let conn = ConnConfig { limits: config.limits(), client_timeout: config.client_timeout };
     let mut acceptors = JoinSet::new();
     for listener in listeners {
@@ -121,7 +122,7 @@ async fn bind_all(config: &Config) -> Result<(Vec<Listener>, Vec<Bound>), RunErr
     Ok((listeners, bound))
 }
 
-fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHandle<()>>, RunError> {
+pub(crate) fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHandle<()>>, RunError> {
     let disk = {
         let shared = Arc::clone(shared);
         thread::Builder::new().name("disk".into()).spawn(move || {

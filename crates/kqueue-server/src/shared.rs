@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kqueue_broker::{
-    BadPlace, Broker, DiskFault, Job, Load, Now, Progress, RetireStep, Retirement, SegmentRead,
-    Session, SessionId,
+    BadPlace, Broker, DiskFault, FaultKind, Job, Load, Now, Progress, RetireStep, Retirement,
+    SegmentRead, Session, SessionId,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -54,11 +54,24 @@ pub(crate) struct Core {
     loads: VecDeque<Load>,
     /// When the timer task will wake, on the monotonic clock.
     timer_armed_ms: u64,
+    /// When the disk thread wakes by itself, on the monotonic clock.
+    disk_armed_ms: u64,
     stopping: bool,
     /// Housekeeping has done what it does before the end.
     is_kept: bool,
     /// The disk thread has ended: nothing more is to be done.
     settled: bool,
+}
+
+/// What became of everything that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is on the disk.
+    Synced,
+    /// The journal failed: some of it is not on the disk and never will be.
+    Failed,
+    /// Some of it waits for space on the disk.
+    NoSpace,
 }
 
 /// See the module's description.
@@ -73,6 +86,8 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     housekeeping_wake: Condvar,
     reader_wake: Condvar,
+    /// Something was written or synced: for tools that wait for it.
+    done_wake: Condvar,
     quarantine: Quarantine,
 }
 
@@ -90,6 +105,7 @@ impl Shared {
             background: None,
             loads: VecDeque::new(),
             timer_armed_ms: u64::MAX,
+            disk_armed_ms: u64::MAX,
             stopping: false,
             is_kept: false,
             settled: false,
@@ -104,6 +120,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             housekeeping_wake: Condvar::new(),
             reader_wake: Condvar::new(),
+            done_wake: Condvar::new(),
             quarantine,
         })
     }
@@ -156,12 +173,38 @@ impl Shared {
             };
             core.collect_ready(&mut ready);
             self.collect_loads(&mut core);
+            self.rearm_disk(&mut core);
             progress = core.broker.progress();
             drop(core);
             ready.wake();
             self.note_failure(progress);
         }
         progress
+    }
+
+    /// For tools: changes the queues without a client.
+    pub(crate) fn change<R>(&self, work: impl FnOnce(Now, &mut Broker) -> R) -> R {
+        let now = self.clock.now();
+        let mut result = None;
+        self.drive(now, |core| result = Some(work(now, &mut core.broker)));
+        result.expect("drive does the work")
+    }
+
+    /// For tools: waits until everything appended is on the disk, never will be, or has no place there. Somebody must have asked for the sync.
+    pub(crate) fn wait_until_settled(&self) -> Settled {
+        let mut core = self.core.lock();
+        loop {
+            if core.broker.progress().poisoned {
+                return Settled::Failed;
+            }
+            if core.broker.is_settled() {
+                return Settled::Synced;
+            }
+            if core.broker.is_stuck() {
+                return Settled::NoSpace;
+            }
+            self.done_wake.wait_for(&mut core, STEP_PAUSE);
+        }
     }
 
     /// Items that are not in memory are read by the reader thread.
@@ -206,6 +249,16 @@ impl Shared {
         if due < core.timer_armed_ms {
             core.timer_armed_ms = due;
             self.timer_wake.notify_one();
+        }
+        self.rearm_disk(core);
+    }
+
+    /// The disk thread is to see to what comes due by itself: a sync that is not urgent, for example.
+    fn rearm_disk(&self, core: &mut Core) {
+        let due = core.broker.poll_journal_timeout().unwrap_or(u64::MAX);
+        if due < core.disk_armed_ms {
+            core.disk_armed_ms = due;
+            self.disk_wake.notify_one();
         }
     }
 
@@ -268,6 +321,7 @@ impl Shared {
                     None if core.stopping && core.is_kept && core.broker.is_settled() => break,
                     None => {
                         let due = core.broker.poll_journal_timeout();
+                        core.disk_armed_ms = due.unwrap_or(u64::MAX);
                         let wait = due.map_or(DISK_IDLE, |due| until(now, due));
                         self.disk_wake.wait_for(&mut core, wait);
                         continue;
@@ -294,6 +348,7 @@ impl Shared {
         drop(core);
         ready.wake();
         self.note_failure(progress);
+        self.done_wake.notify_all();
         self.housekeeping_wake.notify_one();
         self.disk_wake.notify_one();
         self.core.lock()
@@ -470,7 +525,9 @@ impl Shared {
 
 impl Core {
     fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
-        if let Err(fault) = &result {
+        if let Err(fault) = &result
+            && fault.kind != FaultKind::Later
+        {
             warn!("journal: {}", fault.text);
         }
         self.broker.handle_done(now, job.id, result);

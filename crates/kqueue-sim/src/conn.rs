@@ -8,22 +8,16 @@ use bytes::BytesMut;
 use fastrand::Rng;
 use kqueue_broker::{Limits, Output, Session, SessionId};
 
-use crate::oracle::{ConnId, Expiry, How, Moment, Oracle, Queue, Shown, body};
+use crate::oracle::{ConnId, Expiry, How, Moment, Oracle, Shown, body};
+use crate::queues::{
+    ATTEMPTS_MAX, BIN, CONSUMED, PRODUCED, QUEUES, Queue, has_attempts_max, has_ttl, targets,
+};
 use crate::reply::{self, Part};
 
 /// Largest item that the simulated server accepts, in bytes.
 pub(crate) const ITEM_BYTES_MAX: usize = 12 * 1024;
 /// Open reads per connection and queue on the simulated server.
 pub(crate) const OPEN_MAX: u32 = 4;
-
-/// The queue that is emptied and deleted while items are put into it.
-pub(crate) const BIN: Queue = "bin";
-/// The queue whose items expire.
-pub(crate) const BRIEF: Queue = "brief";
-/// Every queue; the first has the next two as sub-queues.
-pub(crate) const QUEUES: [Queue; 7] = ["posts", "posts+a", "posts+b", "plain", "small", BRIEF, BIN];
-/// Queues that clients take from.
-const CONSUMED: [Queue; 6] = ["posts", "posts+a", "posts+b", "plain", "small", BRIEF];
 
 /// What a client does all its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,9 +223,7 @@ impl Conn {
         let consumed = CONSUMED[rng.usize(..CONSUMED.len())];
         match rng.u32(..100) {
             0..80 => {
-                let queue = *rng
-                    .choice(&["posts", "posts", "posts", "plain", "plain", "small", BRIEF, BIN])
-                    .expect("not empty");
+                let queue = PRODUCED[rng.usize(..PRODUCED.len())];
                 self.put(rng, at, queue, oracle);
             }
             80..90 => self.get(rng, at, consumed, How::Taken),
@@ -257,7 +249,7 @@ impl Conn {
         };
         let body = body(number, filler);
         let flags = rng.u32(..);
-        let ttl_s = if queue == BRIEF { rng.u64(1..4) } else { 0 };
+        let ttl_s = if has_ttl(queue) { rng.u64(1..4) } else { 0 };
         let earliest_ms = if ttl_s == 0 { 0 } else { at.wall_ms + ttl_s * 1000 };
         let is_extended = rng.bool();
         let is_quiet = !is_extended && rng.u32(..10) == 0;
@@ -283,6 +275,18 @@ impl Conn {
         if !is_quiet {
             self.asked.push_back(Asked { want: Want::Put(number), at, has_item: false });
         }
+    }
+
+    /// A short put that is answered.
+    pub(crate) fn put_acknowledged(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
+        let number = oracle.next_put();
+        let body = body(number, 10);
+        oracle.put_sent(at, self.id, targets(queue), 0, Expiry::default(), body.clone());
+        self.send(format!("set {queue} 0 0 {}\r\n", body.len()).as_bytes());
+        self.send(&body);
+        self.send(b"\r\n");
+        self.put_ends.push_back((self.sent_bytes, number));
+        self.asked.push_back(Asked { want: Want::Put(number), at, has_item: false });
     }
 
     fn put_too_large(&mut self, at: Moment, oracle: &mut Oracle) {
@@ -470,6 +474,9 @@ impl Conn {
                     if *attempts == 0 {
                         return Err("handed out for the 0th time".into());
                     }
+                    if *attempts > ATTEMPTS_MAX && has_attempts_max(queue) {
+                        return Err("handed out more often than max_attempts".into());
+                    }
                     let how = How::Held { until_ms: *until_ms };
                     let shown =
                         Shown { queue, flags: *flags, body, how, conn: self.id, asked: asked.at };
@@ -552,12 +559,6 @@ impl Conn {
             _ => Err("expected VALUE or END".into()),
         }
     }
-}
-
-/// The queues that get what is put into this one.
-fn targets(queue: Queue) -> &'static [Queue] {
-    let at = QUEUES.iter().position(|&name| name == queue).unwrap_or_default();
-    if at == 0 { &QUEUES[..3] } else { &QUEUES[at..=at] }
 }
 
 fn random_wait(rng: &mut Rng) -> String {

@@ -1,7 +1,8 @@
 //! A disk in memory, with everything that a real one may do at a power cut.
 //!
 //! Invariants: `stable` is what is on the platter; what was written since the last sync is in `cache` and in `dirty`, sector by sector, and any subset of it may
-//! survive. A file that has a segment's name has a whole header. Must not: know records.
+//! survive. A file that has a segment's name has a whole header. Every call (make, fill, write, sync, rename, sync of the directory, read) is numbered, and any of them can be made
+//! to fail, or to be the last one. Must not: know records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,9 @@ use fastrand::Rng;
 use kqueue_broker::{DiskFault, DiskOp, FaultKind, Job, SLOT_BYTES, SegmentRead, Superblock};
 
 /// More files that are removed are not kept.
-const SPARES_MAX: usize = 3;
+const SPARES_MAX: usize = 2;
+/// What cannot be read, where a read fails.
+const BLOCK: usize = 4096;
 /// What is written whole or not at all.
 const SECTOR: usize = 512;
 
@@ -22,11 +25,54 @@ pub(crate) enum Cut {
     Power,
 }
 
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// `EIO`. A write has written a part, a sync has thrown away what it should have written.
+    Io,
+    /// `ENOSPC`. A write has written a part.
+    NoSpace,
+    /// `ENOSPC` where a real disk says so: where a file is made, filled or taken away. Other calls succeed.
+    Full,
+    /// The process dies in it.
+    Kill,
+    /// The power goes in it.
+    Power,
+}
+
+/// Which calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The first one, counted from 1.
+    pub from: u64,
+    /// How many.
+    pub calls: u64,
+    /// How.
+    pub failure: Failure,
+}
+
+/// What the operations consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Make,
+    Fill,
+    Write,
+    Sync,
+    Name,
+    SyncDirectory,
+    TakeAway,
+    Read,
+}
+
 #[derive(Debug)]
 struct File {
     stable: Vec<u8>,
     cache: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// Sectors that a failed sync has given up: the process still sees them, the platter never does.
+    lost: BTreeSet<usize>,
+    /// Its name survives a power cut.
+    is_named: bool,
 }
 
 /// The files of one data directory.
@@ -36,7 +82,19 @@ pub(crate) struct Disk {
     /// What recycled files hold.
     spares: Vec<Vec<u8>>,
     superblock: Vec<u8>,
+    /// What was in the superblock before a write that was not synced.
+    old_superblock: Option<Vec<u8>>,
+    /// Files that lost their names, which a power cut may give back to them.
+    ghosts: BTreeMap<u64, File>,
     segment_bytes: usize,
+    /// Calls so far.
+    pub(crate) calls: u64,
+    /// Calls that are to fail.
+    pub(crate) fault: Option<Fault>,
+    /// Calls that failed.
+    pub(crate) failed: u64,
+    /// How the server ended in the middle of a call; nothing happens any more then.
+    pub(crate) died: Option<Cut>,
     /// New segments cannot be had.
     pub(crate) is_full: bool,
     /// Answers syncs without doing them: for the test of the simulator itself.
@@ -50,6 +108,12 @@ impl Disk {
             files: BTreeMap::new(),
             spares: Vec::new(),
             superblock: Superblock::first_file(),
+            old_superblock: None,
+            ghosts: BTreeMap::new(),
+            calls: 0,
+            fault: None,
+            failed: 0,
+            died: None,
             segment_bytes: usize::try_from(segment_bytes).expect("small segments"),
             is_full: false,
             lies: false,
@@ -64,50 +128,150 @@ impl Disk {
         job.ops.iter().try_for_each(|op| self.apply(op))
     }
 
+    /// Counts a call, and lets it fail if it is to.
+    fn call(&mut self, call: Call) -> Result<(), DiskFault> {
+        if self.died.is_some() {
+            return Err(io_fault());
+        }
+        self.calls += 1;
+        let needs_space = matches!(call, Call::Make | Call::Fill | Call::TakeAway);
+        let fault = self.fault.filter(|fault| {
+            (fault.from..fault.from.saturating_add(fault.calls)).contains(&self.calls)
+                && (fault.failure != Failure::Full || needs_space)
+        });
+        let Some(fault) = fault else { return Ok(()) };
+        self.failed += 1;
+        Err(match fault.failure {
+            Failure::Io => io_fault(),
+            Failure::NoSpace | Failure::Full => no_space(),
+            Failure::Kill => {
+                self.died = Some(Cut::Kill);
+                io_fault()
+            }
+            Failure::Power => {
+                self.died = Some(Cut::Power);
+                io_fault()
+            }
+        })
+    }
+
+    /// How much of a write is done if it fails in this call: anything.
+    fn part(&self, bytes: usize) -> usize {
+        (self.calls.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % (bytes + 1)
+    }
+
+    /// As runs do that begin a segment each and end soon.
+    pub(crate) fn use_up_spares(&mut self) {
+        self.spares.clear();
+    }
+
+    /// No segment can be had, not even a spare.
+    pub(crate) fn has_no_space(&self) -> bool {
+        self.is_full && self.spares.is_empty()
+    }
+
+    /// Overwrites the rest of a segment with zeros, and syncs it.
+    pub(crate) fn clear(&mut self, segment: u64, offset: usize) {
+        self.files.get_mut(&segment).expect("it was read").cache[offset..].fill(0);
+        self.sync(segment);
+        let file = self.files.get_mut(&segment).expect("it was read");
+        file.stable[offset..].fill(0);
+    }
+
+    fn make_spare(&mut self) -> Result<(), DiskFault> {
+        self.call(Call::Make)?;
+        if self.is_full {
+            return Err(no_space());
+        }
+        self.call(Call::Fill)?;
+        self.call(Call::Sync)?;
+        self.spares.push(vec![0; self.segment_bytes]);
+        Ok(())
+    }
+
     fn apply(&mut self, op: &DiskOp) -> Result<(), DiskFault> {
         match op {
-            DiskOp::Create { .. } if self.is_full && self.spares.is_empty() => {
-                return Err(no_space());
-            }
             DiskOp::Prepare { spares } => {
                 while self.spares.len() < *spares {
-                    if self.is_full {
-                        return Err(no_space());
-                    }
-                    self.spares.push(vec![0; self.segment_bytes]);
+                    self.make_spare()?;
                 }
+                Ok(())
             }
-            DiskOp::WriteSuper { slot, bytes } => {
-                self.superblock[slot * SLOT_BYTES..][..SLOT_BYTES].copy_from_slice(bytes);
-            }
-            DiskOp::Create { segment, header } => {
-                let mut bytes = self.spares.pop().unwrap_or_else(|| vec![0; self.segment_bytes]);
-                bytes[..header.len()].copy_from_slice(header);
-                let file = File { stable: bytes.clone(), cache: bytes, dirty: BTreeSet::new() };
-                assert!(self.files.insert(*segment, file).is_none(), "segment created twice");
-            }
+            DiskOp::WriteSuper { slot, bytes } => self.write_super(*slot, bytes),
+            DiskOp::Create { segment, header } => self.create(*segment, header),
             DiskOp::Write { segment, offset, chunks } => {
-                let mut at = usize::try_from(*offset).expect("small segments");
-                for chunk in chunks {
-                    self.write(*segment, at, chunk);
-                    at += chunk.len();
-                }
+                let at = usize::try_from(*offset).expect("small segments");
+                let bytes = chunks.concat();
+                let result = self.call(Call::Write);
+                let done = if result.is_ok() { bytes.len() } else { self.part(bytes.len()) };
+                self.write(*segment, at, &bytes[..done]);
+                result
             }
-            DiskOp::Sync { segment } => self.sync(*segment),
-            DiskOp::Remove { segment } => {
-                // Recycled: the next segment gets this file with what it holds.
-                if let Some(file) = self.files.remove(segment)
-                    && self.spares.len() < SPARES_MAX
-                {
-                    self.spares.push(file.cache);
+            DiskOp::Sync { segment } => {
+                let result = self.call(Call::Sync);
+                match (&result, self.died, self.files.get_mut(segment)) {
+                    (Ok(()), ..) => self.sync(*segment),
+                    // The next sync would say that all is well.
+                    (Err(_), None, Some(file)) => file.lost.append(&mut file.dirty),
+                    _ => {}
                 }
+                result
+            }
+            DiskOp::Remove { segment } => {
+                self.call(Call::TakeAway)?;
+                if let Some(file) = self.files.remove(segment) {
+                    // Recycled: the next segment gets this file with what it holds.
+                    if self.spares.len() < SPARES_MAX {
+                        self.spares.push(file.cache.clone());
+                    }
+                    self.ghosts.insert(*segment, file);
+                }
+                self.sync_directory()
             }
         }
+    }
+
+    fn write_super(&mut self, slot: usize, bytes: &[u8]) -> Result<(), DiskFault> {
+        let before = self.superblock.clone();
+        let old = self.old_superblock.get_or_insert(before);
+        debug_assert_eq!(old.len(), self.superblock.len());
+        let result = self.call(Call::Write).map_err(lasting);
+        let done = if result.is_ok() { bytes.len() } else { self.part(bytes.len()) };
+        self.superblock[slot * SLOT_BYTES..][..done].copy_from_slice(&bytes[..done]);
+        result?;
+        self.call(Call::Sync).map_err(lasting)?;
+        self.old_superblock = None;
+        Ok(())
+    }
+
+    fn create(&mut self, segment: u64, header: &[u8]) -> Result<(), DiskFault> {
+        if self.spares.is_empty() {
+            self.make_spare()?;
+        }
+        // If anything fails from here on, the file is there, but nobody knows it.
+        let mut bytes = self.spares.pop().expect("there is one");
+        self.call(Call::Write)?;
+        bytes[..header.len()].copy_from_slice(header);
+        self.call(Call::Sync)?;
+        self.call(Call::Name)?;
+        let (stable, dirty) = (bytes.clone(), BTreeSet::new());
+        let file = File { stable, cache: bytes, dirty, lost: BTreeSet::new(), is_named: false };
+        assert!(self.files.insert(segment, file).is_none(), "segment {segment} created twice");
+        self.sync_directory().map_err(lasting)
+    }
+
+    fn sync_directory(&mut self) -> Result<(), DiskFault> {
+        self.call(Call::SyncDirectory)?;
+        self.ghosts.clear();
+        self.files.values_mut().for_each(|file| file.is_named = true);
         Ok(())
     }
 
     fn write(&mut self, segment: u64, at: usize, bytes: &[u8]) {
-        let file = self.files.get_mut(&segment).expect("written before it was created");
+        let Some(file) = self.files.get_mut(&segment) else {
+            assert!(self.died.is_some(), "written before it was created");
+            return;
+        };
         file.cache[at..at + bytes.len()].copy_from_slice(bytes);
         file.dirty.extend(at / SECTOR..(at + bytes.len()).div_ceil(SECTOR));
     }
@@ -123,12 +287,25 @@ impl Disk {
         }
     }
 
-    /// What the shell reads of a segment.
-    pub(crate) fn read(&self, read: &SegmentRead) -> Vec<u8> {
+    /// What the shell reads of a segment. What cannot be read is zeros, as the shell has it.
+    ///
+    /// # Errors
+    /// What may pass: nothing was read.
+    pub(crate) fn read(&mut self, read: &SegmentRead) -> Result<Vec<u8>, DiskFault> {
+        let result = self.call(Call::Read);
+        if self.died.is_some() || result.as_ref().is_err_and(|e| e.kind == FaultKind::NoSpace) {
+            return Err(result.err().unwrap_or_else(io_fault));
+        }
         let file = &self.files[&read.segment].cache;
         let from = usize::try_from(read.offset).expect("small segments").min(file.len());
         let bytes = usize::try_from(read.bytes).unwrap_or(usize::MAX);
-        file[from..from.saturating_add(bytes).min(file.len())].to_vec()
+        let mut piece = file[from..from.saturating_add(bytes).min(file.len())].to_vec();
+        if result.is_err() {
+            let at = self.part(piece.len());
+            let end = (at + BLOCK).min(piece.len());
+            piece[at..end].fill(0);
+        }
+        Ok(piece)
     }
 
     /// The superblock's file.
@@ -159,32 +336,46 @@ impl Disk {
         self.files.iter().map(|(&number, file)| (number, &file.cache[..]))
     }
 
-    /// A job is cut short: some of its operations were done, the next one perhaps in part.
+    /// A job is cut short: in one of its calls, or right behind it.
     pub(crate) fn run_in_part(&mut self, rng: &mut Rng, job: &Job) {
-        let done = rng.usize(..=job.ops.len());
-        for op in &job.ops[..done] {
-            if self.apply(op).is_err() {
-                return;
-            }
-        }
-        if let Some(DiskOp::WriteSuper { slot, bytes }) = job.ops.get(done) {
-            // Some of its sectors arrive.
-            for sector in (0..SLOT_BYTES).step_by(SECTOR).filter(|_| rng.bool()) {
-                let at = slot * SLOT_BYTES + sector;
-                self.superblock[at..at + SECTOR].copy_from_slice(&bytes[sector..sector + SECTOR]);
-            }
-        }
-        if let Some(DiskOp::Write { segment, offset, chunks }) = job.ops.get(done) {
-            let bytes = chunks.concat();
-            let prefix = rng.usize(..=bytes.len());
-            self.write(*segment, usize::try_from(*offset).expect("small"), &bytes[..prefix]);
-        }
+        let from = self.calls + rng.u64(1..=3 + 3 * job.ops.len() as u64);
+        let kept = self.fault.replace(Fault { from, calls: 1, failure: Failure::Kill });
+        let was_dead = self.died;
+        // What it came to is told to nobody.
+        let _ = self.run(job);
+        self.fault = kept;
+        self.died = was_dead;
     }
 
-    /// What is left after the server's life ended like this.
-    pub(crate) fn cut(&mut self, rng: &mut Rng, cut: Cut) {
+    /// A job in which one of the next calls may fail.
+    ///
+    /// # Errors
+    /// As [`Disk::run`], or what was chosen.
+    pub(crate) fn run_with_fault(&mut self, rng: &mut Rng, job: &Job) -> Result<(), DiskFault> {
+        let from = self.calls + rng.u64(1..=1 + job.ops.len() as u64);
+        let failure = if rng.u32(..3) == 0 { Failure::NoSpace } else { Failure::Io };
+        let kept = self.fault.replace(Fault { from, calls: 1, failure });
+        let result = self.run(job);
+        self.fault = kept;
+        result
+    }
+
+    /// What is left after the server's life ended like this. True if that is less than the process saw.
+    pub(crate) fn cut(&mut self, rng: &mut Rng, cut: Cut) -> bool {
+        self.died = None;
+        let mut is_lost = cut == Cut::Power;
+        for file in self.files.values_mut() {
+            for sector in std::mem::take(&mut file.lost) {
+                is_lost = true;
+                let range = file.range(sector);
+                file.cache[range.clone()].copy_from_slice(&file.stable[range]);
+            }
+        }
         if cut == Cut::Kill {
-            return;
+            // The names are as the process left them, and a start syncs the directory before it relies on them.
+            self.old_superblock = None;
+            self.ghosts.clear();
+            return is_lost;
         }
         // Often everything or nothing survives, and between them any mixture.
         let survival = *rng.choice(&[0.0, 0.1, 0.5, 0.9, 1.0]).expect("not empty");
@@ -196,7 +387,31 @@ impl Disk {
             }
             file.cache.clone_from(&file.stable);
         }
+        self.files.retain(|_, file| file.is_named || rng.bool());
+        self.files.values_mut().for_each(|file| file.is_named = true);
+        for (segment, mut file) in std::mem::take(&mut self.ghosts) {
+            if rng.bool() {
+                file.cache.clone_from(&file.stable);
+                file.dirty.clear();
+                self.files.insert(segment, file);
+            }
+        }
+        if let Some(old) = self.old_superblock.take() {
+            for at in (0..old.len()).step_by(SECTOR).filter(|_| rng.bool()) {
+                self.superblock[at..at + SECTOR].copy_from_slice(&old[at..at + SECTOR]);
+            }
+        }
+        is_lost
     }
+}
+
+/// As the shell has it: the segment is there already, so this cannot be tried again.
+fn lasting(fault: DiskFault) -> DiskFault {
+    DiskFault { kind: FaultKind::Io, ..fault }
+}
+
+fn io_fault() -> DiskFault {
+    DiskFault { kind: FaultKind::Io, text: "virtual fault".into() }
 }
 
 fn no_space() -> DiskFault {
@@ -204,9 +419,12 @@ fn no_space() -> DiskFault {
 }
 
 impl File {
+    fn range(&self, sector: usize) -> std::ops::Range<usize> {
+        sector * SECTOR..((sector + 1) * SECTOR).min(self.cache.len())
+    }
+
     fn keep(&mut self, sector: usize) {
-        let end = ((sector + 1) * SECTOR).min(self.cache.len());
-        let range = sector * SECTOR..end;
+        let range = self.range(sector);
         self.stable[range.clone()].copy_from_slice(&self.cache[range]);
     }
 }

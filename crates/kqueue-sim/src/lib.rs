@@ -8,12 +8,16 @@
 
 mod conn;
 mod disk;
+mod faults;
 mod oracle;
+mod queues;
 mod reply;
 mod scenario;
 mod start;
 mod world;
 
+pub use disk::{Failure, Fault};
+pub use faults::FaultSet;
 pub use oracle::Tally;
 pub use scenario::{Scenario, Summary, Violation};
 pub use world::{replay, run, run_changed};

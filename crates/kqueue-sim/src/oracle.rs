@@ -1,7 +1,8 @@
 //! What the clients saw, and whether a queue that keeps its promises could have shown it to them.
 //!
 //! The oracle knows no queue: it judges the history. It checks that nothing is invented or altered, nothing acknowledged is lost, nothing is held by two, nothing
-//! confirmed comes back, a fanout is whole, and the order is kept among items that cannot have been returned.
+//! confirmed comes back, a fanout is whole, and the order is kept among items that cannot have been returned. An item that expires or dies into another queue stays one item:
+//! it is at one place, it goes only when it may, it does not return, and it is not lost on the way. What was in memory only is gone with its server, and stays away.
 //!
 //! Must not: look into the broker.
 
@@ -10,6 +11,10 @@ use std::collections::BTreeMap;
 use kqueue_broker::SyncPolicy;
 
 use crate::disk::Cut;
+use crate::queues::{
+    ATTEMPTS_MAX, Entry, Queue, drops_expired, entry, is_volatile, may_lack, ring_items, way,
+};
+use crate::scenario::Scenario;
 
 /// A moment: the step of the simulation, and both clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +31,6 @@ pub(crate) struct Expiry {
     pub(crate) latest_ms: u64,
 }
 
-/// A queue's name.
-pub(crate) type Queue = &'static str;
 /// Names a connection, never reused.
 pub(crate) type ConnId = u64;
 /// An error is a broken promise, in words.
@@ -68,11 +71,26 @@ struct Copy {
     gone_since: Option<u64>,
     may_be_flushed: bool,
     is_flushed: bool,
+    /// How often a client saw it handed out tentatively, in time or too late.
+    opens: u32,
+    /// Seen in a queue to which it moved: how far on its way that is, and when.
+    moved: Option<(usize, u64)>,
+    /// It was in memory only when its server ended.
+    is_dropped: bool,
+    may_be_dropped: bool,
+}
+
+impl Copy {
+    fn place(&self) -> usize {
+        self.moved.map_or(0, |(place, _)| place)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     conn: ConnId,
+    /// Where it had been when it was handed out: it may have moved since the same client held it elsewhere.
+    queue: Queue,
     received: Moment,
     /// On the monotonic clock; before this nobody else may get it.
     until_ms: u64,
@@ -133,12 +151,16 @@ pub struct Tally {
     pub delivered: u64,
     /// Further deliveries of them.
     pub redelivered: u64,
+    /// Items seen in a queue to which they had expired or died.
+    pub moved: u64,
+    /// Items that were in memory only when their server ended.
+    pub dropped: u64,
 }
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    policy: SyncPolicy,
+    scenario: Scenario,
     puts: Vec<Put>,
     /// First deliveries, by queue: the put, when it was asked for, when it was received.
     order: BTreeMap<Queue, Vec<(usize, Moment, Moment)>>,
@@ -150,12 +172,16 @@ pub(crate) struct Oracle {
     pub(crate) is_damage_told: bool,
     /// What it took note of, for a replay.
     pub(crate) notes: Option<Vec<String>>,
+    /// Items seen in a queue to which they had moved.
+    moves: u64,
+    /// When the journal failed, in this life of the server.
+    pub(crate) poisoned_in: Option<u64>,
 }
 
 impl Oracle {
-    pub(crate) fn new(policy: SyncPolicy) -> Self {
+    pub(crate) fn new(scenario: Scenario) -> Self {
         Self {
-            policy,
+            scenario,
             puts: Vec::new(),
             order: BTreeMap::new(),
             windows: Vec::new(),
@@ -163,6 +189,8 @@ impl Oracle {
             had_power_cut: false,
             is_damage_told: false,
             notes: None,
+            moves: 0,
+            poisoned_in: None,
         }
     }
 
@@ -206,8 +234,17 @@ impl Oracle {
         if !put.is_whole {
             return Err("stored before it had been sent whole".into());
         }
+        // An answer from before may still be on its way.
+        if self.poisoned_in.is_some_and(|failed| put.sent.step > failed) {
+            return Err("acknowledged although the journal has failed".into());
+        }
         (put.state, put.answered) = (State::Stored, Some(at));
         Ok(())
+    }
+
+    /// Whether it was acknowledged.
+    pub(crate) fn is_stored(&self, put: usize) -> bool {
+        self.puts[put].state == State::Stored
     }
 
     /// The server said that it does not keep it.
@@ -224,31 +261,39 @@ impl Oracle {
     pub(crate) fn shown(&mut self, at: Moment, shown: &Shown<'_>) -> Result<usize, String> {
         let number = number_of(shown.body).ok_or("a body that nobody sent")?;
         let put = self.puts.get(number).ok_or("a body that nobody sent")?;
-        let Some((&queue, copy)) = put.copies.get_key_value(shown.queue) else {
+        let Some((root, queue, place)) = put.find(shown.queue) else {
             return Err(format!("item {number} in a queue that it was not sent to"));
         };
+        let copy = &put.copies[root];
         if let Some(notes) = &mut self.notes {
             let (conn, how, asked) = (shown.conn, shown.how, shown.asked.step);
             notes.push(format!(
                 "{conn} has item {number} of {queue}, {how:?}, asked in step {asked}"
             ));
         }
-        judge(put, copy, shown, at, self.is_damage_told)
+        judge(put, copy, place, shown, at, self.is_damage_told)
+            .and_then(|()| self.check_move(put, copy, root, queue, place, shown, at))
             .map_err(|what| format!("item {number} of {queue}: {what}"))?;
+        let copy = self.puts[number].copies.get_mut(root).ok_or("no such copy")?;
+        copy.opens += u32::from(matches!(shown.how, How::Held { .. }));
+        if place > copy.place() && !shown.is_stale(at) {
+            copy.moved = Some((place, at.mono_ms));
+            self.moves += 1;
+        }
         if shown.how == How::Peeked || shown.is_stale(at) {
             return Ok(number);
         }
-        let is_first = copy.deliveries == 0;
+        let is_first = copy.deliveries == 0 && place == 0;
         if is_first && !self.is_damage_told {
             self.check_order(number, queue, shown)?;
             self.order.entry(queue).or_default().push((number, shown.asked, at));
         }
-        let copy = self.puts[number].copies.get_mut(queue).ok_or("no such copy")?;
+        let copy = self.puts[number].copies.get_mut(root).ok_or("no such copy")?;
         copy.deliveries += 1;
         copy.since_cut += 1;
         match shown.how {
             How::Held { until_ms } => {
-                copy.holder = Some(Hold { conn: shown.conn, received: at, until_ms });
+                copy.holder = Some(Hold { conn: shown.conn, queue, received: at, until_ms });
             }
             How::Taken | How::Peeked => {
                 copy.holder = None;
@@ -258,8 +303,54 @@ impl Oracle {
         Ok(number)
     }
 
+    /// An item goes to another queue when it may, and does not return.
+    #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
+    fn check_move(
+        &self,
+        put: &Put,
+        copy: &Copy,
+        root: Queue,
+        queue: Queue,
+        place: usize,
+        shown: &Shown<'_>,
+        at: Moment,
+    ) -> Check {
+        if self.is_damage_told {
+            return Ok(());
+        }
+        if place < copy.place() && !shown.is_stale(at) {
+            let (seen, since) = (way(root)[copy.place()], copy.moved.map_or(0, |(_, ms)| ms));
+            // A peek may have been asked before, and be answered late.
+            return match shown.how == How::Peeked && shown.asked.mono_ms <= since {
+                true => Ok(()),
+                false => Err(format!("here although it had moved to {seen}")),
+            };
+        }
+        match entry(queue).filter(|_| place > copy.place()) {
+            Some(Entry::Expired) if put.expiry.earliest_ms == 0 => {
+                Err("expired, and has no time to live".into())
+            }
+            Some(Entry::Expired) if put.expiry.earliest_ms >= at.wall_ms => {
+                Err("expired before its time".into())
+            }
+            Some(Entry::Dead) if copy.opens < ATTEMPTS_MAX => {
+                let may_have_been_open =
+                    way(root).iter().any(|from| self.may_have_been_held(from, put.sent, at));
+                match may_have_been_open {
+                    true => Ok(()),
+                    false => Err(format!("dead after {} deliveries", copy.opens)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// No item that came later may have been handed out while this one was certainly waiting.
     fn check_order(&self, number: usize, queue: Queue, shown: &Shown<'_>) -> Check {
+        if ring_items(queue).is_some_and(|items| self.later_puts(number, queue) >= items) {
+            // It made room for others then, and a power cut brought it back.
+            return Ok(());
+        }
         for &(later, asked, received) in self.order.get(queue).into_iter().flatten() {
             if received.step < shown.asked.step
                 && self.precedes(number, later)
@@ -327,7 +418,7 @@ impl Oracle {
 
     /// The client says that the item is done. It may be one whose lease had ended on its way to the client, but not on the server, whose timer was late.
     pub(crate) fn ack_sent(&mut self, queue: Queue, put: usize) {
-        if let Some(copy) = self.puts[put].copies.get_mut(queue) {
+        if let Some(copy) = self.puts[put].copy_mut(queue) {
             copy.deliveries = copy.deliveries.max(1);
         }
     }
@@ -335,23 +426,25 @@ impl Oracle {
     /// The server confirmed that the item is done.
     pub(crate) fn acked(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) {
         self.end_hold(conn, queue, put);
-        if let Some(copy) = self.puts[put].copies.get_mut(queue) {
+        if let Some(copy) = self.puts[put].copy_mut(queue) {
             copy.gone_since = Some(at.mono_ms);
         }
     }
 
     /// The server said that the connection does not hold the item.
     pub(crate) fn not_held(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) -> Check {
-        let hold = self.puts[put].copies.get(queue).and_then(|copy| copy.holder);
-        match hold.filter(|hold| hold.conn == conn && at.mono_ms < hold.until_ms) {
+        let hold = self.puts[put].copy_mut(queue).and_then(|copy| copy.holder);
+        match hold
+            .filter(|hold| hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms)
+        {
             Some(_) => Err(format!("item {put} of {queue} is not held although nothing ended it")),
             None => Ok(()),
         }
     }
 
     fn end_hold(&mut self, conn: ConnId, queue: Queue, put: usize) {
-        if let Some(copy) = self.puts[put].copies.get_mut(queue)
-            && copy.holder.is_some_and(|hold| hold.conn == conn)
+        if let Some(copy) = self.puts[put].copy_mut(queue)
+            && copy.holder.is_some_and(|hold| hold.conn == conn && hold.queue == queue)
         {
             copy.holder = None;
         }
@@ -402,12 +495,13 @@ impl Oracle {
     /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
     pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
         self.had_power_cut |= cut == Cut::Power;
-        let survives_ms = match (cut, self.policy) {
+        self.poisoned_in = None;
+        let survives_ms = match (cut, self.scenario.policy) {
             (Cut::Kill, _) | (Cut::Power, SyncPolicy::Always) => Some(0),
             (Cut::Power, SyncPolicy::Every { ms }) if !is_faulty => Some(ms + REMOVAL_SLACK_MS),
             (Cut::Power, _) => None,
         };
-        let removal_ms = match (cut, self.policy) {
+        let removal_ms = match (cut, self.scenario.policy) {
             _ if is_faulty => None,
             (Cut::Kill, _) => Some(REMOVAL_SLACK_MS),
             (Cut::Power, SyncPolicy::Never) => None,
@@ -422,13 +516,22 @@ impl Oracle {
             {
                 put.state = State::Sent;
             }
-            for copy in put.copies.values_mut() {
+            for (&root, copy) in &mut put.copies {
                 copy.holder = None;
                 copy.since_cut = 0;
+                // Nothing need have synced the move of something that nobody took, so after a power cut it may be back.
+                let moved_ms = if cut == Cut::Kill { removal_ms } else { None };
+                copy.moved = copy.moved.filter(|&(_, since)| is_past(since, moved_ms));
+                if is_volatile(root) {
+                    copy.is_dropped = true;
+                    copy.may_be_dropped |= copy.moved.is_none();
+                }
                 copy.gone_since = copy.gone_since.filter(|&since| is_past(since, removal_ms));
                 copy.is_flushed &= survives_ms == Some(0);
             }
         }
+        // What was dropped to make room may be back.
+        self.order.retain(|queue, _| ring_items(queue).is_none());
         for window in &mut self.windows {
             // What was taken by one who never showed it may be back, at its old place: until now it was away.
             let is_back = window.taken_ms.is_some_and(|since| !is_past(since, removal_ms));
@@ -450,7 +553,7 @@ impl Oracle {
     /// Everything that is left was delivered: what is missing is lost.
     pub(crate) fn finish(&self, now: Moment) -> Result<Tally, String> {
         let mut missing: BTreeMap<Queue, Vec<usize>> = BTreeMap::new();
-        let mut tally = Tally::default();
+        let mut tally = Tally { moved: self.moves, ..Tally::default() };
         for (number, put) in self.puts.iter().enumerate() {
             match put.state {
                 State::Stored => tally.stored += 1,
@@ -460,13 +563,15 @@ impl Oracle {
             for (queue, copy) in &put.copies {
                 tally.delivered += u64::from(copy.deliveries.min(1));
                 tally.redelivered += u64::from(copy.deliveries.saturating_sub(1));
-                if self.is_missing(put, copy, now) {
+                tally.dropped += u64::from(copy.is_dropped && copy.deliveries == 0);
+                if self.is_missing(number, queue, copy, now) {
                     missing.entry(queue).or_default().push(number);
                 }
             }
         }
         for (queue, numbers) in missing.into_iter().filter(|_| !self.is_damage_told) {
-            let excused = self.excuses.get(queue).copied().unwrap_or_default();
+            let excuses = way(queue).iter().filter_map(|place| self.excuses.get(place));
+            let excused: u64 = excuses.sum();
             if numbers.len() as u64 > excused {
                 return Err(format!(
                     "LOST: items {numbers:?} of {queue}; plain gets whose answer nobody saw explain {excused} of them"
@@ -476,12 +581,20 @@ impl Oracle {
         Ok(tally)
     }
 
-    fn is_missing(&self, put: &Put, copy: &Copy, now: Moment) -> bool {
-        let is_expired = put.expiry.earliest_ms != 0 && put.expiry.earliest_ms < now.wall_ms;
-        if copy.deliveries > 0 || copy.may_be_flushed || is_expired {
+    fn is_missing(&self, number: usize, queue: Queue, copy: &Copy, now: Moment) -> bool {
+        let put = &self.puts[number];
+        let is_expired = drops_expired(queue)
+            && put.expiry.earliest_ms != 0
+            && put.expiry.earliest_ms < now.wall_ms;
+        let may_be_gone = copy.may_be_flushed || copy.may_be_dropped || is_expired;
+        if copy.deliveries > 0 || may_be_gone || may_lack(queue, &self.scenario) {
             return false;
         }
-        let is_whole_fanout_promised = self.policy == SyncPolicy::Always || !self.had_power_cut;
+        if ring_items(queue).is_some_and(|items| self.later_puts(number, queue) >= items) {
+            return false;
+        }
+        let is_whole_fanout_promised =
+            self.scenario.policy == SyncPolicy::Always || !self.had_power_cut;
         match put.state {
             State::Stored => true,
             State::Refused => false,
@@ -491,10 +604,45 @@ impl Oracle {
             }
         }
     }
+
+    /// How many other items may have come into a queue after this one.
+    fn later_puts(&self, number: usize, queue: Queue) -> usize {
+        let may_be_later = |&other: &usize| {
+            let put = &self.puts[other];
+            let may_be_there = put.is_whole && put.state != State::Refused;
+            other != number
+                && may_be_there
+                && put.copies.contains_key(queue)
+                && !self.precedes(other, number)
+        };
+        (0..self.puts.len()).filter(may_be_later).count()
+    }
+}
+
+impl Put {
+    /// The item that is seen in this queue: the queue into which it was put, the queue where it is now, how far that is on its way.
+    fn find(&self, seen: &str) -> Option<(Queue, Queue, usize)> {
+        self.copies.keys().find_map(|&root| {
+            let place = way(root).iter().position(|&queue| queue == seen)?;
+            Some((root, way(root)[place], place))
+        })
+    }
+
+    fn copy_mut(&mut self, seen: Queue) -> Option<&mut Copy> {
+        let (root, _, _) = self.find(seen)?;
+        self.copies.get_mut(root)
+    }
 }
 
 /// Whether this item may be shown to this client now.
-fn judge(put: &Put, copy: &Copy, shown: &Shown<'_>, at: Moment, is_damage_told: bool) -> Check {
+fn judge(
+    put: &Put,
+    copy: &Copy,
+    place: usize,
+    shown: &Shown<'_>,
+    at: Moment,
+    is_damage_told: bool,
+) -> Check {
     if put.body != shown.body || put.flags != shown.flags {
         return Err("body or flags are not those that were put".into());
     }
@@ -504,11 +652,15 @@ fn judge(put: &Put, copy: &Copy, shown: &Shown<'_>, at: Moment, is_damage_told: 
     if put.state == State::Refused {
         return Err("delivered although it had been refused".into());
     }
-    if put.expiry.latest_ms != 0 && put.expiry.latest_ms < shown.asked.wall_ms {
+    let expires_ms = if place == 0 { put.expiry.latest_ms } else { 0 };
+    if expires_ms != 0 && expires_ms < shown.asked.wall_ms {
         return Err("delivered after it had expired".into());
     }
     if shown.is_stale(at) || is_damage_told {
         return Ok(());
+    }
+    if copy.is_dropped && place == 0 {
+        return Err("came back although it was in memory only".into());
     }
     if copy.is_flushed {
         return Err("delivered after it had been flushed".into());

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use kqueue_broker::SyncPolicy;
 
+use crate::disk::Fault;
 use crate::oracle::Tally;
 
 /// What kind of life it is; follows from the seed.
@@ -36,6 +37,8 @@ pub struct Scenario {
     pub read_ms: u64,
     /// Syncs are answered and not done: for the test of the simulator itself.
     pub disk_lies: bool,
+    /// Calls of the disk that fail.
+    pub fault: Option<Fault>,
 }
 
 impl Scenario {
@@ -74,6 +77,7 @@ impl Scenario {
             log_cap_segments: rng.u64(2..6),
             read_ms: *rng.choice(&[0, 0, 5, 50]).expect("not empty"),
             disk_lies: false,
+            fault: None,
         }
     }
 }
@@ -103,6 +107,10 @@ pub struct Summary {
     pub loads: u64,
     /// Bits that turned over.
     pub flips: u64,
+    /// Calls of the disk that failed, planned or not.
+    pub failed_calls: u64,
+    /// Calls of the disk before the end began.
+    pub disk_calls: u64,
     /// Ends of the server in good order.
     pub clean_restarts: u64,
     /// What the oracle counted.

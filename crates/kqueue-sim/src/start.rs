@@ -1,15 +1,13 @@
 //! A server's start: the configuration of the simulated queues, and recovery.
 
-use std::sync::Arc;
-
 use kqueue_broker::{
-    Boot, BootError, Booted, Broker, BrokerConfig, ConfigTable, EngineLimits, HEADER_BYTES, Now,
-    QueueConfig, QueueOverrides, Report, SegmentHeader, Start, SuperState, Superblock, Survey,
-    Verdict, WriterConfig, parse_header,
+    Boot, BootError, Booted, Broker, BrokerConfig, EngineLimits, HEADER_BYTES, Now, Report, Rest,
+    SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig, parse_header,
 };
 
-use crate::conn::{BRIEF, ITEM_BYTES_MAX, OPEN_MAX};
+use crate::conn::{ITEM_BYTES_MAX, OPEN_MAX};
 use crate::disk::Disk;
+use crate::queues::table;
 use crate::scenario::Scenario;
 
 /// Small, so that segments are left and emptied often.
@@ -24,6 +22,8 @@ pub(crate) struct Started {
     pub(crate) torn_tails: u64,
     /// It said that something is damaged.
     pub(crate) told_damage: bool,
+    /// Where the log can go on for want of space.
+    pub(crate) rest: Option<Rest>,
 }
 
 /// Reads what is on the disk as the server does at start.
@@ -43,7 +43,7 @@ pub(crate) fn boot(
     let told_damage = gaps.iter().any(|gap| gap.verdict != Verdict::TornTail);
     let torn_tails = u64::from(booted.report.torn_tail_bytes > 0);
     let told_damage = told_damage || booted.read_everything;
-    Ok(Started { broker: booted.broker, torn_tails, told_damage })
+    Ok(Started { broker: booted.broker, torn_tails, told_damage, rest: booted.rest })
 }
 
 /// From the checkpoint on, or if that does not do, everything.
@@ -63,7 +63,8 @@ fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Re
         return Err(format!("the superblock is {state:?}"));
     }
     let (SuperState::Sound(known) | SuperState::OneSlot(known)) = state else {
-        let known = Superblock { generation: u64::MAX / 2, ..Superblock::default() };
+        let known =
+            Superblock { generation: Superblock::GENERATION_UNKNOWN, ..Superblock::default() };
         return read_everything(disk, scenario, &headers, sizes, salt_seed, known, now);
     };
     let newest = headers.last().map_or(0, |(number, _)| *number);
@@ -91,11 +92,13 @@ struct Read {
     broker: Broker,
     report: Report,
     read_everything: bool,
+    rest: Option<Rest>,
 }
 
 impl Read {
     fn new(booted: Booted, read_everything: bool) -> Self {
-        Self { broker: booted.broker, report: booted.report, read_everything }
+        let Booted { broker, report, rest } = booted;
+        Self { broker, report, read_everything, rest }
     }
 }
 
@@ -139,18 +142,8 @@ fn run(
 }
 
 fn config(scenario: &Scenario) -> BrokerConfig {
-    let defaults = QueueConfig {
-        sync: scenario.policy,
-        max_memory_size: scenario.queue_memory,
-        ..QueueConfig::default()
-    };
-    let mut table = ConfigTable { defaults: Arc::new(defaults), ..ConfigTable::default() };
-    let small = QueueOverrides { max_items: Some(8), ..QueueOverrides::default() };
-    table.named.insert((*b"small").into(), small);
-    let brief = QueueOverrides { max_age_ms: Some(Some(600_000)), ..QueueOverrides::default() };
-    table.named.insert(BRIEF.as_bytes().into(), brief);
     BrokerConfig {
-        table,
+        table: table(scenario),
         limits: EngineLimits {
             max_open_per_queue: OPEN_MAX,
             max_memory_size: scenario.memory,

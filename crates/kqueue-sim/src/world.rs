@@ -8,13 +8,13 @@ use std::panic;
 
 use fastrand::Rng;
 use kqueue_broker::{
-    Broker, Checkpoint, DiskFault, DiskOp, FaultKind, Job, Load, Now, RetireStep, Retirement,
-    SessionId,
+    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, Rest, RetireStep, Retirement, SessionId,
 };
 
-use crate::conn::{Conn, Link, QUEUES, Role};
-use crate::disk::{Cut, Disk};
+use crate::conn::{Conn, Link, Role};
+use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
+use crate::queues::{QUEUES, SUB_QUEUES};
 use crate::scenario::{Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, boot};
 
@@ -22,11 +22,13 @@ use crate::start::{SEGMENT_BYTES, boot};
 const OUTPUT_HIGH: usize = 256 * 1024;
 /// Unix time at the beginning, in milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
+/// How long a life goes on after the fault that was planned for it.
+const STEPS_AFTER_FAULT: u64 = 80;
 /// More than any wait needs to end.
 const SETTLE_STEPS: u32 = 20_000;
 
 /// See the module's description.
-struct World {
+pub(crate) struct World {
     rng: Rng,
     scenario: Scenario,
     step: u64,
@@ -46,6 +48,8 @@ struct World {
     calm: bool,
     /// The disk has failed, and nothing has been synced since.
     is_faulty: bool,
+    /// When the life ends that had the planned fault.
+    is_over: Option<u64>,
     trace: Option<Vec<String>>,
 }
 
@@ -64,11 +68,7 @@ pub fn run(seed: u64) -> Result<Summary, Violation> {
 
 /// Like [`run`], with a line for everything that happened.
 pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
-    let mut world = World::new(seed, |_| {});
-    world.trace = Some(Vec::new());
-    world.oracle.notes = Some(Vec::new());
-    let outcome = world.live(seed);
-    (outcome, world.trace.unwrap_or_default())
+    World::new(seed, |_| {}).live_traced(seed)
 }
 
 /// Like [`run`], in a scenario that `change` has changed.
@@ -80,12 +80,13 @@ pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summ
 }
 
 impl World {
-    fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
+    pub(crate) fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut scenario = Scenario::random(&mut rng);
         change(&mut scenario);
         let mut disk = Disk::new(SEGMENT_BYTES);
         disk.lies = scenario.disk_lies;
+        disk.fault = scenario.fault;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
         let broker = boot(&disk, &scenario, rng.u64(..), now)
             .map(|started| started.broker)
@@ -104,15 +105,25 @@ impl World {
             retirement: None,
             checkpoint: None,
             loads: Vec::new(),
-            oracle: Oracle::new(scenario.policy),
+            oracle: Oracle::new(scenario),
             summary: Summary::default(),
             calm: false,
             is_faulty: false,
+            is_over: None,
             trace: None,
         }
     }
 
-    fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
+    /// Like [`World::live`], with a line for everything that happened.
+    pub(crate) fn live_traced(mut self, seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
+        self.trace = Some(Vec::new());
+        self.oracle.notes = Some(Vec::new());
+        let outcome = self.live(seed);
+        (outcome, self.trace.unwrap_or_default())
+    }
+
+    /// To the end.
+    pub(crate) fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
         let outcome = self.live_through();
         let step = self.step;
         outcome.map(|()| self.summary).map_err(|what| Violation { seed, step, what })
@@ -126,11 +137,61 @@ impl World {
             self.step += 1;
             self.happen()?;
             self.pump()?;
+            self.after_fault()?;
             if self.step.is_multiple_of(16) {
                 self.broker.check_invariants();
             }
         }
         self.end()
+    }
+
+    /// A server that died in a call is followed by another one. Some time after the planned fault the life ends, for what was to be seen has been seen.
+    fn after_fault(&mut self) -> Outcome {
+        if let Some(cut) = self.disk.died {
+            self.cut(cut)?;
+        }
+        let Some(fault) = self.scenario.fault else { return Ok(()) };
+        if self.disk.failed == 0 || self.is_over.is_some_and(|at| at != self.step) {
+            return Ok(());
+        }
+        match self.is_over {
+            None => self.is_over = Some(self.step + STEPS_AFTER_FAULT),
+            Some(_) => {
+                if fault.failure == Failure::Full {
+                    self.ask_while_full()?;
+                }
+                self.scenario.steps = self.step;
+            }
+        }
+        Ok(())
+    }
+
+    /// On a full disk what needs no further space is answered, and a put is answered at all.
+    fn ask_while_full(&mut self) -> Outcome {
+        if self.broker.progress().poisoned {
+            return Ok(());
+        }
+        let was_calm = std::mem::replace(&mut self.calm, true);
+        self.connect(Role::Admin);
+        let (at, id) = (self.at(), self.next_conn - 1);
+        for queue in QUEUES {
+            self.conns.last_mut().ok_or("no connection")?.get_now(at, queue);
+        }
+        for _ in 0..2000 {
+            let Some(index) = self.conns.iter().position(|conn| conn.id == id) else { break };
+            self.conns[index].arrive(usize::MAX, &mut self.oracle);
+            self.run_conn(index);
+            self.pump()?;
+            self.flush_conn(index, true)?;
+            if !self.conns[index].is_waiting() {
+                self.close(index);
+                self.calm = was_calm;
+                return Ok(());
+            }
+            self.step += 1;
+            self.pass_time();
+        }
+        Err("no answer to a get on a full disk".into())
     }
 
     fn at(&self) -> Moment {
@@ -145,13 +206,14 @@ impl World {
     fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let notes = self.oracle.notes.as_mut().map(std::mem::take).unwrap_or_default();
-            trace.extend(notes.into_iter().map(|note| format!("{:>22}{note}", "")));
-            let text = format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line());
+            let mut lines: Vec<_> =
+                notes.into_iter().map(|note| format!("{:>22}{note}", "")).collect();
+            lines.push(format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line()));
             if std::env::var_os("KQUEUE_SIM_TRACE").is_some() {
                 // A panic ends the run before anybody can print the trace.
-                eprintln!("{text}");
+                lines.iter().for_each(|text| eprintln!("{text}"));
             }
-            trace.push(text);
+            trace.append(&mut lines);
         }
     }
 
@@ -360,8 +422,12 @@ impl World {
     }
 
     fn start_job(&mut self) -> bool {
+        if self.disk.died.is_some() {
+            return false;
+        }
         let now = self.now();
         let Some(job) = self.broker.poll_job(now) else { return false };
+        assert!(!self.broker.progress().poisoned, "a job after the journal failed: {job:?}");
         let takes_ms = match job.is_write_only {
             true => 0,
             false => self.rng.u64(..=self.scenario.disk_ms),
@@ -383,26 +449,56 @@ impl World {
         for is_background in [false, true] {
             let slot = if is_background { &mut self.background } else { &mut self.log_job };
             let Some((job, _)) = slot.take_if(|(_, done)| *done <= self.mono_ms) else { continue };
-            let touches_log =
-                job.ops.iter().any(|op| matches!(op, DiskOp::Write { .. } | DiskOp::Sync { .. }));
-            let result = if touches_log && self.one_in(self.scenario.io_fault_every) {
-                self.disk.run_in_part(&mut self.rng, &job);
-                self.summary.disk_failures += 1;
-                Err(DiskFault { kind: FaultKind::Io, text: "virtual fault".into() })
-            } else {
-                self.disk.run(&job)
+            let before = self.disk.failed;
+            let result = match self.one_in(self.scenario.io_fault_every) {
+                true => self.disk.run_with_fault(&mut self.rng, &job),
+                false => self.disk.run(&job),
             };
+            self.summary.disk_failures += self.disk.failed - before;
+            if self.disk.died.is_some() {
+                self.note(|| format!("job {}: in the middle of it", job.id.0));
+                return Ok(());
+            }
             let syncs = job.ops.iter().any(|op| matches!(op, DiskOp::Sync { .. }));
             self.is_faulty = result.is_err() || (self.is_faulty && !syncs);
-            self.note(|| format!("job {} done: {}", job.id.0, result.is_ok()));
+            let kind = result.as_ref().err().map(|fault| fault.kind);
+            self.note(|| format!("job {} done: {:?}", job.id.0, kind));
+            let was_poisoned = self.broker.progress().poisoned;
             self.broker.handle_done(self.now(), job.id, result);
+            if !was_poisoned {
+                self.judge_fault(&job, kind)?;
+            }
         }
         Ok(())
     }
 
+    /// What has to follow a fault: the server knows that it can promise nothing more, or goes on if it can.
+    fn judge_fault(&mut self, job: &Job, kind: Option<FaultKind>) -> Outcome {
+        let is_poisoned = self.broker.progress().poisoned;
+        let needs_space = |op: &DiskOp| {
+            matches!(op, DiskOp::Create { .. } | DiskOp::Prepare { .. } | DiskOp::Remove { .. })
+        };
+        match kind {
+            Some(FaultKind::Io) if !is_poisoned => {
+                Err("a fault of the disk, and the journal goes on".into())
+            }
+            Some(FaultKind::NoSpace) if is_poisoned && job.ops.iter().any(needs_space) => {
+                Err("the disk was full for a moment, and the journal gave up".into())
+            }
+            _ => {
+                let step = self.step;
+                if is_poisoned && self.oracle.poisoned_in.is_none() {
+                    self.oracle.poisoned_in = Some(step);
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// What the housekeeping thread does: one thing at a time, each step written before the next.
     fn keep_house(&mut self) {
-        if !self.broker.is_written() || self.broker.progress().poisoned {
+        let is_dead = self.disk.died.is_some();
+        if is_dead || !self.broker.is_written() || self.broker.progress().poisoned {
             return;
         }
         if let Some(checkpoint) = &mut self.checkpoint {
@@ -413,11 +509,18 @@ impl World {
             }
         } else if let Some(retirement) = &mut self.retirement {
             match self.broker.retire_step(retirement) {
-                RetireStep::Read(read) => retirement.feed(&self.disk.read(&read)),
+                RetireStep::Read(read) => loop {
+                    // What may pass is tried again; a server that died reads nothing more.
+                    match self.disk.read(&read) {
+                        Ok(piece) => break retirement.feed(&piece),
+                        Err(_) if self.disk.died.is_some() => return,
+                        Err(_) => {}
+                    }
+                },
                 RetireStep::Write => {}
                 RetireStep::Done => {
                     let (bad, lost) = retirement.take_bad();
-                    assert!(self.scenario.flip_every > 0 || bad.is_empty(), "damaged: {bad:?}");
+                    assert!(self.may_be_damaged() || bad.is_empty(), "damaged: {bad:?}");
                     self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
                     self.retirement = None;
                     self.summary.retired_segments += 1;
@@ -435,6 +538,12 @@ impl World {
         }
     }
 
+    /// Whether something may be unreadable: on the disk, or once.
+    fn may_be_damaged(&self) -> bool {
+        self.scenario.flip_every > 0
+            || self.scenario.fault.is_some_and(|fault| fault.failure == Failure::Io)
+    }
+
     /// What the reader thread does.
     fn read(&mut self) {
         while let Some(load) = self.broker.poll_load() {
@@ -448,14 +557,20 @@ impl World {
                 continue;
             }
             let (mut load, _) = self.loads.swap_remove(index);
-            while !load.feed(&self.disk.read(&load.next_read())) {}
+            loop {
+                match self.disk.read(&load.next_read()) {
+                    Ok(piece) if load.feed(&piece) => break,
+                    Err(_) if self.disk.died.is_some() => return,
+                    _ => {}
+                }
+            }
             self.summary.loads += 1;
-            let what = format!("{load:?}");
+            let what = load.segment();
             let (bad, lost) = self.broker.handle_loaded(self.now(), load);
             self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
             assert!(
-                self.scenario.flip_every > 0 || bad.is_empty() && lost == 0,
-                "damage on a sound disk: {bad:?}, {lost} items in {what}"
+                self.may_be_damaged() || bad.is_empty() && lost == 0,
+                "damage on a sound disk: {bad:?}, {lost} items of segment {what}"
             );
         }
     }
@@ -471,13 +586,15 @@ impl World {
         for (job, _) in [self.log_job.take(), self.background.take()].into_iter().flatten() {
             self.disk.run_in_part(&mut self.rng, &job);
         }
-        self.disk.cut(&mut self.rng, cut);
+        let is_lost = self.disk.cut(&mut self.rng, cut);
         for conn in self.conns.drain(..) {
             conn.settle_flushes(&mut self.oracle);
             if conn.link != Link::Abandoned {
                 self.oracle.conn_gone(conn.id, &conn.unanswered_takes());
             }
         }
+        // After a failed sync the next process may see less than this one, as after a power cut.
+        let cut = if is_lost { Cut::Power } else { cut };
         self.oracle.cut(at, cut, self.is_faulty);
         self.restart()
     }
@@ -486,11 +603,27 @@ impl World {
         (self.log_job, self.background) = (None, None);
         (self.retirement, self.checkpoint) = (None, None);
         self.loads.clear();
-        self.disk.is_full = false;
+        self.disk.is_full &= self.rng.bool();
+        if self.disk.is_full && self.rng.bool() {
+            self.disk.use_up_spares();
+        }
         let seed = self.rng.u64(..);
         let now = self.now();
         let started = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = started.broker;
+        // A server that cannot do this ends, and is started again.
+        while self.disk.run(&self.broker.begin_run()).is_err() {
+            if let Some(cut) = self.disk.died {
+                return self.cut(cut);
+            }
+        }
+        if self.disk.has_no_space() {
+            self.broker.no_space(now);
+            if let Some(Rest { segment, offset }) = started.rest {
+                self.disk.clear(segment, usize::try_from(offset).expect("small segments"));
+                self.broker.go_on_in_last();
+            }
+        }
         self.broker.check_invariants();
         self.summary.torn_tails += started.torn_tails;
         if self.scenario.flip_every > 0 {
@@ -521,12 +654,16 @@ impl World {
         let was_calm = std::mem::replace(&mut self.calm, true);
         self.connect(Role::Producer);
         let at = self.at();
-        for queue in &QUEUES[1..3] {
+        for queue in SUB_QUEUES {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
         }
+        let id = self.next_conn - 1;
         let outcome = self.settle();
-        self.close(self.conns.len() - 1);
+        // It is gone already if the server died over this.
+        if let Some(index) = self.conns.iter().position(|conn| conn.id == id) {
+            self.close(index);
+        }
         self.calm = was_calm;
         outcome
     }
@@ -543,10 +680,15 @@ impl World {
                 self.flush_conn(index, true)?;
             }
             self.pump()?;
+            if let Some(cut) = self.disk.died {
+                return self.cut(cut);
+            }
             let is_quiet = |conn: &Conn| {
                 conn.link == Link::Abandoned || !conn.is_waiting() && conn.wire.is_empty()
             };
-            if self.conns.iter().all(is_quiet) && self.broker.is_written() {
+            // A checkpoint that would give space back, and finds none, waits for it.
+            let is_written = self.broker.is_written() || self.disk.has_no_space();
+            if self.conns.iter().all(is_quiet) && is_written {
                 return Ok(());
             }
             self.pass_time();
@@ -558,12 +700,16 @@ impl World {
 
     /// Everything comes to rest, and whatever is left in the queues is taken out and counted.
     fn end(&mut self) -> Outcome {
+        self.summary.disk_calls = self.disk.calls;
+        self.summary.failed_calls = self.disk.failed;
+        self.disk.fault = None;
         (self.calm, self.disk.is_full) = (true, false);
         self.note(|| "---- the end begins".into());
         if self.broker.progress().poisoned {
             self.cut(Cut::Kill)?;
         }
         self.settle()?;
+        self.is_in_order_again()?;
         match self.rng.u32(..4) {
             0 => self.restart_cleanly()?,
             1 => self.cut(Cut::Power)?,
@@ -578,6 +724,20 @@ impl World {
         self.summary.tally = self.oracle.finish(self.at())?;
         (self.summary.steps, self.summary.virtual_ms) = (self.step, self.mono_ms);
         Ok(())
+    }
+
+    /// Whatever happened, a server whose disk is sound again takes puts, without anybody's help.
+    fn is_in_order_again(&mut self) -> Outcome {
+        self.idle()?;
+        self.connect(Role::Producer);
+        let (at, number) = (self.at(), self.oracle.next_put());
+        let conn = self.conns.last_mut().ok_or("no connection")?;
+        conn.put_acknowledged(at, "plain", &mut self.oracle);
+        self.settle()?;
+        match self.oracle.is_stored(number) {
+            true => Ok(()),
+            false => Err("a put was refused although the disk is neither full nor failed".into()),
+        }
     }
 
     /// SIGTERM: every session ends, everything is synced.

@@ -1,0 +1,271 @@
+//! The rows `backlog` and `restart`: 10 GiB of 1 KiB items in one queue.
+//!
+//! Both rates of filling, and the cold rate of draining, begin when all files are on the disk; else the last one would pay for the kernel's debts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client;
+use crate::peers::median;
+use crate::server::Server;
+use crate::storage::load::{Drained, Items, Pipe};
+use crate::storage::machine::{cool, settle, warm};
+use crate::storage::report::{gib, mib, per_second, rate, seconds};
+use crate::storage::site::{Setup, Site, Started};
+use crate::storage::watch::{Watch, rss_since_start};
+use crate::storage::{Bench, GIB, KIB, MIB, RSS_TARGET};
+
+const QUEUE: &str = "backlog";
+const HOT: &str = "hot";
+const HOT_BYTES: u64 = 50 * MIB;
+const ROUNDS: usize = 5;
+const PUT_ROUNDS: usize = 11;
+const CLEAN_START: Duration = Duration::from_secs(3);
+const KILLED_START: Duration = Duration::from_secs(10);
+
+/// Which of the two rows are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) backlog: bool,
+    pub(crate) restart: bool,
+}
+
+/// The queue as it must be.
+struct Backlog {
+    site: Site,
+    items: Items,
+    /// The item whose turn it is.
+    first: u64,
+    /// The one that was put last, plus one.
+    end: u64,
+}
+
+impl Backlog {
+    fn live(&self) -> u64 {
+        (self.end - self.first) * self.items.body_bytes as u64
+    }
+}
+
+pub(crate) fn run(bench: &mut Bench, parts: Parts) {
+    let site = Site::new(bench, Setup::scaled(bench));
+    let mut backlog = Backlog { site, items: Items::new(KIB as usize), first: 0, end: 0 };
+    let count = bench.scaled(10 * GIB) / KIB;
+    let mut server = backlog.site.start().server;
+    fill(bench, &mut backlog, &server, count, parts.backlog);
+    if parts.restart {
+        bench.report.begin("restart");
+        server = restarts(bench, &mut backlog, server, count);
+        bench.report.begin("backlog");
+    }
+    if parts.backlog {
+        drain(bench, &mut backlog, &server);
+    }
+}
+
+/// Puts everything; the first and the last tenth are timed.
+fn fill(bench: &mut Bench, backlog: &mut Backlog, server: &Server, count: u64, is_judged: bool) {
+    let files = backlog.site.files();
+    let watch = backlog.site.watch(server, 0);
+    let mut pipe = Pipe::connect(server);
+    let tenth = (count / 10).max(1);
+    let mut put = |backlog: &mut Backlog, count: u64| {
+        let time = pipe.fill_queue(QUEUE, &backlog.items, backlog.end, count, &watch);
+        backlog.end += count;
+        per_second(count, time)
+    };
+    let begin = Instant::now();
+    let first = put(backlog, tenth);
+    put(backlog, count - 2 * tenth);
+    let most = begin.elapsed();
+    settle(&files);
+    let last = put(backlog, tenth);
+    let filling = watch.peak();
+    watch.begin();
+    thread::sleep(bench.duration(5.0));
+    let resting = watch.peak();
+    if !is_judged {
+        return;
+    }
+    let report = &mut bench.report;
+    report.note("items of 1 KiB in the queue", format!("{}", backlog.end - backlog.first));
+    report.judge_memory("RSS peak while filling", filling.rss, RSS_TARGET);
+    report.note("  of it anonymous", mib(filling.rss_anon));
+    report.judge_memory("RSS peak at rest", resting.rss, RSS_TARGET);
+    report.note("  of it anonymous", mib(resting.rss_anon));
+    report.note("put rate, first tenth, into an empty queue", rate(first));
+    report.note("put rate, first nine tenths", rate(per_second(count - tenth, most)));
+    report.note("put rate, last tenth, after a pause for the disk", rate(last));
+    report.note("disk use, highest while filling", gib(filling.disk));
+    report.judge_disk("disk use - bound while filling, highest", filling.disk_over);
+    drop(watch);
+    put_rates(bench, backlog, server, &mut pipe);
+}
+
+/// Puts into the long queue and into an empty one, in turns, so that the disk has the same debts for both.
+fn put_rates(bench: &mut Bench, backlog: &mut Backlog, server: &Server, pipe: &mut Pipe) {
+    let files = backlog.site.files();
+    let watch = backlog.site.watch(server, backlog.live());
+    let count = hot_count(bench);
+    let (mut long, mut empty, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..bench.rounds(PUT_ROUNDS) {
+        // Neither is always the first.
+        for is_long in [round % 2 == 0, round % 2 != 0] {
+            settle(&files);
+            if is_long {
+                let time = pipe.fill_queue(QUEUE, &backlog.items, backlog.end, count, &watch);
+                backlog.end += count;
+                long.push(per_second(count, time));
+            } else {
+                let time = pipe.fill_queue(HOT, &backlog.items, 0, count, &watch);
+                let drained = pipe.drain(HOT, &backlog.items, 0, count, &watch);
+                assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
+                empty.push(per_second(count, time));
+            }
+        }
+        ratios.push(long[round] / empty[round]);
+    }
+    let report = &mut bench.report;
+    report.note("put rate, an empty queue and this one in turns: empty", rate(median(&empty)));
+    report.note("put rate, an empty queue and this one in turns: this", rate(median(&long)));
+    report.judge_at_least("  / put rate of the empty one", median(&ratios), 0.8, "empty");
+}
+
+/// So many items are put into a queue that stays in memory.
+fn hot_count(bench: &Bench) -> u64 {
+    (bench.scaled(HOT_BYTES) / KIB).max(10_000)
+}
+
+/// Takes everything: the first half as after a start of the machine, the second with the files in the page cache.
+fn drain(bench: &mut Bench, backlog: &mut Backlog, server: &Server) {
+    let files = backlog.site.files();
+    let watch = backlog.site.watch(server, backlog.live());
+    let mut pipe = Pipe::connect(server);
+    let hot = hot_rate(bench, &mut pipe, &watch, &backlog.items);
+    let count = backlog.end - backlog.first;
+    let mut take = |backlog: &mut Backlog, count: u64| -> Drained {
+        let drained = pipe.drain(QUEUE, &backlog.items, backlog.first, count, &watch);
+        backlog.first += count;
+        drained
+    };
+    cool(&files);
+    watch.begin();
+    let from_disk = take(backlog, count / 2);
+    warm(&files);
+    let from_cache = take(backlog, count - count / 2);
+    let draining = watch.peak();
+
+    let report = &mut bench.report;
+    report.judge_memory("RSS peak while draining", draining.rss, RSS_TARGET);
+    report.note("  of it anonymous", mib(draining.rss_anon));
+    report.note("get rate, a queue of 50 MiB in memory", rate(hot));
+    let cold = per_second(count / 2, from_disk.elapsed);
+    report.note("get rate, cold, files not in the page cache", rate(cold));
+    report.judge_at_least("  / hot rate", cold / hot, 0.5, "hot");
+    let cached = per_second(count - count / 2, from_cache.elapsed);
+    report.note("get rate, cold, files in the page cache", rate(cached));
+    report.judge_at_least("  / hot rate", cached / hot, 0.5, "hot");
+    report.judge_disk("disk use - bound while draining, highest", draining.disk_over);
+    let wrong = from_disk.wrong + from_cache.wrong;
+    report.judge_none("items lost, changed or out of order", wrong);
+    report.judge_none("items left over", client::stat(server, "curr_items") as u64);
+}
+
+/// Gets per second from a queue that was put a moment ago; median.
+fn hot_rate(bench: &Bench, pipe: &mut Pipe, watch: &Watch, items: &Items) -> f64 {
+    let count = hot_count(bench);
+    let rates: Vec<f64> = (0..bench.rounds(ROUNDS))
+        .map(|_| {
+            pipe.fill_queue(HOT, items, 0, count, watch);
+            let drained = pipe.drain(HOT, items, 0, count, watch);
+            assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
+            per_second(count, drained.elapsed)
+        })
+        .collect();
+    median(&rates)
+}
+
+/// Clean stops and kills, each with the files in the page cache and without.
+fn restarts(bench: &mut Bench, backlog: &mut Backlog, mut server: Server, count: u64) -> Server {
+    let files = backlog.site.files();
+    for is_cold in [false, true] {
+        let begin = Instant::now();
+        server.terminate();
+        bench.report.note("clean stop takes", seconds(begin.elapsed()));
+        if is_cold {
+            cool(&files);
+        }
+        let started = backlog.site.start();
+        let title = format!("clean stop, start{}", if is_cold { ", cold page cache" } else { "" });
+        judge_start(bench, backlog, &started, &title, CLEAN_START, 0);
+        server = started.server;
+    }
+    for is_cold in [false, true] {
+        let unsure = kill_while_putting(backlog, server, (count / 50).max(1));
+        if is_cold {
+            cool(&files);
+        }
+        let started = backlog.site.start();
+        let title = format!("kill -9, start{}", if is_cold { ", cold page cache" } else { "" });
+        judge_start(bench, backlog, &started, &title, KILLED_START, unsure);
+        server = started.server;
+    }
+    server
+}
+
+/// Kills the server when it has acknowledged so many more puts. What it acknowledged counts as there; returns how many more may be.
+fn kill_while_putting(backlog: &mut Backlog, mut server: Server, acknowledged: u64) -> u64 {
+    let (sent, stored) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (items, first) = (&backlog.items, backlog.end);
+    let mut pipe = Pipe::connect(&server);
+    thread::scope(|scope| {
+        let putting = scope.spawn(|| {
+            pipe.try_pump(
+                u64::MAX,
+                items.window(),
+                |index, out| {
+                    sent.store(index + 1, Ordering::Relaxed);
+                    items.put(QUEUE, first + index, out);
+                },
+                |index, reply| {
+                    reply.expect_stored();
+                    stored.store(index + 1, Ordering::Relaxed);
+                },
+            )
+        });
+        while stored.load(Ordering::Relaxed) < acknowledged && !putting.is_finished() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        server.kill();
+        let ended = putting.join().expect("the replies were as they should be");
+        ended.expect_err("the server was killed while it was asked");
+    });
+    let stored = stored.into_inner();
+    backlog.end += stored;
+    sent.into_inner() - stored
+}
+
+/// `unsure`: items that may be there in addition.
+fn judge_start(
+    bench: &mut Bench,
+    backlog: &mut Backlog,
+    started: &Started,
+    title: &str,
+    target: Duration,
+    unsure: u64,
+) {
+    let (item, first_get) = started.first_get(QUEUE);
+    let peak = rss_since_start(&started.server);
+    let is_right = item.is_some_and(|body| backlog.items.is(backlog.first, &body));
+    backlog.first += 1;
+    let (least, found) =
+        (backlog.end - backlog.first, client::stat(&started.server, "curr_items") as u64);
+    let report = &mut bench.report;
+    report.judge_time(&format!("{title}: ready"), started.ready, target);
+    report.judge_time(&format!("{title}: first get"), first_get, target);
+    report.note("  RSS peak of the start", mib(peak));
+    let wrong = least.saturating_sub(found) + found.saturating_sub(least + unsure);
+    report.judge_none("  items missing or too many", wrong + u64::from(!is_right));
+    // What had not been acknowledged and is there is as good as the rest.
+    backlog.end = backlog.first + found;
+}
