@@ -33,6 +33,8 @@ use crate::superblock::Superblock;
 const NO_SPACE_RETRY_MS: u64 = 1000;
 /// A batch is closed at this length (unless one record alone is longer): bounds what is left unused at the end of a segment.
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+/// And where segments are short at this part of them: what is left unused at their ends must be little, or emptying segments may never come to an end.
+const BATCHES_PER_SEGMENT: u64 = 8;
 /// Small batches are cut from a buffer of this length, one after the other.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
@@ -276,7 +278,7 @@ impl Writer {
             "record of {payload_bytes} bytes, a segment has at most {max}"
         );
 
-        let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes());
+        let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes() / BATCHES_PER_SEGMENT);
         if !self.open.is_empty() && self.open.bytes + payload_bytes + HEAD_BYTES as u64 > limit {
             self.seal_open();
         }

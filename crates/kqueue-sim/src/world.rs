@@ -411,7 +411,7 @@ impl World {
                 break;
             }
         }
-        self.keep_house();
+        self.keep_house()?;
         self.read();
         while let Some(session) = self.broker.poll_event() {
             if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
@@ -496,10 +496,10 @@ impl World {
     }
 
     /// What the housekeeping thread does: one thing at a time, each step written before the next.
-    fn keep_house(&mut self) {
+    fn keep_house(&mut self) -> Outcome {
         let is_dead = self.disk.died.is_some();
         if is_dead || !self.broker.is_written() || self.broker.progress().poisoned {
-            return;
+            return Ok(());
         }
         if let Some(checkpoint) = &mut self.checkpoint {
             if self.broker.checkpoint_step(checkpoint) {
@@ -513,14 +513,16 @@ impl World {
                     // What may pass is tried again; a server that died reads nothing more.
                     match self.disk.read(&read) {
                         Ok(piece) => break retirement.feed(&piece),
-                        Err(_) if self.disk.died.is_some() => return,
+                        Err(_) if self.disk.died.is_some() => return Ok(()),
                         Err(_) => {}
                     }
                 },
                 RetireStep::Write => {}
                 RetireStep::Done => {
                     let (bad, lost) = retirement.take_bad();
-                    assert!(self.may_be_damaged() || bad.is_empty(), "damaged: {bad:?}");
+                    if !self.may_be_damaged() && !bad.is_empty() {
+                        return Err(format!("damaged: {bad:?}"));
+                    }
                     self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
                     self.retirement = None;
                     self.summary.retired_segments += 1;
@@ -536,6 +538,7 @@ impl World {
                 self.note(|| format!("segment {segment} is to be emptied"));
             }
         }
+        Ok(())
     }
 
     /// Whether something may be unreadable: on the disk, or once.
