@@ -3,20 +3,21 @@
 //! Invariants: every daemon listens on a loopback port that the kernel chose and keeps its data in a directory of its own; nothing outlives the test
 //! that started it; waiting is for an event, never for a time.
 
+pub mod clock;
 pub mod daemon;
 pub mod dice;
-pub mod faketime;
 pub mod faults;
 pub mod fpm;
 pub mod ledger;
 pub mod load;
 pub mod program;
+pub mod segment;
 pub mod tool;
 pub mod wire;
 
+pub use clock::FakeClock;
 pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
 pub use dice::Dice;
-pub use faketime::FakeClock;
 pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
 pub use load::{Clients, Load};

@@ -1,509 +1,671 @@
-//! Data directories that are damaged, incomplete, foreign, of somebody else or in use. Either the start is refused, with a message that names the file and what to
-//! do, and not a byte is changed; or everything readable is served, and what is not is told, counted and copied aside.
+//! Data directories that are damaged, incomplete, foreign, newer or not ours: either the start is refused, with a message that names the file and says what to do, and
+//! nothing in the directory has changed; or everything that can be read is served, and what cannot is in the log, in the statistics and in quarantine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::sync::OnceLock;
 
-use kqueue_tests::{Daemon, Exit, SmallDisk};
+use kqueue_tests::segment::{
+    HEAD_BYTES, MARKER, PUT, Record, STATE, records, segment_name, u64_at,
+};
+use kqueue_tests::{Daemon, Exit, SmallDisk, announce, daemon_binary, files_in};
 use rustix::process::Signal;
 
-/// Small segments, of which none goes before the end of the test.
-const SMALL: &str = "max_item_size = \"2KiB\"----segment_size = \"76KiB\"\nlog_cap = \"64MiB\"\n";
+/// Small segments, so that some lie before the last checkpoint and some behind it.
+const SMALL: &str = "max_item_size = \"16KiB\"----segment_size = \"256KiB\"\nlog_cap = \"1MiB\"\n";
 const STRICT: &str =
-    "max_item_size = \"2KiB\"----segment_size = \"76KiB\"\nlog_cap = \"64MiB\"\nstrict = true\n";
-/// Enough for one checkpoint, too few for a second one.
-const ITEMS: usize = 270;
-/// Longer than anything takes; only a defect waits for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
-const SLOT_BYTES: usize = 4096;
+    "max_item_size = \"16KiB\"----segment_size = \"256KiB\"\nlog_cap = \"1MiB\"\nstrict = true\n";
+/// What is put into each of the two queues that clients write.
+const ITEMS: usize = 300;
+/// The first items of `jobs` were consumed.
+const CONSUMED: usize = 10;
+/// An unprivileged user and group.
+const NOBODY: &str = "65534";
 
-fn body(number: usize) -> Vec<u8> {
-    format!("<item {number:04}> {}", "x".repeat(987)).into_bytes()
+fn post(number: usize) -> Vec<u8> {
+    format!("post {number} {}", "x".repeat(3000)).into_bytes()
 }
 
-/// A log of several segments with a checkpoint in the middle, of a server that ended; made once for each test.
-struct Fixture {
-    directory: tempfile::TempDir,
+fn job(number: usize) -> Vec<u8> {
+    format!("job {number}").into_bytes()
 }
 
-impl Fixture {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let fixture = Self { directory };
-        let daemon = Daemon::start_in(fixture.path(), SMALL).expect("it starts");
+/// By queue, in order.
+type Items = BTreeMap<&'static str, Vec<Vec<u8>>>;
+
+/// What a server has to serve.
+fn all_items() -> Items {
+    let posts: Vec<_> = (0..ITEMS).map(post).collect();
+    let jobs = (CONSUMED..ITEMS).map(job).collect();
+    BTreeMap::from([("jobs", jobs), ("posts", posts.clone()), ("posts+search", posts)])
+}
+
+/// The same without these bodies.
+fn without(lost: &BTreeSet<Vec<u8>>) -> Items {
+    let mut items = all_items();
+    items.values_mut().for_each(|bodies| bodies.retain(|body| !lost.contains(body)));
+    items
+}
+
+fn drain(daemon: &Daemon) -> Items {
+    let mut wire = daemon.connect();
+    let queues = ["jobs", "posts", "posts+search"];
+    queues.map(|queue| (queue, std::iter::from_fn(|| wire.get(queue)).collect())).into()
+}
+
+/// The bodies that a segment holds, from a byte on.
+fn bodies_from(segment: &[u8], from: usize) -> BTreeSet<Vec<u8>> {
+    let puts = records(segment).into_iter().filter(|record| record.kind == PUT);
+    puts.filter(|record| record.end() > from).map(|record| record.body(segment).to_vec()).collect()
+}
+
+/// The data directory that a killed server left.
+struct Left {
+    root: tempfile::TempDir,
+}
+
+/// Its files, made once.
+fn template() -> &'static BTreeMap<String, Vec<u8>> {
+    static TEMPLATE: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let root = tempfile::tempdir().expect("a directory");
+        let daemon = Daemon::start_in(root.path(), SMALL).expect("it starts");
         let mut wire = daemon.connect();
+        assert_eq!(wire.get("posts+search"), None);
         for number in 0..ITEMS {
-            wire.put("q", &body(number));
-        }
-        let began = Instant::now();
-        while fixture.start().0 == 0 {
-            assert!(began.elapsed() < PATIENCE, "no checkpoint");
+            wire.put("posts", &post(number));
+            wire.put("jobs", &job(number));
+            if number == CONSUMED {
+                (0..CONSUMED).for_each(|taken| assert_eq!(wire.get("jobs"), Some(job(taken))));
+            }
         }
         daemon.kill();
-        assert!(fixture.segments().len() >= 5, "{:?}", fixture.segments());
-        let (start, last) = (fixture.start().0, fixture.segments().len() as u64);
-        assert!((2..last).contains(&start), "the checkpoint is in segment {start} of {last}");
-        fixture
+        let files = files_in(&root.path().join("data")).into_iter();
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        files.map(|(path, (bytes, _))| (name(&path), bytes)).collect()
+    })
+}
+
+/// Everything about the files that a start may have changed: length, bytes, time, mode. Not the locks: they may come.
+fn everything_in(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64, u32)> {
+    let is_lock = |path: &Path| path.ends_with("lock") || path.ends_with("backup.lock");
+    let files = files_in(directory).into_iter().filter(|(path, _)| !is_lock(path));
+    files
+        .map(|(path, (bytes, _))| {
+            let found = fs::metadata(&path).expect("it is there");
+            (path, (bytes, found.mtime(), found.mtime_nsec(), found.mode()))
+        })
+        .collect()
+}
+
+impl Left {
+    fn new() -> Self {
+        let root = tempfile::tempdir().expect("a directory");
+        let left = Self { root };
+        left.fill(&left.data());
+        left
     }
 
-    fn path(&self) -> &Path {
-        self.directory.path()
+    fn fill(&self, data: &Path) {
+        fs::create_dir_all(data).expect("a directory");
+        for (name, bytes) in template() {
+            fs::write(data.join(name), bytes).expect("it can be written");
+        }
     }
 
     fn data(&self) -> PathBuf {
-        self.path().join("data")
+        self.root.path().join("data")
     }
 
-    fn superblock(&self) -> PathBuf {
-        self.data().join("journal.kq")
+    fn path(&self, number: u64) -> PathBuf {
+        self.data().join(segment_name(number))
     }
 
-    fn segments(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.data()).expect("a directory");
-        let paths = entries.map(|entry| entry.expect("an entry").path());
-        let is_segment = |path: &PathBuf| path.display().to_string().contains("/log-");
-        let mut segments: Vec<_> = paths.filter(is_segment).collect();
-        segments.sort();
-        segments
+    fn read(&self, number: u64) -> Vec<u8> {
+        fs::read(self.path(number)).expect("a segment")
     }
 
-    fn segment(&self, number: u64) -> PathBuf {
-        self.data().join(format!("log-{number:016x}.kq"))
+    /// The segments' numbers.
+    fn numbers(&self) -> Vec<u64> {
+        let numbers: Vec<u64> = (1..100).filter(|number| self.path(*number).exists()).collect();
+        assert!(numbers.len() > 3, "{numbers:?}");
+        numbers
     }
 
-    /// The newest slot of the superblock.
-    fn newest_slot(&self) -> usize {
-        let file = fs::read(self.superblock()).expect("a superblock");
-        usize::from(number_at(&file, SLOT_BYTES + 16) > number_at(&file, 16))
+    fn last(&self) -> u64 {
+        *self.numbers().last().expect("there are some")
     }
 
-    /// Segment and byte where reading begins.
-    fn start(&self) -> (u64, u64) {
-        let file = fs::read(self.superblock()).expect("a superblock");
-        let slot = self.newest_slot() * SLOT_BYTES;
-        (number_at(&file, slot + 32), number_at(&file, slot + 40))
+    /// Where reading begins: the number of the segment, and the slot that says so.
+    fn start(&self) -> (u64, usize) {
+        let superblock = fs::read(self.data().join("journal.kq")).expect("a superblock");
+        let slot = usize::from(u64_at(&superblock, 4096 + 16) > u64_at(&superblock, 16));
+        let start = u64_at(&superblock, slot * 4096 + 32);
+        assert!(start > 1 && start < self.last(), "segments before it and behind it: {start}");
+        (start, slot)
     }
 
-    /// Segment and byte of the body of an item.
-    fn place_of(&self, number: usize) -> (PathBuf, usize) {
-        let mark = body(number);
-        for path in self.segments() {
-            let file = fs::read(&path).expect("a segment");
-            if let Some(at) = file.windows(12).position(|window| window == &mark[..12]) {
-                return (path, at);
-            }
+    /// A segment before the checkpoint, in which are items.
+    fn data_segment(&self) -> u64 {
+        1
+    }
+
+    fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = fs::read(path).expect("it is there");
+        change(&mut bytes);
+        fs::write(path, bytes).expect("it can be written");
+    }
+
+    fn flip(&self, path: &Path, at: usize) {
+        self.change(path, |bytes| bytes[at] ^= 0x10);
+    }
+
+    /// The start is refused, all of `words` are in what is said last, and nothing has changed.
+    fn refused(&self, words: &[&str]) {
+        for extra in [SMALL, STRICT] {
+            self.refused_with(&[], extra, words);
         }
-        panic!("item {number} is nowhere");
     }
 
-    /// Every file with its content, and its permissions.
-    fn snapshot(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-        let mut found = BTreeMap::new();
-        let mut left = vec![self.data()];
-        while let Some(path) = left.pop() {
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            let mut content = Vec::new();
-            if metadata.is_dir() {
-                let entries = fs::read_dir(&path).expect("a directory");
-                left.extend(entries.map(|entry| entry.expect("an entry").path()));
-            } else {
-                content = fs::read(&path).expect("a file");
-            }
-            found.insert(path, (metadata.permissions().mode(), content));
-        }
-        found
+    fn refused_with(&self, wrapper: &[String], extra: &str, words: &[&str]) {
+        refused_in(self.root.path(), &self.data(), wrapper, extra, words);
     }
 
-    /// The start is refused with exit code 1 and a message that has all of `parts`; nothing is changed.
-    fn refuses(&self, config: &str, parts: &[&str]) -> Exit {
-        self.refuses_under(&[], config, parts)
+    /// The start succeeds.
+    fn served(&self) -> Daemon {
+        Daemon::start_in(self.root.path(), SMALL).unwrap_or_else(|exit| panic!("{exit:?}"))
     }
 
-    fn refuses_under(&self, wrapper: &[String], config: &str, parts: &[&str]) -> Exit {
-        let before = self.snapshot();
-        let exit = match Daemon::start_under(wrapper, self.path(), config) {
-            Ok(_) => panic!("it started, instead of saying {parts:?}"),
-            Err(exit) => exit,
-        };
-        assert_eq!(exit.code, Some(1), "{exit:?}");
-        let last = exit.stderr.lines().last().unwrap_or_default();
-        for part in parts {
-            assert!(last.contains(part), "{part:?} is not in {last:?}");
+    /// `journal.strict` refuses and changes nothing; without it everything but `lost` is served, a copy of the damaged place is in quarantine, log and statistics
+    /// tell, and the damaged file is as it was.
+    fn served_but(&self, damaged: u64, lost: &BTreeSet<Vec<u8>>, words: &[&str]) {
+        self.refused_with(&[], STRICT, &["strict", "Nothing was changed"]);
+        let before = everything_in(&self.data());
+        let (start, _) = self.start();
+        let daemon = self.served();
+        let after = everything_in(&self.data());
+        for (path, found) in &before {
+            let is_segment = path.display().to_string().contains("/log-");
+            assert!(!is_segment || after.get(path) == Some(found), "{path:?} was changed");
         }
-        let after = self.snapshot();
-        for (path, content) in &before {
-            assert!(after.get(path) == Some(content), "{} was changed", path.display());
+        let expected = without(lost);
+        let served = drain(&daemon);
+        for (queue, bodies) in &expected {
+            assert!(served[queue] == *bodies, "{queue}: {} items", served[queue].len());
         }
-        assert_eq!(before.len(), after.len(), "{:?}", after.keys());
-        exit
-    }
-
-    /// It starts; every item but those for which `may_be_lost` is served, in order and as it was put.
-    fn serves(&self, config: &str, may_be_lost: impl Fn(usize) -> bool) -> Served {
-        let daemon = Daemon::start_in(self.path(), config).expect("it starts");
-        let mut wire = daemon.connect();
-        let mut lost = Vec::new();
-        let mut next = 0;
-        while let Some(found) = wire.get("q") {
-            let number = (next..ITEMS).find(|&number| body(number) == found);
-            let number = number.unwrap_or_else(|| panic!("{:?}", String::from_utf8_lossy(&found)));
-            lost.extend(next..number);
-            next = number + 1;
+        let stat = |name| -> usize { daemon.stat(name).expect(name).parse().expect("a number") };
+        assert!(stat("damaged_total") > 0 && stat("damaged_bytes") > 0);
+        let missing = |queue: &str| all_items()[queue].len() - expected[queue].len();
+        let missing = missing("jobs") + missing("posts") + missing("posts+search");
+        // What was lost behind the checkpoint may have been anything.
+        let is_known = damaged < start;
+        assert!(!is_known || stat("damaged_items") == missing, "{}", stat("damaged_items"));
+        let copies = files_in(&self.data().join("quarantine"));
+        let name = segment_name(damaged);
+        let segment = &before[&self.path(damaged)].0;
+        assert!(!copies.is_empty(), "nothing is in quarantine");
+        for (path, (bytes, _)) in copies {
+            let copy = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let at = copy.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.'));
+            let at: usize = at.and_then(|at| at.parse().ok()).unwrap_or_else(|| panic!("{copy}"));
+            assert!(segment[at..].starts_with(&bytes), "{copy} is no copy of that place");
         }
-        lost.extend(next..ITEMS);
-        for number in &lost {
-            assert!(may_be_lost(*number), "item {number} is lost, of {lost:?}");
-        }
-        let stat = |name| daemon.stat(name).and_then(|n| n.parse().ok()).expect("a number");
-        let damaged: u64 = stat("damaged_total");
-        // It works, and goes on to do so.
-        wire.put("q", b"new");
         let exit = daemon.kill();
-        let daemon = Daemon::start_in(self.path(), config).expect("it starts again");
-        assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"new"[..]));
-        assert_eq!(daemon.connect().get("q"), None);
-        let copies = fs::read_dir(self.data().join("quarantine"));
-        let copies = copies.map_or(0, |entries| entries.count());
-        Served { lost, damaged, copies, log: exit.stderr }
+        told(&exit, words);
+        let line = exit.stderr.lines().find(|line| line.contains("DAMAGED: "));
+        let line = line.unwrap_or_else(|| panic!("no line says DAMAGED: {exit:?}"));
+        assert!(line.contains(&name) && line.contains(" byte "), "{line}");
     }
 }
 
-/// What a damaged directory gave.
-#[derive(Debug)]
-struct Served {
-    lost: Vec<usize>,
-    damaged: u64,
-    /// Files in `quarantine/`.
-    copies: usize,
-    log: String,
-}
-
-impl Served {
-    /// Something is lost, and told, counted and copied.
-    fn tells_of_loss_in(&self, path: &Path) {
-        let name = path.file_name().expect("a name").to_string_lossy();
-        assert!(!self.lost.is_empty(), "nothing is lost: {self:?}");
-        assert!(self.damaged > 0 && self.copies > 0, "{self:?}");
-        let is_told = |line: &str| line.contains("DAMAGED") && line.contains(&*name);
-        assert!(self.log.lines().any(is_told), "{self:?}");
-    }
-}
-
-fn number_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).expect("a file");
-    change(&mut bytes);
-    fs::write(path, bytes).expect("it can be written");
-}
-
-fn flip(path: &Path, at: usize) {
-    change(path, |bytes| bytes[at] ^= 0x10);
-}
-
-/// As a server of a later version would have left it: sound, but unknown.
-fn make_newer(path: &Path, at: usize, crc_at: usize) {
-    change(path, |bytes| {
-        bytes[at + 8..at + 12].copy_from_slice(&3u32.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[at..at + crc_at]);
-        bytes[at + crc_at..at + crc_at + 4].copy_from_slice(&crc.to_le_bytes());
-    });
-}
-
-#[test]
-fn a_sound_directory_is_served_completely_and_strictly() {
-    let fixture = Fixture::new();
-    let served = fixture.serves(STRICT, |_| false);
-    assert_eq!((served.damaged, served.copies), (0, 0), "{served:?}");
-}
-
-#[test]
-fn a_foreign_file_is_named_and_nothing_is_touched() {
-    let fixture = Fixture::new();
-    fs::write(fixture.data().join("precious.txt"), b"x").expect("a file");
-    fixture.refuses(SMALL, &["precious.txt", "not touched", "move it away"]);
-    fs::remove_file(fixture.data().join("precious.txt")).expect("it is there");
-    // One that has the name of a segment.
-    fs::write(fixture.segment(0xff), b"somebody's text").expect("a file");
-    fixture.refuses(SMALL, &["log-00000000000000ff.kq", "Nothing was changed"]);
-    // A directory that never was one of a journal gets no lock, either.
-    let other = Fixture { directory: tempfile::tempdir().expect("a directory") };
-    fs::create_dir(other.data()).expect("a directory");
-    fs::write(other.data().join("letter.txt"), b"x").expect("a file");
-    other.refuses(SMALL, &["letter.txt", "move it away"]);
-}
-
-#[test]
-fn a_newer_version_is_refused_and_told() {
-    let fixture = Fixture::new();
-    make_newer(&fixture.superblock(), fixture.newest_slot() * SLOT_BYTES, 64);
-    let parts =
-        ["journal.kq", "journal format 3", "Nothing was changed", "version of kqueue-server"];
-    fixture.refuses(SMALL, &parts);
-    for number in [1, 3] {
-        let fixture = Fixture::new();
-        let segment = fixture.segment(number);
-        make_newer(&segment, 0, 56);
-        make_newer(&segment, 2048, 56);
-        let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
-        fixture.refuses(SMALL, &[&name, "journal format 3", "version of kqueue-server"]);
-    }
-}
-
-#[test]
-fn a_missing_segment_is_named_wherever_it_was() {
-    let fixture = Fixture::new();
-    let last = fixture.segments().len() as u64;
-    let start = fixture.start().0;
-    for number in [1, start - 1, start, last] {
-        let (segment, away) = (fixture.segment(number), fixture.path().join("away"));
-        fs::rename(&segment, &away).expect("it is there");
-        let part = format!("{number:016x}");
-        fixture.refuses(SMALL, &[&part, "missing", "Nothing was changed", "move all"]);
-        fs::rename(&away, &segment).expect("it goes back");
-    }
-    assert!(fixture.serves(SMALL, |_| false).lost.is_empty());
-}
-
-#[test]
-fn without_any_segment_it_does_not_begin_anew() {
-    let fixture = Fixture::new();
-    for segment in fixture.segments() {
-        fs::remove_file(segment).expect("it is there");
-    }
-    fixture.refuses(SMALL, &["all segments are missing", "Nothing was changed"]);
-}
-
-#[test]
-fn without_the_superblock_it_tells_how_to_read_everything() {
-    let fixture = Fixture::new();
-    fs::remove_file(fixture.superblock()).expect("it is there");
-    fixture.refuses(SMALL, &["journal.kq is missing", "empty file", "Nothing was changed"]);
-    // What the message says works.
-    fs::write(fixture.superblock(), b"").expect("a file");
-    assert!(fixture.serves(SMALL, |_| false).lost.is_empty());
-}
-
-#[test]
-fn a_directory_in_use_is_left_alone() {
-    let fixture = Fixture::new();
-    let first = Daemon::start_in(fixture.path(), SMALL).expect("it starts");
-    let mut wire = first.connect();
-    wire.put("other", b"x");
-    let pid = first.pid().to_string();
-    // So that it is not the first one that changes anything meanwhile.
-    first.signal(Signal::STOP);
-    fixture.refuses(SMALL, &["data_dir", "in use", &pid, "stop the other one"]);
-    first.signal(Signal::CONT);
-    assert_eq!(wire.get("other").as_deref(), Some(&b"x"[..]));
-}
-
-#[test]
-fn a_file_in_place_of_the_directory_is_refused() {
-    let fixture = Fixture { directory: tempfile::tempdir().expect("a directory") };
-    fs::write(fixture.data(), b"a file").expect("a file");
-    fixture.refuses(SMALL, &["data_dir", "/data", "It must be a directory"]);
-    fs::remove_file(fixture.data()).expect("it is there");
-    symlink("nowhere", fixture.data()).expect("a link");
-    fixture.refuses(SMALL, &["data_dir", "/data", "It must be a directory"]);
-}
-
-#[test]
-fn a_link_to_the_directory_is_followed() {
-    let fixture = Fixture::new();
-    let real = fixture.path().join("real");
-    fs::rename(fixture.data(), &real).expect("it is there");
-    symlink("real", fixture.data()).expect("a link");
-    assert!(fixture.serves(SMALL, |_| false).lost.is_empty());
-    assert!(fs::symlink_metadata(fixture.data()).expect("a link").is_symlink());
-    assert!(real.join("journal.kq").exists());
-}
-
-#[test]
-fn somebody_elses_directory_is_refused_and_the_message_says_whose_it_must_be() {
-    let fixture = Fixture::new();
-    let wrapper = match rustix::process::geteuid().is_root() {
-        true => {
-            // The binary may lie where nobody else can read it: it is run as another user from a place of its own.
-            let open = |path: &Path| {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-            };
-            open(fixture.path());
-            let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-            words.map(str::to_owned).to_vec()
-        }
-        false => {
-            let mode = fs::Permissions::from_mode(0o000);
-            fs::set_permissions(fixture.segment(2), mode).expect("it is ours");
-            Vec::new()
-        }
+fn refused_in(root: &Path, data: &Path, wrapper: &[String], extra: &str, words: &[&str]) {
+    let before = data.is_dir().then(|| everything_in(data));
+    let exit = match Daemon::start_under(wrapper, root, extra) {
+        Ok(_) => panic!("it started: {words:?}"),
+        Err(exit) => exit,
     };
-    if wrapper.is_empty() {
-        let part = "log-0000000000000002.kq";
-        let Err(exit) = Daemon::start_in(fixture.path(), SMALL) else { panic!("it started") };
-        assert_eq!(exit.code, Some(1), "{exit:?}");
-        assert!(exit.stderr.contains(part) && exit.stderr.contains("must belong to"), "{exit:?}");
-        return;
-    }
-    fixture.refuses_under(&wrapper, SMALL, &["/data", "denied", "must belong to the user"]);
-    // One that can be listed, but not changed.
-    fs::set_permissions(fixture.data(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    fixture.refuses_under(&wrapper, SMALL, &["/data/lock", "denied", "must belong to the user"]);
-}
-
-#[test]
-fn a_read_only_directory_is_refused() {
-    let fixture = Fixture::new();
-    let Some(mut disk) = SmallDisk::new(2 * 1024 * 1024) else { return };
-    for path in fixture.snapshot().keys().filter(|path| path.is_file()) {
-        let name = path.file_name().expect("a name");
-        fs::copy(path, disk.mount().join("data").join(name)).expect("a copy");
-    }
-    disk.set_read_only(true);
-    let Err(exit) = Daemon::start_in(&disk.directory(), SMALL) else { panic!("it started") };
     assert_eq!(exit.code, Some(1), "{exit:?}");
-    let last = exit.stderr.lines().last().unwrap_or_default();
-    assert!(last.contains("lock") && last.contains("mounted for writing"), "{exit:?}");
-    disk.set_read_only(false);
-    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
-    assert_eq!(daemon.connect().get("q"), Some(body(0)));
+    let last = exit.stderr.lines().last().expect("it says something");
+    for word in words {
+        assert!(last.contains(word), "{word:?} is not in what is said last: {exit:?}");
+    }
+    assert!(!exit.stderr.contains("panicked"), "{exit:?}");
+    let after = data.is_dir().then(|| everything_in(data));
+    if before != after {
+        let names = |files: &Option<BTreeMap<PathBuf, _>>| -> Vec<PathBuf> {
+            files.iter().flat_map(|files| files.keys().cloned()).collect()
+        };
+        panic!("{words:?}: changed: {:?}, then {:?}", names(&before), names(&after));
+    }
+}
+
+/// The log has all of these words.
+fn told(exit: &Exit, words: &[&str]) {
+    for word in words {
+        assert!(exit.stderr.contains(word), "{word:?} is not in the log: {exit:?}");
+    }
+    assert!(!exit.stderr.contains("panicked"), "{exit:?}");
 }
 
 #[test]
-fn one_damaged_slot_of_the_superblock_costs_nothing() {
-    for (which, at) in [(0, 0), (0, 20), (0, 64), (1, 20), (1, 34), (1, 3000)] {
-        let fixture = Fixture::new();
-        // 0: the one that counts.
-        let slot = (fixture.newest_slot() + which) % 2;
-        flip(&fixture.superblock(), slot * SLOT_BYTES + at);
-        if at < 68 {
-            fixture.refuses(STRICT, &["data_dir", "1 damaged", "strict = true"]);
-        }
-        let served = fixture.serves(SMALL, |_| false);
-        assert_eq!((served.damaged, served.copies), (0, 0), "slot {which}, byte {at}: {served:?}");
-        // Behind its checksum there is nothing.
-        let is_told = served.log.contains("damage without loss: journal.kq");
-        assert_eq!(is_told, at < 68, "slot {which}, byte {at}: {served:?}");
+fn a_directory_that_nothing_happened_to_is_served() {
+    let left = Left::new();
+    left.start();
+    let daemon = left.served();
+    assert!(drain(&daemon) == all_items());
+    assert_eq!(daemon.stat("damaged_total").as_deref(), Some("0"));
+    assert!(!left.data().join("quarantine").exists());
+}
+
+#[test]
+fn a_flipped_bit_in_a_body_costs_this_item_only() {
+    // A record that is replayed is found at the start, one before the checkpoint when it is wanted.
+    let left = Left::new();
+    for number in [left.start().0, left.data_segment(), left.last()] {
+        let left = Left::new();
+        let segment = left.read(number);
+        let puts: Vec<Record> = records(&segment);
+        let puts: Vec<_> =
+            puts.iter().filter(|put| put.kind == PUT && put.body_len > 1000).collect();
+        let put = puts[puts.len() / 2];
+        left.flip(&left.path(number), put.body_at() + 500);
+        let lost = BTreeSet::from([put.body(&segment).to_vec()]);
+        let by_number = format!("body of record {}", put.seq);
+        let by_place = format!("{} byte {}", segment_name(number), put.at);
+        let words = if number < left.start().0 { [&by_place[..]] } else { [&by_number[..]] };
+        left.served_but(number, &lost, &words);
     }
 }
 
 #[test]
-fn a_superblock_that_is_damaged_or_cut_costs_nothing() {
-    let damages: [fn(&mut Vec<u8>); 4] = [
-        |bytes| bytes.fill(0xff),
-        |bytes| (bytes[17], bytes[SLOT_BYTES + 17]) = (1, 1),
-        |bytes| bytes.truncate(50),
-        Vec::clear,
-    ];
-    for damage in damages {
-        let fixture = Fixture::new();
-        change(&fixture.superblock(), damage);
-        fixture.refuses(STRICT, &["data_dir", "1 damaged", "strict = true"]);
-        let served = fixture.serves(SMALL, |_| false);
-        assert!(served.log.contains("reading the whole log"), "{served:?}");
-    }
-}
-
-#[test]
-fn one_damaged_copy_of_a_segments_header_costs_nothing_and_is_told() {
-    for (behind_start, at) in [(false, 20), (true, 20), (true, 2048 + 20), (true, 56)] {
-        let fixture = Fixture::new();
-        let start = fixture.start().0;
-        let segment = fixture.segment(if behind_start { start + 1 } else { 1 });
-        flip(&segment, at);
-        let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
-        let exit = fixture.refuses(STRICT, &["data_dir", "1 damaged", "strict = true"]);
-        assert!(exit.stderr.contains(&name), "{exit:?}");
-        let served = fixture.serves(SMALL, |_| false);
-        let is_told = |line: &str| line.contains("without loss") && line.contains(&name);
-        // What is before the checkpoint is not read at the start.
-        assert!(!behind_start || served.log.lines().any(is_told), "{at}: {served:?}");
-    }
-}
-
-#[test]
-fn a_segment_without_any_header_costs_its_own_items_and_no_other() {
-    for behind_start in [false, true] {
-        let fixture = Fixture::new();
-        let start = fixture.start().0;
-        let segment = fixture.segment(if behind_start { start + 1 } else { 1 });
-        let items: Vec<bool> =
-            (0..ITEMS).map(|number| fixture.place_of(number).0 == segment).collect();
-        flip(&segment, 20);
-        flip(&segment, 2048 + 20);
-        fixture.refuses(STRICT, &["data_dir", "damaged", "strict = true"]);
-        fixture.serves(SMALL, |number| items[number]).tells_of_loss_in(&segment);
-    }
-}
-
-#[test]
-fn a_damaged_body_costs_one_item_wherever_it_is() {
-    let place = Fixture::new();
-    let start = place.start().0;
-    let is_behind = |number: &usize| place.place_of(*number).0 > place.segment(start);
-    let first_behind = (0..ITEMS).find(is_behind).expect("items behind the checkpoint");
-    for number in [3, 100, first_behind + 2] {
-        let fixture = Fixture::new();
-        let (segment, at) = fixture.place_of(number);
-        flip(&segment, at + 500);
-        let exit = fixture.refuses(STRICT, &["data_dir", "1 damaged", "strict = true"]);
-        assert!(exit.stderr.contains("DAMAGED"), "{exit:?}");
-        let served = fixture.serves(SMALL, |lost| lost == number);
-        served.tells_of_loss_in(&segment);
-    }
-}
-
-#[test]
-fn a_damaged_head_of_a_record_costs_no_other_item() {
-    for number in [3, 100, ITEMS - 20] {
-        let fixture = Fixture::new();
-        let (segment, at) = fixture.place_of(number);
-        // Length, sequence number, kind, checksum; then 40 bytes of meta until the body.
-        for field in [0, 9, 16, 24] {
-            flip(&segment, at - 40 - 28 + field);
-        }
-        fixture.refuses(STRICT, &["data_dir", "damaged", "strict = true"]);
-        fixture.serves(SMALL, |lost| lost == number).tells_of_loss_in(&segment);
-    }
+fn a_flipped_bit_in_the_head_of_a_replayed_record_costs_this_record_only() {
+    let left = Left::new();
+    let number = left.start().0;
+    let segment = left.read(number);
+    let mut puts =
+        records(&segment).into_iter().filter(|put| put.kind == PUT && put.body_len > 1000);
+    let put = puts.next_back().expect("there are puts");
+    // The length of the body.
+    left.flip(&left.path(number), put.at + 5);
+    let lost = BTreeSet::from([put.body(&segment).to_vec()]);
+    left.served_but(
+        number,
+        &lost,
+        &[&format!("byte {}", put.at), "1 records that had been synced"],
+    );
 }
 
 #[test]
 fn a_damaged_checkpoint_costs_nothing() {
-    let fixture = Fixture::new();
-    let segment = fixture.segment(fixture.start().0);
-    let superblock = fs::read(fixture.superblock()).expect("a superblock");
-    let first = number_at(&superblock, fixture.newest_slot() * SLOT_BYTES + 56);
-    let file = fs::read(&segment).expect("a segment");
-    // Its first record tells of a segment: kind 254.
-    let is_first = |head: &[u8]| number_at(head, 8) == first && head[16] == 254;
-    let at = file.windows(28).position(is_first).expect("the checkpoint begins here");
-    for offset in [0, 16, 40] {
-        flip(&segment, at + offset);
-    }
-    fixture.refuses(STRICT, &["data_dir", "damaged", "strict = true"]);
-    let served = fixture.serves(SMALL, |_| false);
-    assert!(served.log.contains("reading the whole log"), "{served:?}");
-    assert!(served.damaged > 0 && served.copies > 0, "{served:?}");
+    let left = Left::new();
+    let number = left.start().0;
+    let state = records(&left.read(number)).into_iter().find(|record| record.kind == STATE);
+    let state = state.expect("the checkpoint is there");
+    left.flip(&left.path(number), state.at + HEAD_BYTES + 9);
+    left.served_but(number, &BTreeSet::new(), &["reading the whole log"]);
 }
 
 #[test]
-fn a_segment_that_was_cut_short_costs_what_was_cut_off_and_no_other() {
-    for behind_start in [false, true] {
-        let fixture = Fixture::new();
-        let start = fixture.start().0;
-        let segment = fixture.segment(if behind_start { start + 1 } else { 1 });
-        let cut_at = 40_000;
-        let may_be_lost: Vec<bool> = (0..ITEMS)
-            .map(|number| fixture.place_of(number))
-            .map(|(path, at)| path == segment && at + 1000 > cut_at)
-            .collect();
-        change(&segment, |bytes| bytes.truncate(cut_at));
-        fixture.refuses(STRICT, &["data_dir", "damaged", "strict = true"]);
-        fixture.serves(SMALL, |number| may_be_lost[number]).tells_of_loss_in(&segment);
+fn a_damaged_marker_costs_nothing() {
+    let left = Left::new();
+    let number = left.start().0;
+    let segment = left.read(number);
+    let mut markers = records(&segment).into_iter().filter(|record| record.kind == MARKER);
+    let marker = markers.next_back().expect("there are markers");
+    left.flip(&left.path(number), marker.at + HEAD_BYTES + 2);
+    left.refused_with(&[], STRICT, &["1 damaged place", "strict", "Nothing was changed"]);
+    let daemon = left.served();
+    assert!(drain(&daemon) == all_items());
+    told(&daemon.kill(), &[&segment_name(number), &format!("byte {}", marker.at)]);
+}
+
+#[test]
+fn one_damaged_copy_of_a_header_costs_nothing() {
+    let left = Left::new();
+    for number in [left.start().0, left.data_segment(), left.last()] {
+        for copy in [0, 2048] {
+            let left = Left::new();
+            left.flip(&left.path(number), copy + 33);
+            left.refused_with(&[], STRICT, &["1 damaged place", "strict"]);
+            let daemon = left.served();
+            assert!(drain(&daemon) == all_items(), "segment {number}, copy at {copy}");
+            told(&daemon.kill(), &["damage without loss", &segment_name(number), "DamagedHeader"]);
+        }
+    }
+}
+
+#[test]
+fn both_copies_of_a_header_cost_the_segment_and_no_other() {
+    let left = Left::new();
+    for number in [left.start().0 + 1, left.data_segment()] {
+        let left = Left::new();
+        let lost = bodies_from(&left.read(number), 0);
+        assert!(lost.len() > 10);
+        left.flip(&left.path(number), 33);
+        left.flip(&left.path(number), 2048 + 33);
+        left.served_but(number, &lost, &[]);
+    }
+}
+
+#[test]
+fn a_damaged_superblock_costs_nothing() {
+    let left = Left::new();
+    let newer = left.start().1;
+    for slots in [&[newer][..], &[1 - newer], &[0, 1]] {
+        let left = Left::new();
+        let superblock = left.data().join("journal.kq");
+        slots.iter().for_each(|slot| left.flip(&superblock, slot * 4096 + 40));
+        if slots.len() == 2 {
+            // A power cut may leave one like that, not both.
+            left.refused_with(&[], STRICT, &["1 damaged place", "strict"]);
+        }
+        let daemon = left.served();
+        assert!(drain(&daemon) == all_items(), "slots {slots:?}");
+        assert!(!left.data().join("quarantine").exists());
+        told(&daemon.kill(), &["journal.kq"]);
+    }
+}
+
+#[test]
+fn a_superblock_that_was_cut_costs_nothing() {
+    for length in [4096, 5000, 100, 0] {
+        let left = Left::new();
+        left.change(&left.data().join("journal.kq"), |bytes| bytes.truncate(length));
+        let daemon = left.served();
+        assert!(drain(&daemon) == all_items(), "{length} bytes");
+        told(&daemon.kill(), &["journal.kq"]);
+        // It is whole again.
+        let daemon = left.served();
+        told(&daemon.kill(), &["ready"]);
+        assert_eq!(fs::metadata(left.data().join("journal.kq")).expect("it is there").len(), 8192);
+    }
+}
+
+#[test]
+fn a_segment_that_was_cut_costs_what_was_behind_the_cut() {
+    let left = Left::new();
+    for number in [left.data_segment(), left.start().0] {
+        let left = Left::new();
+        let segment = left.read(number);
+        let cut = 200_000;
+        let lost = bodies_from(&segment, cut);
+        assert!(!lost.is_empty());
+        left.change(&left.path(number), |bytes| bytes.truncate(cut));
+        left.served_but(number, &lost, &[&segment_name(number)]);
+    }
+}
+
+#[test]
+fn a_last_segment_that_was_cut_is_told_even_if_nobody_can_know_what_was_in_it() {
+    let left = Left::new();
+    let number = left.last();
+    let segment = left.read(number);
+    let puts: Vec<Record> = records(&segment).into_iter().filter(|r| r.kind == PUT).collect();
+    let cut = puts[puts.len() / 2].at + 10;
+    left.change(&left.path(number), |bytes| bytes.truncate(cut));
+    left.refused_with(&[], STRICT, &["1 damaged place", "strict"]);
+    let daemon = left.served();
+    assert!(drain(&daemon) == without(&bodies_from(&segment, cut)));
+    told(&daemon.kill(), &["ShortFile", &segment_name(number)]);
+}
+
+#[test]
+fn a_last_segment_without_a_header_costs_this_segment_only() {
+    for length in [0, 7, 2000] {
+        let left = Left::new();
+        let number = left.last();
+        let lost = bodies_from(&left.read(number), 0);
+        left.change(&left.path(number), |bytes| bytes.truncate(length));
+        left.refused_with(&[], STRICT, &["strict"]);
+        let daemon = left.served();
+        assert!(drain(&daemon) == without(&lost), "{length} bytes");
+        told(&daemon.kill(), &[&segment_name(number)]);
+    }
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let left = Left::new();
+    let start = left.start().0;
+    for number in [1, 2, start, start + 1, left.last()] {
+        let left = Left::new();
+        fs::remove_file(left.path(number)).expect("it was there");
+        let data = left.data().display().to_string();
+        left.refused(&[&data, &segment_name(number), "missing", "bring the missing files back"]);
+    }
+}
+
+#[test]
+fn without_any_segment_or_without_a_superblock_it_does_not_begin_anew() {
+    let left = Left::new();
+    left.numbers().into_iter().for_each(|number| fs::remove_file(left.path(number)).expect("gone"));
+    left.refused(&[
+        "all segments are missing",
+        "Nothing was changed",
+        "bring the missing files back",
+    ]);
+
+    let left = Left::new();
+    fs::remove_file(left.data().join("journal.kq")).expect("gone");
+    left.refused(&["journal.kq is missing", "an empty file", "Nothing was changed"]);
+    // As it says.
+    fs::write(left.data().join("journal.kq"), b"").expect("written");
+    assert!(drain(&left.served()) == all_items());
+}
+
+#[test]
+fn a_foreign_file_is_named() {
+    let left = Left::new();
+    fs::write(left.data().join("letter.txt"), "dear").expect("written");
+    left.refused(&["unknown file letter.txt", "move it away"]);
+    fs::remove_file(left.data().join("letter.txt")).expect("gone");
+    fs::create_dir(left.data().join("photos")).expect("made");
+    left.refused(&["unknown file photos", "move it away"]);
+    fs::remove_dir(left.data().join("photos")).expect("gone");
+    // Nothing that only looks like ours is taken for ours.
+    for name in ["log-0000000000000001.kq.bak", "log-1.kq", "LOG-0000000000000001.KQ", "Journal.kq"]
+    {
+        fs::write(left.data().join(name), "dear").expect("written");
+        left.refused(&[&format!("unknown file {name}"), "move it away"]);
+        fs::remove_file(left.data().join(name)).expect("gone");
+    }
+    assert!(drain(&left.served()) == all_items());
+
+    let left = Left::new();
+    let number = left.last();
+    fs::write(left.path(number), "dear".repeat(5000)).expect("written");
+    left.refused(&[&segment_name(number), "not a segment", "Nothing was changed"]);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let sign = |bytes: &mut [u8], at: usize, covered: usize| {
+        let crc = crc32fast::hash(&bytes[at..at + covered]);
+        bytes[at + covered..at + covered + 4].copy_from_slice(&crc.to_le_bytes());
+    };
+    let left = Left::new();
+    let newer = left.start().1;
+    for slots in [&[0, 1][..], &[newer], &[1 - newer]] {
+        let left = Left::new();
+        left.change(&left.data().join("journal.kq"), |bytes| {
+            for slot in slots {
+                bytes[slot * 4096 + 8] = 3;
+                sign(bytes, slot * 4096, 64);
+            }
+        });
+        left.refused(&[
+            "journal.kq",
+            "format 3",
+            "Nothing was changed",
+            "use the version of kqueue-server",
+        ]);
+    }
+    for number in [left.data_segment(), left.start().0, left.last()] {
+        let left = Left::new();
+        left.change(&left.path(number), |bytes| {
+            for copy in [0, 2048] {
+                bytes[copy + 8] = 3;
+                sign(bytes, copy, 56);
+            }
+        });
+        let name = segment_name(number);
+        left.refused(&[
+            &name,
+            "format 3",
+            "Nothing was changed",
+            "use the version of kqueue-server",
+        ]);
+    }
+}
+
+#[test]
+fn what_is_no_directory_is_said_to_be_none() {
+    let root = tempfile::tempdir().expect("a directory");
+    let data = root.path().join("data");
+    fs::write(&data, "dear").expect("written");
+    let name = data.display().to_string();
+    refused_in(root.path(), &data, &[], SMALL, &[&name, "is not a directory"]);
+    assert_eq!(fs::read(&data).expect("it is there"), b"dear");
+    fs::remove_file(&data).expect("gone");
+    symlink(root.path().join("nowhere"), &data).expect("a link");
+    refused_in(root.path(), &data, &[], SMALL, &[&name, "link"]);
+    assert!(!root.path().join("nowhere").exists());
+}
+
+/// A server that does nothing for the moment, so that what changes meanwhile was changed by somebody else.
+struct Stopped<'a>(&'a Daemon);
+
+impl<'a> Stopped<'a> {
+    fn new(daemon: &'a Daemon) -> Self {
+        daemon.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", daemon.pid());
+        let is_stopped = || {
+            fs::read_dir(&tasks).expect("it runs").all(|task| {
+                let stat = fs::read_to_string(task.expect("listed").path().join("stat"));
+                stat.is_ok_and(|stat| stat.contains(") T "))
+            })
+        };
+        while !is_stopped() {
+            std::thread::yield_now();
+        }
+        Self(daemon)
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.signal(Signal::CONT);
+    }
+}
+
+#[test]
+fn a_link_to_a_directory_is_as_good_as_the_directory_and_locks_it() {
+    let root = tempfile::tempdir().expect("a directory");
+    let left = Left { root };
+    let elsewhere = left.root.path().join("elsewhere");
+    left.fill(&elsewhere);
+    symlink("elsewhere", left.data()).expect("a link");
+    let daemon = left.served();
+    assert!(fs::symlink_metadata(left.data()).expect("it is there").is_symlink());
+    {
+        let _stopped = Stopped::new(&daemon);
+        let other = tempfile::tempdir().expect("a directory");
+        symlink(&elsewhere, other.path().join("data")).expect("a link");
+        let name = other.path().join("data").display().to_string();
+        let words = [&name, "in use", "lock", &daemon.pid().to_string(), "choose another"];
+        for extra in [SMALL, STRICT] {
+            refused_in(other.path(), &elsewhere, &[], extra, &words);
+        }
+    }
+    assert!(drain(&daemon) == all_items());
+}
+
+#[test]
+fn a_disk_that_is_mounted_read_only_is_said_to_be() {
+    let Some(mut disk) = SmallDisk::new(8 * 1024 * 1024) else { return };
+    let data = disk.mount().join("data");
+    for (name, bytes) in template() {
+        fs::write(data.join(name), bytes).expect("it can be written");
+    }
+    for has_lock in [true, false] {
+        if !has_lock {
+            fs::remove_file(data.join("lock")).expect("it was there");
+        }
+        disk.set_read_only(true);
+        let words = ["data_dir", "lock", "Read-only file system", "mount"];
+        refused_in(&disk.directory(), &data, &[], SMALL, &words);
+        disk.set_read_only(false);
+    }
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    assert!(drain(&daemon) == all_items());
+}
+
+/// A wrapper that gives up root for an unprivileged user; nothing if that is what we are already; `None`, said aloud, if it is impossible.
+fn unprivileged() -> Option<Vec<String>> {
+    let id = Command::new("id").arg("-u").output().expect("coreutils are there");
+    if id.stdout != b"0\n" {
+        return Some(Vec::new());
+    }
+    let wrapper = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
+    let probe = Command::new("setpriv").args(&wrapper[1..]).arg(daemon_binary()).arg("-V").output();
+    if probe.is_ok_and(|probe| probe.status.success()) {
+        return Some(wrapper.map(str::to_owned).to_vec());
+    }
+    announce("NOT TESTED: the server cannot be run as another user (setpriv) from here");
+    None
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it can be changed");
+}
+
+/// Gives everything to the unprivileged user, if we are root.
+fn give_away(path: &Path) {
+    let mut files = vec![path.to_path_buf()];
+    files.extend(files_in(path).into_keys());
+    for file in files {
+        let nobody = NOBODY.parse().ok();
+        // Who is not root is the unprivileged user.
+        let _ = std::os::unix::fs::chown(file, nobody, nobody);
+    }
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused() {
+    let Some(wrapper) = unprivileged() else { return };
+    let left = Left::new();
+    set_mode(left.root.path(), 0o755);
+    let data = left.data();
+    let name = data.display().to_string();
+    let words = ["Permission denied", "the user that the server runs as"];
+    let refused = |first: &str| {
+        let words = [&[first][..], &words].concat();
+        left.refused_with(&wrapper, SMALL, &words);
+        left.refused_with(&wrapper, STRICT, &words);
+    };
+    if !wrapper.is_empty() {
+        // Ours, and nothing for others.
+        set_mode(&data, 0o700);
+        let before = everything_in(&data);
+        refused(&name);
+        assert!(everything_in(&data) == before);
+        // To be read by everybody.
+        set_mode(&data, 0o755);
+        refused(&name);
+    }
+    give_away(&data);
+    set_mode(&data, 0o700);
+    for file in [segment_name(1), segment_name(left.last()), "journal.kq".into(), "lock".into()] {
+        for mode in [0o000, 0o400] {
+            set_mode(&data.join(&file), mode);
+            // Root, who looks at it afterwards, can read all of it.
+            if !wrapper.is_empty() || mode != 0 {
+                refused(&file);
+            }
+            set_mode(&data.join(&file), 0o600);
+        }
     }
 }

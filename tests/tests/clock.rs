@@ -1,149 +1,192 @@
-//! A machine whose clock is wrong when the server starts, or jumps while it runs: nothing expires at once, nothing stays for ever, and waits and leases end in
-//! real time.
+//! The machine's clock is set, by a year or to 1970: nothing expires at once, nothing stays for ever, and leases and waits do not notice.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use kqueue_tests::{Daemon, FakeClock, Wire};
+use kqueue_tests::{Daemon, FakeClock, Wire, tool};
+use serde_json::Value;
 
-const YEAR: i64 = 365 * 24 * 3600;
+/// Expired items are looked for all the time.
+const SWEEPING: &str =
+    "expiration_timer_frequency = \"10ms\"----[queues.\"aging\"]\nmax_age = \"1h\"\n";
+/// Some 300 days, in milliseconds.
+const LONG_MS: i64 = 300 * 24 * 3_600_000;
 /// Longer than anything takes; only a defect waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn start(clock: &FakeClock, directory: &Path) -> Daemon {
-    Daemon::start_under(&clock.wrapper(), directory, "").expect("it starts")
+    Daemon::start_under(&clock.wrapper(), directory, SWEEPING).expect("it starts")
 }
 
-fn put(wire: &mut Wire, queue: &str, seconds: i64, body: &str) {
+/// Asks until it is so.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn ahead_ms(wire: &mut Wire) -> i64 {
+    wire.stat("clock_ahead_ms").expect("it is there").parse().expect("a number")
+}
+
+fn put_with_ttl(wire: &mut Wire, queue: &str, seconds: u32, body: &str) {
     let request = format!("set {queue} 0 {seconds} {}\r\n{body}\r\n", body.len());
     wire.ask(request.as_bytes(), b"STORED\r\n");
 }
 
-fn number(daemon: &Daemon, name: &str) -> i64 {
-    daemon.stat(name).and_then(|text| text.parse().ok()).expect("a number")
+/// Something that lives for a second is put, and ends: by then the server has looked for what has expired.
+fn something_expires(wire: &mut Wire) {
+    let expired = |wire: &mut Wire| -> u64 {
+        let name = "queue_short_expired_items";
+        wire.stat(name).map_or(0, |count| count.parse().expect("a number"))
+    };
+    let before = expired(wire);
+    put_with_ttl(wire, "short", 1, "short");
+    wait_until("an item of one second expires", || expired(wire) > before);
 }
 
-/// How far the daemon's unix time is ahead of the machine's, in seconds.
-fn ahead(daemon: &Daemon) -> i64 {
-    let real = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as i64;
-    number(daemon, "time") - real
+/// Reserves the head of a queue for so long; its id.
+fn reserve(wire: &mut Wire, queue: &str, lease_ms: u32) -> String {
+    wire.send(format!("reserve 1 0 {lease_ms} {queue}\r\n").as_bytes());
+    let line = wire.line();
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(words[0], "ITEM", "{line}");
+    let mut body = vec![0; words[6].parse().expect("a length")];
+    wire.read(&mut body);
+    wire.expect(b"\r\nEND\r\n");
+    words[2].to_owned()
 }
 
-/// How long it takes until an item that nobody takes is gone.
-fn time_to_expire(wire: &mut Wire, queue: &str) -> Duration {
-    let began = Instant::now();
-    while wire.get(&format!("{queue}/peek")).is_some() {
-        assert!(began.elapsed() < PATIENCE, "it never expires");
-    }
-    began.elapsed()
-}
-
-/// Waits and leases last as long as they should.
-fn waits_and_leases_are_real(daemon: &Daemon, jump: impl FnOnce()) {
+/// Leases and waits end, though unix time is a year behind or ahead.
+fn leases_and_waits_end(daemon: &Daemon) {
     let mut wire = daemon.connect();
-    put(&mut wire, "leased", 0, "x");
-    wire.send(b"reserve 1 0 1500 leased\r\n");
-    assert!(wire.line().starts_with("ITEM leased "), "an item");
-    wire.expect(b"x\r\nEND\r\n");
-    let (mut nothing, mut lease) = (daemon.connect(), daemon.connect());
-    let began = Instant::now();
-    nothing.send(b"get nothing/t=1000\r\n");
-    lease.send(b"get leased/t=30000\r\n");
-    while daemon.stat("queue_leased_waiters").as_deref() != Some("1") {}
-    jump();
-    assert_eq!(nothing.value(), None);
-    let took = began.elapsed();
-    assert!((950..5_000).contains(&took.as_millis()), "a wait of 1 s took {took:?}");
-    assert_eq!(lease.value().as_deref(), Some(&b"x"[..]));
-    let took = began.elapsed();
-    assert!((1_300..6_000).contains(&took.as_millis()), "a lease of 1.5 s took {took:?}");
+    assert_eq!(wire.get("nothing/t=200"), None);
+    wire.put("leased", b"leased");
+    let id = reserve(&mut wire, "leased", 200);
+    // It returns to the queue, and whoever waits there gets it.
+    let mut other = daemon.connect();
+    assert_eq!(other.get("leased/t=30000").as_deref(), Some(&b"leased"[..]));
+    wire.ask(format!("ack leased {id}\r\n").as_bytes(), b"NOT_HELD\r\n");
 }
 
 #[test]
-fn started_a_year_ahead_or_behind_it_serves_what_has_no_end_and_keeps_what_is_put() {
-    for wrong in [YEAR, -YEAR] {
-        let directory = tempfile::tempdir().expect("a directory");
-        let right = FakeClock::new(0);
-        let daemon = start(&right, directory.path());
-        put(&mut daemon.connect(), "endless", 0, "before");
-        daemon.kill();
-        let clock = FakeClock::new(wrong);
-        let daemon = start(&clock, directory.path());
-        assert!((ahead(&daemon) - wrong).abs() < 60, "it does not have the wrong clock");
-        let mut wire = daemon.connect();
-        put(&mut wire, "dated", 3600, "an hour");
-        put(&mut wire, "endless", 0, "meanwhile");
-        assert_eq!(wire.get("dated/peek").as_deref(), Some(&b"an hour"[..]));
-        waits_and_leases_are_real(&daemon, || ());
-        daemon.kill();
-        // The clock has been set right: it neither brings back nor forgets anything but what has expired.
-        let daemon = start(&right, directory.path());
-        let mut wire = daemon.connect();
-        assert_eq!(wire.get("endless").as_deref(), Some(&b"before"[..]));
-        assert_eq!(wire.get("endless").as_deref(), Some(&b"meanwhile"[..]));
-        assert_eq!(wire.get("endless"), None);
-        assert_eq!(wire.get("dated").is_some(), wrong > 0, "{wrong}");
-    }
-}
-
-#[test]
-fn started_by_a_machine_that_does_not_know_the_time_it_goes_on_where_the_journal_ends() {
+fn a_clock_that_jumps_a_year_ahead_expires_nothing_and_ends_no_lease_and_no_wait() {
+    let clock = FakeClock::new("+0d");
     let directory = tempfile::tempdir().expect("a directory");
-    let daemon = start(&FakeClock::new(0), directory.path());
-    put(&mut daemon.connect(), "dated", 2, "two seconds");
-    daemon.kill();
-    let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as i64;
-    let daemon = start(&FakeClock::new(100 - now), directory.path());
-    assert!(ahead(&daemon).abs() < 60, "{}", ahead(&daemon));
-    let mut wire = daemon.connect();
-    assert_eq!(wire.get("dated/peek").as_deref(), Some(&b"two seconds"[..]));
-    // It is not kept for 50 years.
-    let took = time_to_expire(&mut wire, "dated");
-    assert!(took < Duration::from_secs(10), "{took:?}");
-}
-
-#[test]
-fn a_jump_ahead_expires_nothing_at_once_and_is_told() {
-    let (clock, directory) = (FakeClock::new(0), tempfile::tempdir().expect("a directory"));
     let daemon = start(&clock, directory.path());
     let mut wire = daemon.connect();
-    put(&mut wire, "dated", 3600, "an hour");
-    put(&mut wire, "short", 4, "four seconds");
-    let began = Instant::now();
-    waits_and_leases_are_real(&daemon, || clock.set(YEAR));
-    while number(&daemon, "clock_ahead_ms") < (YEAR - 60) * 1000 {
-        assert!(began.elapsed() < PATIENCE, "the jump is not in the statistics");
+    for body in ["1", "2", "3"] {
+        put_with_ttl(&mut wire, "q", 3600, body);
+        wire.put("aging", body.as_bytes());
     }
-    assert_eq!(wire.get("dated/peek").as_deref(), Some(&b"an hour"[..]));
-    // Time runs at double speed until it is there.
-    time_to_expire(&mut wire, "short");
-    let took = began.elapsed();
-    assert!((1_900..8_000).contains(&took.as_millis()), "4 s took {took:?}");
-    assert_eq!(wire.get("dated").as_deref(), Some(&b"an hour"[..]));
+    wire.put("held", b"held");
+    let mut worker = daemon.connect();
+    let id = reserve(&mut worker, "held", 600_000);
+    let mut waiting = daemon.connect();
+    waiting.send(b"get wanted/t=600000\r\n");
+    wait_until("it waits", || wire.stat("queue_wanted_waiters").as_deref() == Some("1"));
+    assert_eq!(ahead_ms(&mut wire), 0);
+
+    clock.set("+365d");
+    wait_until("the jump is noticed", || ahead_ms(&mut wire) > LONG_MS);
+    something_expires(&mut wire);
+    put_with_ttl(&mut wire, "q", 3600, "4");
+    something_expires(&mut wire);
+    assert_eq!(wire.stat("queue_q_expired_items").as_deref(), Some("0"));
+    assert_eq!(wire.stat("queue_aging_expired_items").as_deref(), Some("0"));
+    worker.ask(format!("ack held {id}\r\n").as_bytes(), b"OK\r\n");
+    wire.put("wanted", b"at last");
+    assert_eq!(waiting.value().as_deref(), Some(&b"at last"[..]));
+    leases_and_waits_end(&daemon);
+    for body in ["1", "2"] {
+        assert_eq!(wire.get("q").as_deref(), Some(body.as_bytes()));
+        assert_eq!(wire.get("aging").as_deref(), Some(body.as_bytes()));
+    }
     let exit = daemon.kill();
-    assert!(exit.stderr.contains("the machine's clock jumped"), "{exit:?}");
+    assert!(exit.stderr.contains("WARN") && exit.stderr.contains("clock jumped"), "{exit:?}");
+
+    // Whoever starts a server says that the clock is right.
+    let daemon = start(&clock, directory.path());
+    let mut wire = daemon.connect();
+    assert_eq!(ahead_ms(&mut wire), 0);
+    assert_eq!((wire.get("q"), wire.get("aging")), (None, None));
 }
 
 #[test]
-fn a_jump_back_keeps_nothing_for_ever() {
-    let (clock, directory) = (FakeClock::new(0), tempfile::tempdir().expect("a directory"));
+fn a_clock_that_jumps_a_year_back_freezes_nothing() {
+    let clock = FakeClock::new("+0d");
+    let directory = tempfile::tempdir().expect("a directory");
     let daemon = start(&clock, directory.path());
     let mut wire = daemon.connect();
-    put(&mut wire, "short", 2, "two seconds");
-    put(&mut wire, "dated", 3600, "an hour");
-    let began = Instant::now();
-    clock.set(-YEAR);
-    while number(&daemon, "clock_ahead_ms") > (60 - YEAR) * 1000 {
-        assert!(began.elapsed() < PATIENCE, "the jump is not in the statistics");
-    }
-    // Time runs at half speed until the machine's clock has caught up.
-    time_to_expire(&mut wire, "short");
-    let took = began.elapsed();
-    assert!((1_900..8_000).contains(&took.as_millis()), "2 s took {took:?}");
-    waits_and_leases_are_real(&daemon, || clock.set(0));
-    // Back again: everything is as before.
-    while number(&daemon, "clock_ahead_ms").abs() > 2_000 {
-        assert!(began.elapsed() < PATIENCE, "it does not find back");
-    }
-    assert_eq!(wire.get("dated").as_deref(), Some(&b"an hour"[..]));
+    // What was put before the jump expires after it, as does what is put then.
+    put_with_ttl(&mut wire, "before", 2, "x");
+    put_with_ttl(&mut wire, "q", 3600, "stays");
+    clock.set("-365d");
+    wait_until("the jump is noticed", || ahead_ms(&mut wire) < -LONG_MS);
+    leases_and_waits_end(&daemon);
+    something_expires(&mut wire);
+    let expired = "queue_before_expired_items";
+    wait_until("it expires", || wire.stat(expired).as_deref() == Some("1"));
+    assert_eq!(wire.get("q").as_deref(), Some(&b"stays"[..]));
+    // The clock is set right again.
+    clock.set("+0d");
+    wait_until("that is noticed", || ahead_ms(&mut wire).abs() < LONG_MS);
+    something_expires(&mut wire);
+    let exit = daemon.kill();
+    assert!(exit.stderr.contains("WARN") && exit.stderr.contains("clock jumped"), "{exit:?}");
+}
+
+#[test]
+fn a_server_that_is_started_in_1970_goes_on_where_its_journal_ends() {
+    let clock = FakeClock::new("+0d");
+    let directory = tempfile::tempdir().expect("a directory");
+    let daemon = start(&clock, directory.path());
+    let mut wire = daemon.connect();
+    put_with_ttl(&mut wire, "q", 3600, "old");
+    put_with_ttl(&mut wire, "before", 2, "x");
+    daemon.kill();
+
+    clock.set("@1970-01-01 00:01:00");
+    let daemon = start(&clock, directory.path());
+    let mut wire = daemon.connect();
+    // What lives for two seconds does not live for half a century.
+    wait_until("it expires", || wire.get("before/peek").is_none());
+    something_expires(&mut wire);
+    leases_and_waits_end(&daemon);
+    assert_eq!(wire.get("q/peek").as_deref(), Some(&b"old"[..]));
+    put_with_ttl(&mut wire, "q", 3600, "new");
+    assert!(ahead_ms(&mut wire) < -LONG_MS);
+    daemon.kill();
+
+    let done = tool(&[&"dump", &directory.path().join("data"), &"--queue", &"q"]);
+    let lines = done.out.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines: Vec<Value> = lines.collect();
+    let put_ms = |line: usize| lines[line]["put_ms"].as_u64();
+    assert!(put_ms(0).is_some() && put_ms(0) <= put_ms(1), "{done:?}");
+
+    // The clock has been set by now: both are there.
+    clock.set("+0d");
+    let daemon = start(&clock, directory.path());
+    let mut wire = daemon.connect();
+    assert_eq!(wire.get("q").as_deref(), Some(&b"old"[..]));
+    assert_eq!(wire.get("q").as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn a_new_server_works_in_1970() {
+    let clock = FakeClock::new("@1970-01-01 00:01:00");
+    let directory = tempfile::tempdir().expect("a directory");
+    let daemon = start(&clock, directory.path());
+    let mut wire = daemon.connect();
+    put_with_ttl(&mut wire, "q", 3600, "x");
+    leases_and_waits_end(&daemon);
+    something_expires(&mut wire);
+    // The clock is set, to half a century later.
+    clock.set("+0d");
+    wait_until("the jump is noticed", || ahead_ms(&mut wire) > LONG_MS);
+    something_expires(&mut wire);
+    leases_and_waits_end(&daemon);
+    assert_eq!(wire.get("q").as_deref(), Some(&b"x"[..]));
 }

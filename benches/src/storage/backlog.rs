@@ -13,7 +13,7 @@ use crate::storage::load::{Drained, Items, Pipe};
 use crate::storage::machine::{cool, settle, warm};
 use crate::storage::report::{gib, mib, per_second, rate, seconds};
 use crate::storage::site::{Setup, Site, Started};
-use crate::storage::watch::{Watch, rss_since_start};
+use crate::storage::watch::{Watch, in_log, rss_since_start};
 use crate::storage::{Bench, GIB, KIB, MIB, RSS_TARGET};
 
 const QUEUE: &str = "backlog";
@@ -43,7 +43,7 @@ struct Backlog {
 
 impl Backlog {
     fn live(&self) -> u64 {
-        (self.end - self.first) * self.items.body_bytes as u64
+        (self.end - self.first) * in_log(self.items.body_bytes as u64)
     }
 }
 

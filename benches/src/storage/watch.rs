@@ -32,6 +32,14 @@ pub(crate) struct Peak {
     pub(crate) disk_over: i64,
 }
 
+/// What an item takes in the log besides its body: head, queue, times; a little more if anything.
+const RECORD_BYTES: u64 = 64;
+
+/// What an item with a body of this length keeps alive in the log.
+pub(crate) fn in_log(body_bytes: u64) -> u64 {
+    body_bytes + RECORD_BYTES
+}
+
 /// What the files may take: twice what lives, and so much more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskBound {
@@ -61,7 +69,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `live` are the bytes of the bodies that the queues hold already.
+    /// `live` are the bytes in the log of what the queues hold already.
     pub(crate) fn start(server: &Server, directory: &Path, bound: DiskBound, live: u64) -> Self {
         let shared = Arc::new(Shared {
             pid: server.pid(),

@@ -14,7 +14,7 @@ use kqueue_engine::{Engine, ItemId, Now, RecordBuf, RecordError, Seq};
 use kqueue_journal::{
     ConfigError, Gap, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery,
     RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, VERSION, Verdict,
-    Writer, WriterConfig, decode_number,
+    Writer, WriterConfig, decode_number, segment_file_name,
 };
 
 use crate::broker::{Broker, BrokerConfig, Damage};
@@ -47,12 +47,14 @@ impl fmt::Display for BootError {
             Self::Recovery(error) => error.fmt(f),
             Self::Record { segment, offset, error } => write!(
                 f,
-                "segment {segment:016x}, byte {offset}: {error}; was it written by a newer version?"
+                "{} byte {offset}: {error}; was it written by a newer version?",
+                segment_file_name(*segment)
             ),
             Self::Missing { segment } => {
                 write!(
                     f,
-                    "segment {segment:016x} is missing; it holds items that were not consumed"
+                    "{} is missing; it holds items that were not consumed",
+                    segment_file_name(*segment)
                 )
             }
         }

@@ -11,6 +11,7 @@ use core::fmt;
 
 use crate::Seq;
 use crate::format::{HEADER_BYTES, SegmentHeader};
+use crate::names::segment_file_name;
 use crate::own::IndexEntry;
 use crate::scan::{From, Outcome, scan};
 use crate::superblock::Start;
@@ -157,20 +158,21 @@ impl fmt::Display for RecoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingSegments { first, last } if first == last => {
-                write!(f, "segment {first:016x} is missing in the middle of the log")
+                write!(f, "{} is missing in the middle of the log", segment_file_name(*first))
             }
             Self::MissingSegments { first, last } => {
-                write!(
-                    f,
-                    "segments {first:016x} to {last:016x} are missing in the middle of the log"
-                )
+                let (first, last) = (segment_file_name(*first), segment_file_name(*last));
+                write!(f, "{first} to {last} are missing in the middle of the log")
             }
-            Self::OutOfOrder { segment } => write!(f, "segment {segment:016x} is out of order"),
+            Self::OutOfOrder { segment } => {
+                write!(f, "{} is out of order", segment_file_name(*segment))
+            }
             Self::Overlap { segment, expected, found } => write!(
                 f,
-                "segment {segment:016x} begins with record {}, but record {} is its earliest possible: \
-                 these are not segments of one log",
-                found.0, expected.0
+                "{} begins with record {}, but record {} is its earliest possible: these are not segments of one log",
+                segment_file_name(*segment),
+                found.0,
+                expected.0
             ),
         }
     }

@@ -12,8 +12,9 @@ use crate::own::KIND_FREED;
 use crate::segments::Place;
 use crate::writer::{BackgroundAction, Space, Writer};
 
-/// Of the length of the log that is to be kept to, so much is for what is not yet done when emptying begins, in segments.
-const LEAD_SEGMENTS: u64 = 2;
+/// Of the length of the log that is to be kept to, so much is for what is not yet done when emptying begins, in segments: while one is emptied and what says so is
+/// synced, others begin.
+const LEAD_SEGMENTS: u64 = 4;
 /// Emptying a segment that is fuller than this, in percent, costs more than it brings.
 const FULL_PERCENT: u64 = 85;
 

@@ -4,20 +4,20 @@
 //! the server accepts anything, and the segment itself is left as it is.
 //! Must not: judge damage; the journal does.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
     BadPlace, Boot, Broker, BrokerConfig, ConfigError, FaultKind, Gap, HEADER_BYTES, HeaderError,
-    Now, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock, Survey,
-    Verdict, WriterConfig, parse_header, segment_file_name,
+    Now, RecoveryError, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState,
+    Superblock, Survey, Verdict, WriterConfig, parse_header, segment_file_name,
 };
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::datadir::{DataDir, DataDirError};
+use crate::datadir::{DataDir, DataDirError, advice};
 use crate::disk::{Disk, read_whole};
 use crate::quarantine::Quarantine;
 use crate::tools::import_state;
@@ -46,7 +46,7 @@ pub enum BootError {
     #[error("journal.segment_size: {0}")]
     Sizes(#[from] ConfigError),
     /// A file cannot be read, made or written.
-    #[error("cannot use {path}: {source}{}", crate::datadir::hint(source))]
+    #[error("cannot use {path}: {source}{}", advice(.source))]
     File {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum BootError {
     },
     /// The segments are not one log.
     #[error(
-        "data_dir {path}: {error}. Nothing was changed; restore the missing files, or move all of them away to begin anew"
+        "data_dir {path}: {error}. Nothing was changed; {}", log_advice(.error)
     )]
     Log {
         /// The directory.
@@ -122,20 +122,18 @@ pub(crate) fn boot_in(
 ) -> Result<Booted, BootError> {
     let recovered = recover(config, &data_dir, clock.now())?;
     tell(&data_dir.path, &recovered.booted.report, recovered.segments_read);
-    let is_superblock_damaged = !matches!(recovered.layout.superblock, SuperState::Sound(_));
-    if is_superblock_damaged {
-        warn!("damage without loss: {SUPERBLOCK_FILE}: it is written anew");
-    }
+    recovered.tell_unread_headers();
     let mut gaps = recovered.booted.report.gaps.clone();
     if config.strict {
         gaps.extend(verify_data(&recovered.layout)?);
         let damaged: Vec<&Gap> =
             gaps.iter().filter(|gap| gap.verdict != Verdict::TornTail).collect();
-        let count = damaged.len() + usize::from(is_superblock_damaged);
+        let count = damaged.len() + usize::from(recovered.is_superblock_lost);
         if count > 0 {
             return Err(BootError::Strict { path: data_dir.path.clone(), count });
         }
     }
+    recovered.layout.check_writable(&data_dir)?;
     clock.not_before(recovered.booted.broker.newest_put_ms());
     // From here on the directory is changed.
     let quarantine = Quarantine::new(&data_dir.path);
@@ -172,6 +170,28 @@ pub(crate) struct Recovered {
     pub(crate) layout: Layout,
     /// How many segments were read from their beginning or from the checkpoint in them.
     pub(crate) segments_read: usize,
+    /// The superblock is damaged in a way that no crash leaves.
+    pub(crate) is_superblock_lost: bool,
+}
+
+impl Recovered {
+    /// Damaged headers of the segments of which nothing else was read yet.
+    fn tell_unread_headers(&self) {
+        let segments = &self.layout.segments;
+        for segment in &segments[..segments.len() - self.segments_read] {
+            let name = segment_file_name(segment.number);
+            match &segment.header {
+                Some(header) if header.is_damaged => {
+                    let bytes = HEADER_BYTES;
+                    warn!("damage without loss: {name} byte 0, {bytes} bytes: DamagedHeader");
+                }
+                Some(_) => {}
+                None => error!(
+                    "DAMAGED: {name} byte 0: its header cannot be read; items in it are lost when they are wanted"
+                ),
+            }
+        }
+    }
 }
 
 /// Reads a log without changing anything.
@@ -192,6 +212,7 @@ pub(crate) fn recover_layout(
     let seed = random_seed()?;
     let sizes = sizes(config);
     let is_whole = matches!(layout.superblock, SuperState::Sound(_));
+    let mut is_superblock_lost = matches!(layout.superblock, SuperState::Damaged);
     if let SuperState::Sound(superblock) | SuperState::OneSlot(superblock) = layout.superblock
         && superblock.start != Start::EVERYTHING
     {
@@ -200,18 +221,27 @@ pub(crate) fn recover_layout(
         let boot = Boot::from_checkpoint(broker_config(config), sizes, seed, superblock, data)?;
         match layout.run(boot, start, now) {
             Ok(Some((booted, segments_read))) => {
-                return Ok(Recovered { booted, layout, segments_read });
+                if !is_whole {
+                    warn!(
+                        "one half of {SUPERBLOCK_FILE} is damaged: a write that was cut short, or the disk; the other half says all that is needed"
+                    );
+                }
+                return Ok(Recovered { booted, layout, segments_read, is_superblock_lost });
             }
             Ok(None) => warn!(
                 "something was lost behind the last checkpoint: reading the whole log; items may come again that were consumed"
             ),
             // One slot of the superblock is damaged, and the older one may name a checkpoint that is gone.
             Err(error) if !is_whole => {
-                warn!("{error}; one half of {SUPERBLOCK_FILE} is damaged: reading the whole log")
+                warn!("{error}; one half of {SUPERBLOCK_FILE} is damaged: reading the whole log");
+                is_superblock_lost = true;
             }
             Err(error) => return Err(error),
         }
     } else {
+        if is_superblock_lost {
+            error!("DAMAGED: {SUPERBLOCK_FILE}: neither half can be read");
+        }
         warn!(
             "no checkpoint can be relied on: reading the whole log; items may come again that were consumed"
         );
@@ -226,7 +256,7 @@ pub(crate) fn recover_layout(
     let whole = layout.run(boot, 0, now)?;
     let (booted, segments_read) =
         whole.ok_or_else(|| missing(&layout.path, "the log cannot be read".to_owned()))?;
-    Ok(Recovered { booted, layout, segments_read })
+    Ok(Recovered { booted, layout, segments_read, is_superblock_lost })
 }
 
 /// The files of a journal, their headers read.
@@ -289,6 +319,16 @@ impl Layout {
         Ok(())
     }
 
+    /// Whether everything that the server will have to write can be opened for that: it is too late when items are wanted, or a segment is to go.
+    fn check_writable(&self, data_dir: &DataDir) -> Result<(), BootError> {
+        let segments = self.segments.iter().map(|segment| &segment.path);
+        for path in data_dir.superblock.iter().chain(segments) {
+            let opened = OpenOptions::new().read(true).write(true).open(path);
+            opened.map_err(|source| file_error(path, source))?;
+        }
+        Ok(())
+    }
+
     /// Numbers and salts of the segments before this one.
     fn data_before(&self, start: u64) -> Vec<(u64, u64)> {
         let data = self.segments.iter().filter(|segment| segment.number < start);
@@ -331,6 +371,19 @@ impl Layout {
         }
         let booted = boot.finish(now).map_err(log_error)?;
         Ok(booted.map(|booted| (booted, read.len())))
+    }
+}
+
+fn log_advice(error: &kqueue_broker::BootError) -> &'static str {
+    match error {
+        kqueue_broker::BootError::Missing { .. }
+        | kqueue_broker::BootError::Recovery(RecoveryError::MissingSegments { .. }) => {
+            "bring the missing files back (from a backup, if need be), or move all files of the journal away to begin anew"
+        }
+        kqueue_broker::BootError::Record { .. } => "use the version of kqueue-server that wrote it",
+        kqueue_broker::BootError::Recovery(_) => {
+            "restore a backup, or move all files of the journal away to begin anew"
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub struct DataDir {
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// It cannot be made or read.
-    #[error("data_dir {path}: cannot {what}: {source}{}", hint(source))]
+    #[error("data_dir {path}: cannot {what}: {source}{}", advice(.source))]
     Io {
         /// The file or directory concerned.
         path: PathBuf,
@@ -54,6 +54,16 @@ pub enum DataDirError {
         what: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// Something else has its name.
+    #[error(
+        "data_dir {path} is {what}. It was not touched; move it away or choose another data_dir"
+    )]
+    NotADirectory {
+        /// What should be a directory.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// Another daemon works in it.
     #[error(
@@ -77,17 +87,26 @@ pub enum DataDirError {
     },
 }
 
-/// What an operator can do about it, to go behind what the system said.
-pub(crate) fn hint(error: &io::Error) -> &'static str {
+/// What to do about an error of the system, if that is known: it goes behind the error.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            ". It must belong to the user that kqueue-server runs as, with all that is in it"
+            "; data_dir and all that is in it must belong to the user that the server runs as"
         }
-        io::ErrorKind::ReadOnlyFilesystem => ". Its file system must be mounted for writing",
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            ". It must be a directory, or not be there yet"
-        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the file system so that it can be written to",
         _ => "",
+    }
+}
+
+/// What has the name of a directory and is none; `None` if nothing has it.
+fn no_directory(path: &Path) -> Option<&'static str> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_dir() => Some("not a directory"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::symlink_metadata(path).is_ok().then_some("a link to something that does not exist")
+        }
+        // Whoever uses it finds out.
+        _ => None,
     }
 }
 
@@ -99,6 +118,9 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed =
             |what, path: &Path, source| DataDirError::Io { path: path.to_path_buf(), what, source };
+        if let Some(what) = no_directory(path) {
+            return Err(DataDirError::NotADirectory { path: path.to_path_buf(), what });
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
