@@ -1,14 +1,14 @@
 #!/bin/sh
 # Every test, one stage after the other; `make test` installs what they need first.
 #
-#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim storage phpt cross
+#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross; only when named: storage
 #
 # Ends at the first stage that fails.
 set -eu
 cd "$(dirname -- "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
-stages=${*:-lint deny unit sim storage phpt cross}
+stages=${*:-lint deny unit sim phpt cross}
 seeds=${SEEDS:-2000}
 # Lives in which every call of the disk fails once; each takes some seconds.
 faults=${FAULTS:-6}
