@@ -1,15 +1,17 @@
 #!/bin/sh
 # Every test, one stage after the other; `make test` installs what they need first.
 #
-#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross
+#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim storage phpt cross
 #
 # Ends at the first stage that fails.
 set -eu
 cd "$(dirname -- "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
-stages=${*:-lint deny unit sim phpt cross}
+stages=${*:-lint deny unit sim storage phpt cross}
 seeds=${SEEDS:-2000}
+# Lives in which every call of the disk fails once; each takes some seconds.
+faults=${FAULTS:-6}
 
 for stage in $stages; do
     echo "== $stage"
@@ -27,6 +29,13 @@ for stage in $stages; do
             ;;
         sim)
             cargo run --locked --release --package kqueue-sim -- run --seeds "$seeds"
+            cargo run --locked --release --package kqueue-sim -- faults --seeds "$faults"
+            ;;
+        storage)
+            # Seconds: what must hold on any machine (memory, disk, no item lost), no times.
+            cargo build --locked --package kqueue-server --package kqueue-bench
+            mkdir -p "$target/bench-data"
+            "$target/debug/kqueue-bench" --built "$target/debug" --data "$target/bench-data" storage --scale 0.002 --untimed
             ;;
         phpt)
             cargo build --locked --package kqueue --package kqueue-server

@@ -190,3 +190,31 @@ fn a_new_server_works_in_1970() {
     leases_and_waits_end(&daemon);
     assert_eq!(wire.get("q").as_deref(), Some(&b"x"[..]));
 }
+
+#[test]
+fn a_server_that_is_started_a_year_ahead_or_behind_keeps_what_has_no_end_and_what_is_put() {
+    for wrong in ["+365d", "-365d"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let daemon = Daemon::start_in(directory.path(), SWEEPING).expect("it starts");
+        daemon.connect().put("endless", b"before");
+        daemon.kill();
+        let daemon = start(&FakeClock::new(wrong), directory.path());
+        let mut wire = daemon.connect();
+        let real = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+        let time: u64 = wire.stat("time").expect("it is there").parse().expect("a number");
+        assert!(time.abs_diff(real) > LONG_MS as u64 / 1000, "{wrong}: it has the right time");
+        put_with_ttl(&mut wire, "dated", 3600, "an hour");
+        wire.put("endless", b"meanwhile");
+        something_expires(&mut wire);
+        leases_and_waits_end(&daemon);
+        assert_eq!(wire.get("dated/peek").as_deref(), Some(&b"an hour"[..]), "{wrong}");
+        daemon.kill();
+        // The clock has been set right. What was put when it was a year behind has expired since.
+        let daemon = Daemon::start_in(directory.path(), SWEEPING).expect("it starts");
+        let mut wire = daemon.connect();
+        assert_eq!(wire.get("endless").as_deref(), Some(&b"before"[..]), "{wrong}");
+        assert_eq!(wire.get("endless").as_deref(), Some(&b"meanwhile"[..]), "{wrong}");
+        assert_eq!(wire.get("endless"), None, "{wrong}");
+        assert_eq!(wire.get("dated").is_some(), wrong == "+365d", "{wrong}");
+    }
+}

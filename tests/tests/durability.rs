@@ -74,6 +74,25 @@ fn attempts_are_counted_across_a_restart() {
 }
 
 #[test]
+fn an_item_from_a_time_at_which_larger_ones_were_accepted_is_moved_like_any_other() {
+    let root = tempfile::tempdir().expect("a directory");
+    let sizes = "segment_size = \"2MiB\"\nlog_cap = \"4MiB\"";
+    let daemon = Daemon::start_in(root.path(), sizes).expect("it starts");
+    let large = vec![b'L'; 900 * 1024];
+    daemon.connect().put("large", &large);
+    daemon.kill();
+    let smaller = format!("max_item_size = \"16KiB\"----{sizes}");
+    let daemon = Daemon::start_in(root.path(), &smaller).expect("it starts");
+    let first = daemon.data_dir().join("log-0000000000000001.kq");
+    let mut wire = daemon.connect();
+    while first.exists() {
+        wire.put("churn", &[b'c'; 16 * 1024]);
+        assert!(wire.get("churn").is_some());
+    }
+    assert!(wire.get("large") == Some(large));
+}
+
+#[test]
 fn a_drained_server_exits_cleanly_and_keeps_everything() {
     let daemon = Daemon::start("sync = \"never\"");
     let mut wire = daemon.connect();

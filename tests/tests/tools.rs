@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kqueue_tests::{Daemon, Dice, Done, Wire, files_in, repository, tool, tool_started};
+use kqueue_tests::{Daemon, Dice, Done, SmallDisk, Wire, files_in, repository, tool, tool_started};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -85,6 +85,23 @@ fn a_sound_journal_is_sound_and_is_not_touched() {
         assert_eq!(tool(&[&"dump", &left.data(), &"--bodies"]).code, Some(0));
         assert!(files_in(&left.data()) == before, "no byte and no time has changed");
     }
+}
+
+#[test]
+fn a_journal_on_a_disk_that_cannot_be_written_is_checked_dumped_and_backed_up() {
+    let Some(mut disk) = SmallDisk::new(64 << 20) else { return };
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    some_items(&daemon);
+    daemon.kill();
+    disk.set_read_only(true);
+    let data = disk.directory().join("data");
+    let done = tool(&[&"check", &data]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(dump(&data, &[]).len(), 890);
+    let root = tempfile::tempdir().expect("a directory");
+    let done = tool(&[&"backup", &data, &root.path().join("backup")]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(dump(&root.path().join("backup"), &[]).len(), 890);
 }
 
 #[test]
@@ -304,11 +321,11 @@ fn a_dump_is_what_was_put_in_order_also_what_was_open_or_not_in_memory() {
     assert!(done.err.contains("nobody"), "{done:?}");
 }
 
-/// Queues and their items.
-type Queues = &'static [(&'static str, &'static [&'static str])];
+/// A directory, the exit code of its import, and its queues with their items.
+type Fixture = (&'static str, i32, &'static [(&'static str, &'static [&'static str])]);
 
 /// What the fixtures of kqueue-kestrel hold, less what has expired: by directory, then by queue.
-const FIXTURES: [(&str, i32, Queues); 15] = [
+const FIXTURES: [Fixture; 15] = [
     ("archives", 0, &[("empty", &[]), ("only_archives", &["x"]), ("q", &["a", "d", "e"])]),
     ("half_rewritten", 0, &[("q", &["b", "gone", "a", "b"])]),
     (
@@ -380,10 +397,12 @@ fn every_fixture_is_imported_and_served_as_kestrel_would_have() {
     for (name, code, queues) in FIXTURES {
         let root = tempfile::tempdir().expect("a directory");
         let data = root.path().join("data");
-        let done = tool(&[&"import-kestrel", &fixtures.join(name), &"--data-dir", &data]);
+        let config = small_import(root.path(), &data);
+        let import = || tool(&[&"import-kestrel", &fixtures.join(name), &"--config", &config]);
+        let done = import();
         assert_eq!(done.code, Some(code), "{name}: {done:?}");
         assert!(!done.err.contains('\r'), "no bar but on a terminal: {done:?}");
-        let again = tool(&[&"import-kestrel", &fixtures.join(name), &"--data-dir", &data]);
+        let again = import();
         assert_eq!(again.code, Some(0), "{name}: {again:?}");
         assert!(again.out.contains("imported already"), "{name}: {again:?}");
         let daemon = Daemon::start_in(root.path(), "").expect("it starts");
@@ -402,6 +421,17 @@ fn every_fixture_is_imported_and_served_as_kestrel_would_have() {
         }
     }
     assert!(files_in(&fixtures) == before, "Kestrel's files are as they were");
+}
+
+/// A configuration for imports into `data`: small segments are made quickly, and there are many of them.
+fn small_import(directory: &Path, data: &Path) -> PathBuf {
+    let config = directory.join("import.toml");
+    let text = format!(
+        "[server]\ndata_dir = \"{}\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n",
+        data.display()
+    );
+    fs::write(&config, text).expect("written");
+    config
 }
 
 /// Writes a Kestrel journal of items that never expire; every tenth one more has.
@@ -438,13 +468,7 @@ fn an_import_that_is_killed_again_and_again_neither_loses_nor_doubles_an_item() 
         kestrel_journal(&from, queue, items, filler);
     }
     let before = files_in(&from);
-    // Small segments are made quickly, and there are many of them.
-    let config = root.path().join("import.toml");
-    let text = format!(
-        "[server]\ndata_dir = \"{}\"\n[journal]\nsegment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n",
-        data.display()
-    );
-    fs::write(&config, text).expect("written");
+    let config = small_import(root.path(), &data);
     let import = || tool_started(&[&"import-kestrel", &from, &"--config", &config]);
     let (mut kills, mut refusals, mut dice) = (0, 0, Dice::new(5));
     loop {
@@ -519,7 +543,7 @@ fn an_import_goes_behind_what_is_there_and_only_into_the_queues_named() {
     assert!(done.err.contains("nobody") && done.err.contains("other"), "{done:?}");
     let done = import(&["jobs"]);
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.out.contains("jobs: 3 items") && done.out.contains("1 left out"), "{done:?}");
+    assert!(done.out.contains("jobs: 3 items") && done.out.contains("left out: 1"), "{done:?}");
     let bodies = |queue: &str| -> Vec<String> {
         let lines = dump(&left.data(), &["--bodies", "--queue", queue]);
         lines.iter().map(|line| line["body"].as_str().expect("text").to_owned()).collect()
@@ -544,15 +568,71 @@ fn an_item_that_is_too_large_stops_the_import_until_the_limit_is_raised() {
     let (from, data) = (root.path().join("kestrel"), root.path().join("data"));
     fs::create_dir(&from).expect("a directory");
     kestrel_journal(&from, "q", 2, 2 << 20);
-    let done = tool(&[&"import-kestrel", &from, &"--data-dir", &data]);
+    let config = small_import(root.path(), &data);
+    let import = || tool(&[&"import-kestrel", &from, &"--config", &config]);
+    let done = import();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.err.contains("max_item_size") && done.err.contains("item 1 has"), "{done:?}");
-    let config = root.path().join("k.toml");
-    let text = format!("[server]\nmax_item_size = \"4MiB\"\ndata_dir = \"{}\"\n", data.display());
+    let text = fs::read_to_string(&config).expect("read").replace("\"4MiB\"", "\"8MiB\"");
+    let text = text.replace("[server]", "[server]\nmax_item_size = \"4MiB\"");
     fs::write(&config, text).expect("written");
-    let done = tool(&[&"import-kestrel", &from, &"--config", &config]);
+    let done = import();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(dump(&data, &[]).len(), 2);
+}
+
+#[test]
+fn a_full_disk_stops_an_import_which_goes_on_when_there_is_space() {
+    let Some(disk) = SmallDisk::new(16 << 20) else { return };
+    let root = tempfile::tempdir().expect("a directory");
+    kestrel_journal(root.path(), "q", 3000, 2000);
+    let (data, config) = (disk.directory().join("data"), root.path().join("k.toml"));
+    let text = "[server]\nmax_item_size = \"16KiB\"\n[journal]\nsegment_size = \"256KiB\"\nlog_cap = \"1MiB\"\n";
+    fs::write(&config, text).expect("written");
+    // Enough for the beginning.
+    fs::write(disk.mount().join("ballast"), vec![1; 12 << 20]).expect("written");
+    let import = || {
+        let done = tool(&[
+            &"import-kestrel",
+            &root.path(),
+            &"--data-dir",
+            &data,
+            &"--config",
+            &config,
+            &"--queue",
+            &"q",
+        ]);
+        (done.code, done.said())
+    };
+    for _ in 0..3 {
+        let (code, said) = import();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("out of disk space") && said.contains("again"), "{said}");
+        assert_eq!(tool(&[&"check", &data]).code, Some(0));
+    }
+    disk.relieve();
+    let (code, said) = import();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("by an earlier run: "), "{said}");
+    let bodies = dump(&data, &["--bodies"]);
+    let bodies: Vec<&str> =
+        bodies.iter().map(|line| line["body"].as_str().expect("text")).collect();
+    let expected: Vec<String> = (0..3000).map(|n| kestrel_item("q", n, 2000)).collect();
+    assert!(bodies == expected);
+}
+
+#[test]
+fn a_backup_for_which_there_is_no_space_is_none() {
+    let Some(disk) = SmallDisk::new(4 << 20) else { return };
+    let daemon = Daemon::start("");
+    daemon.connect().put("q", b"x");
+    disk.fill();
+    let to = disk.mount().join("backup");
+    let done = tool(&[&"backup", &daemon.data_dir(), &to]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.err.contains("backup") && done.err.contains("space"), "{done:?}");
+    assert!(!to.exists());
+    assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"x"[..]));
 }
 
 /// What one client has put, and how far it got an answer.
@@ -560,6 +640,13 @@ fn an_item_that_is_too_large_stops_the_import_until_the_limit_is_raised() {
 struct Log {
     acknowledged: u64,
     removed: u64,
+}
+
+/// A backup, and what every client had put and removed before it was begun and after it was done.
+struct Made {
+    data: PathBuf,
+    before: Vec<(u64, u64)>,
+    after: Vec<(u64, u64)>,
 }
 
 #[test]
@@ -590,9 +677,7 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
             }
         }
     };
-    // Of each queue, how many items were put and removed.
-    type Counts = Vec<(u64, u64)>;
-    let backups: Vec<(PathBuf, Counts, Counts)> = std::thread::scope(|scope| {
+    let backups: Vec<Made> = std::thread::scope(|scope| {
         for index in 0..CLIENTS {
             scope.spawn(move || client(index));
         }
@@ -614,12 +699,12 @@ fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
             let before = state();
             let done = tool(&[&"backup", &daemon.data_dir(), &to]);
             assert_eq!(done.code, Some(0), "{done:?}");
-            backups.push((to, before, state()));
+            backups.push(Made { data: to, before, after: state() });
         }
         stop.store(true, Ordering::Relaxed);
         backups
     });
-    for (data, before, after) in backups {
+    for Made { data, before, after } in backups {
         assert_eq!(tool(&[&"check", &data]).code, Some(0));
         let parent = data.parent().expect("a parent");
         let backup = Daemon::start_in(parent, &little_memory).expect("it starts");
@@ -713,6 +798,12 @@ fn a_backup_goes_there_and_back() {
                 .all(|path| original
                     .contains_key(&left.data().join(path.file_name().expect("a name"))))
     );
+
+    for path in copied.keys() {
+        // A server on a full disk may have to go on in it.
+        let found = fs::metadata(path).expect("it is there");
+        assert!(found.blocks() * 512 >= found.len(), "{} has holes", path.display());
+    }
 
     let done = tool(&[&"restore", &backup, &back]);
     assert_eq!(done.code, Some(1), "there is no such parent directory: {done:?}");

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 use crate::client;
 use crate::peers::median;
 use crate::server::Server;
-use crate::storage::load::{Drained, Items, Pipe};
+use crate::storage::load::{Items, Pipe};
 use crate::storage::machine::{cool, settle, warm};
 use crate::storage::report::{gib, mib, per_second, rate, seconds};
 use crate::storage::site::{Setup, Site, Started};
-use crate::storage::watch::{Watch, rss_since_start};
+use crate::storage::watch::{Watch, cpu_time, in_log, rss_since_start};
 use crate::storage::{Bench, GIB, KIB, MIB, RSS_TARGET};
 
 const QUEUE: &str = "backlog";
 const HOT: &str = "hot";
 const HOT_BYTES: u64 = 50 * MIB;
-const ROUNDS: usize = 5;
+/// Of either half.
+const DRAIN_PARTS: usize = 9;
 const PUT_ROUNDS: usize = 11;
 const CLEAN_START: Duration = Duration::from_secs(3);
 const KILLED_START: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ struct Backlog {
 
 impl Backlog {
     fn live(&self) -> u64 {
-        (self.end - self.first) * self.items.body_bytes as u64
+        (self.end - self.first) * in_log(self.items.body_bytes as u64)
     }
 }
 
@@ -108,16 +109,20 @@ fn put_rates(bench: &mut Bench, backlog: &mut Backlog, server: &Server, pipe: &m
     let watch = backlog.site.watch(server, backlog.live());
     let count = hot_count(bench);
     let (mut long, mut empty, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut long_cpu, mut empty_cpu) = (Duration::ZERO, Duration::ZERO);
     for round in 0..bench.rounds(PUT_ROUNDS) {
         // Neither is always the first.
         for is_long in [round % 2 == 0, round % 2 != 0] {
             settle(&files);
+            let cpu = cpu_time(server);
             if is_long {
                 let time = pipe.fill_queue(QUEUE, &backlog.items, backlog.end, count, &watch);
+                long_cpu += cpu_time(server) - cpu;
                 backlog.end += count;
                 long.push(per_second(count, time));
             } else {
                 let time = pipe.fill_queue(HOT, &backlog.items, 0, count, &watch);
+                empty_cpu += cpu_time(server) - cpu;
                 let drained = pipe.drain(HOT, &backlog.items, 0, count, &watch);
                 assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
                 empty.push(per_second(count, time));
@@ -129,6 +134,10 @@ fn put_rates(bench: &mut Bench, backlog: &mut Backlog, server: &Server, pipe: &m
     report.note("put rate, an empty queue and this one in turns: empty", rate(median(&empty)));
     report.note("put rate, an empty queue and this one in turns: this", rate(median(&long)));
     report.judge_at_least("  / put rate of the empty one", median(&ratios), 0.8, "empty");
+    let puts = count as f64 * ratios.len() as f64;
+    let us = |cpu: Duration| format!("{:.2} us", cpu.as_secs_f64() * 1e6 / puts);
+    report.note("server's processor time per put: empty", us(empty_cpu));
+    report.note("server's processor time per put: this", us(long_cpu));
 }
 
 /// So many items are put into a queue that stays in memory.
@@ -136,53 +145,83 @@ fn hot_count(bench: &Bench) -> u64 {
     (bench.scaled(HOT_BYTES) / KIB).max(10_000)
 }
 
-/// Takes everything: the first half as after a start of the machine, the second with the files in the page cache.
+/// Takes everything: the first half as after a start of the machine, the second with the files in the page cache. Before each part a queue in memory is
+/// emptied: whatever else the machine does, it does to both.
 fn drain(bench: &mut Bench, backlog: &mut Backlog, server: &Server) {
     let files = backlog.site.files();
     let watch = backlog.site.watch(server, backlog.live());
     let mut pipe = Pipe::connect(server);
-    let hot = hot_rate(bench, &mut pipe, &watch, &backlog.items);
+    let parts = bench.rounds(DRAIN_PARTS) as u64;
     let count = backlog.end - backlog.first;
-    let mut take = |backlog: &mut Backlog, count: u64| -> Drained {
-        let drained = pipe.drain(QUEUE, &backlog.items, backlog.first, count, &watch);
-        backlog.first += count;
-        drained
-    };
-    cool(&files);
-    watch.begin();
-    let from_disk = take(backlog, count / 2);
-    warm(&files);
-    let from_cache = take(backlog, count - count / 2);
+    let timed = hot_count(bench);
+    let (mut hot, mut wrong) = (Vec::new(), 0);
+    let (mut hot_cpu, mut cold_cpu) = (Duration::ZERO, Duration::ZERO);
+    // Rates, and their ratios to the hot rate before.
+    let mut cold = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
+    for (half, (rates, ratios)) in cold.iter_mut().enumerate() {
+        if half == 0 {
+            cool(&files);
+            watch.begin();
+        } else {
+            warm(&files);
+        }
+        for _ in 0..parts {
+            let (hot_now, cpu) = hot_rate(bench, &mut pipe, server, &watch, &backlog.items);
+            hot.push(hot_now);
+            hot_cpu += cpu;
+            // As many are timed as of the other queue: a longer time has more of what else the machine does.
+            let timed = timed.min(count / 2 / parts);
+            let cpu = cpu_time(server);
+            let drained = pipe.drain(QUEUE, &backlog.items, backlog.first, timed, &watch);
+            cold_cpu += cpu_time(server) - cpu;
+            let rest = count / 2 / parts - timed;
+            wrong += drained.wrong;
+            wrong += pipe.drain(QUEUE, &backlog.items, backlog.first + timed, rest, &watch).wrong;
+            backlog.first += timed + rest;
+            rates.push(per_second(timed, drained.elapsed));
+            ratios.push(per_second(timed, drained.elapsed) / hot_now);
+        }
+    }
+    let left = backlog.end - backlog.first;
+    wrong += pipe.drain(QUEUE, &backlog.items, backlog.first, left, &watch).wrong;
     let draining = watch.peak();
 
     let report = &mut bench.report;
     report.judge_memory("RSS peak while draining", draining.rss, RSS_TARGET);
     report.note("  of it anonymous", mib(draining.rss_anon));
-    report.note("get rate, a queue of 50 MiB in memory", rate(hot));
-    let cold = per_second(count / 2, from_disk.elapsed);
-    report.note("get rate, cold, files not in the page cache", rate(cold));
-    report.judge_at_least("  / hot rate", cold / hot, 0.5, "hot");
-    let cached = per_second(count - count / 2, from_cache.elapsed);
-    report.note("get rate, cold, files in the page cache", rate(cached));
-    report.judge_at_least("  / hot rate", cached / hot, 0.5, "hot");
+    report.note("get rate, a queue of 50 MiB in memory", rate(median(&hot)));
+    for (name, (rates, ratios)) in
+        ["files not in the page cache", "files in the page cache"].iter().zip(&cold)
+    {
+        report.note(&format!("get rate, cold, {name}"), rate(median(rates)));
+        report.judge_at_least("  / hot rate just before, median", median(ratios), 0.5, "hot");
+    }
+    let per_get = |cpu: Duration, gets: u64| {
+        format!("{:.2} us", cpu.as_secs_f64() * 1e6 / (gets * 2 * parts) as f64)
+    };
+    report.note("server's processor time per get: in memory", per_get(hot_cpu, timed));
+    let timed = timed.min(count / 2 / parts);
+    report.note("server's processor time per get: cold", per_get(cold_cpu, timed));
     report.judge_disk("disk use - bound while draining, highest", draining.disk_over);
-    let wrong = from_disk.wrong + from_cache.wrong;
     report.judge_none("items lost, changed or out of order", wrong);
     report.judge_none("items left over", client::stat(server, "curr_items") as u64);
 }
 
-/// Gets per second from a queue that was put a moment ago; median.
-fn hot_rate(bench: &Bench, pipe: &mut Pipe, watch: &Watch, items: &Items) -> f64 {
+/// Gets per second from a queue that was put a moment ago, and the server's processor time for all of them.
+fn hot_rate(
+    bench: &Bench,
+    pipe: &mut Pipe,
+    server: &Server,
+    watch: &Watch,
+    items: &Items,
+) -> (f64, Duration) {
     let count = hot_count(bench);
-    let rates: Vec<f64> = (0..bench.rounds(ROUNDS))
-        .map(|_| {
-            pipe.fill_queue(HOT, items, 0, count, watch);
-            let drained = pipe.drain(HOT, items, 0, count, watch);
-            assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
-            per_second(count, drained.elapsed)
-        })
-        .collect();
-    median(&rates)
+    pipe.fill_queue(HOT, items, 0, count, watch);
+    let cpu = cpu_time(server);
+    let drained = pipe.drain(HOT, items, 0, count, watch);
+    let cpu = cpu_time(server) - cpu;
+    assert!(drained.wrong == 0, "{} items are wrong", drained.wrong);
+    (per_second(count, drained.elapsed), cpu)
 }
 
 /// Clean stops and kills, each with the files in the page cache and without.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::storage::load::{Items, Pipe, Reply};
 use crate::storage::report::{mib, per_second, rate};
 use crate::storage::site::{Setup, Site};
-use crate::storage::watch::{DiskBound, Watch};
+use crate::storage::watch::{DiskBound, Watch, in_log};
 use crate::storage::{Bench, GIB, KIB, MIB};
 
 const QUEUE: &str = "churn";
@@ -54,7 +54,7 @@ fn churn(pipe: &mut Pipe, items: &Items, count: u64, watch: &Watch) -> u64 {
         items.window() / 2,
         |index, out| {
             if index % 2 == 0 {
-                watch.add_live(KIB);
+                watch.add_live(in_log(KIB));
                 items.put(QUEUE, index / 2, out);
             } else {
                 out.extend_from_slice(get.as_bytes());
@@ -64,7 +64,7 @@ fn churn(pipe: &mut Pipe, items: &Items, count: u64, watch: &Watch) -> u64 {
             if index % 2 == 0 {
                 reply.expect_stored();
             } else {
-                watch.remove_live(KIB);
+                watch.remove_live(in_log(KIB));
                 let is_right = matches!(reply, Reply::Item(body) if items.is(index / 2, body));
                 wrong += u64::from(!is_right);
             }

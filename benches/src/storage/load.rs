@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::server::Server;
-use crate::storage::watch::Watch;
+use crate::storage::watch::{Watch, in_log};
 
 /// Room for replies; larger than any single one.
 const INPUT_BYTES: usize = 1024 * 1024;
@@ -212,12 +212,12 @@ impl Pipe {
         watch: &Watch,
     ) -> Duration {
         let begin = Instant::now();
-        let body_bytes = items.body_bytes as u64;
+        let live = in_log(items.body_bytes as u64);
         self.pump(
             count,
             items.window(),
             |index, out| {
-                watch.add_live(body_bytes);
+                watch.add_live(live);
                 items.put(queue, first + index, out);
             },
             |_, reply| reply.expect_stored(),
@@ -236,14 +236,14 @@ impl Pipe {
     ) -> Drained {
         let begin = Instant::now();
         let request = format!("get {queue}\r\n");
-        let body_bytes = items.body_bytes as u64;
+        let live = in_log(items.body_bytes as u64);
         let mut wrong = 0;
         self.pump(
             count,
             items.window(),
             |_, out| out.extend_from_slice(request.as_bytes()),
             |index, reply| {
-                watch.remove_live(body_bytes);
+                watch.remove_live(live);
                 let is_right = matches!(reply, Reply::Item(body) if items.is(first + index, body));
                 wrong += u64::from(!is_right);
             },

@@ -81,7 +81,7 @@ impl Row {
             Self::Small => (13 * GIB, 16 * MIB),
             Self::Queues => (2 * GIB, 16 * MIB),
             Self::Churn => (0, 64 * MIB),
-            Self::Compaction => (0, 512 * MIB),
+            Self::Compaction => (2 * GIB, 512 * MIB),
         };
         (scaled as f64 * scale) as u64 + fixed
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::storage::load::{Items, Pipe, Reply};
 use crate::storage::report::{gib, mib, per_second, rate};
 use crate::storage::site::{Setup, Site};
-use crate::storage::watch::rss_since_start;
+use crate::storage::watch::{in_log, rss_since_start};
 use crate::storage::{Bench, GIB};
 
 const COUNT: u64 = 1_000_000;
@@ -28,7 +28,7 @@ pub(crate) fn run(bench: &mut Bench) {
         count,
         items.window(),
         |index, out| {
-            watch.add_live(BODY_BYTES as u64);
+            watch.add_live(in_log(BODY_BYTES as u64));
             items.put(&name(index), index, out);
         },
         |_, reply| reply.expect_stored(),

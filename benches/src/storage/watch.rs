@@ -32,6 +32,14 @@ pub(crate) struct Peak {
     pub(crate) disk_over: i64,
 }
 
+/// What an item takes in the log besides its body: head, queue, times; a little more if anything.
+const RECORD_BYTES: u64 = 64;
+
+/// What an item with a body of this length keeps alive in the log.
+pub(crate) fn in_log(body_bytes: u64) -> u64 {
+    body_bytes + RECORD_BYTES
+}
+
 /// What the files may take: twice what lives, and so much more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskBound {
@@ -61,7 +69,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `live` are the bytes of the bodies that the queues hold already.
+    /// `live` are the bytes in the log of what the queues hold already.
     pub(crate) fn start(server: &Server, directory: &Path, bound: DiskBound, live: u64) -> Self {
         let shared = Arc::new(Shared {
             pid: server.pid(),
@@ -163,6 +171,16 @@ fn memory_of(pid: Pid) -> Memory {
 /// The highest resident memory that a process ever had.
 pub(crate) fn rss_since_start(server: &Server) -> u64 {
     memory_of(server.pid()).rss
+}
+
+/// How long the server's threads have been running on a processor: what others do on the machine is not in it.
+pub(crate) fn cpu_time(server: &Server) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid().as_raw_pid()));
+    let nanoseconds = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
 }
 
 fn read(path: &str) -> String {

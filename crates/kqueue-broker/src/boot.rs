@@ -13,8 +13,8 @@ use bytes::Bytes;
 use kqueue_engine::{Engine, ItemId, Now, RecordBuf, RecordError, Seq};
 use kqueue_journal::{
     ConfigError, Gap, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, RawRecord, Recovery,
-    RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, Verdict, Writer,
-    WriterConfig, decode_number, segment_file_name,
+    RecoveryError, Report, SegmentHeader, SegmentRecord, Start, Superblock, VERSION, Verdict,
+    Writer, WriterConfig, decode_number, segment_file_name,
 };
 
 use crate::broker::{Broker, BrokerConfig, Damage};
@@ -93,6 +93,8 @@ pub struct Boot {
     missing: BTreeSet<u64>,
     /// First and last record of each checkpoint whose states count.
     checkpoints: Vec<(u64, u64)>,
+    /// Of the segment that was read last.
+    rest: Option<Rest>,
 }
 
 /// What checkpoints anywhere in the log tell of segments: to be made before everything is read.
@@ -137,6 +139,17 @@ pub struct Booted {
     pub broker: Broker,
     /// What was read.
     pub report: Report,
+    /// Where the log ends, if it can go on there for want of space, see [`Broker::go_on_in_last`].
+    pub rest: Option<Rest>,
+}
+
+/// The unused rest of the last segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Number of the segment.
+    pub segment: u64,
+    /// First byte in its file that holds nothing of the log.
+    pub offset: u64,
 }
 
 impl Boot {
@@ -196,6 +209,7 @@ impl Boot {
             data: BTreeMap::new(),
             missing: BTreeSet::new(),
             checkpoints: Vec::new(),
+            rest: None,
         })
     }
 
@@ -237,6 +251,8 @@ impl Boot {
                     Some(BootError::Record { segment: raw.segment, offset: raw.offset, error });
             }
         })?;
+        let is_whole = header.version == VERSION && !header.is_damaged;
+        self.rest = is_whole.then_some(Rest { segment: header.segment, offset: end.used_bytes });
         self.writer.recover_read(end);
         failed.map_or(Ok(()), Err)
     }
@@ -253,6 +269,7 @@ impl Boot {
     ) -> Result<(), BootError> {
         self.writer.recover_segment(segment, self.recovery.next_seq(), 0, file_bytes);
         self.recovery.unreadable_segment(segment, file_bytes, next)?;
+        self.rest = None;
         Ok(())
     }
 
@@ -296,7 +313,12 @@ impl Boot {
             damage.damaged_bytes += gap.bytes;
         }
         let broker = Broker::new(now, config, engine, Log::new(writer), damage);
-        Ok(Some(Booted { broker, report }))
+        let is_torn_only = |rest: &Rest| {
+            let mut there = report.gaps.iter().filter(|gap| gap.segment == rest.segment);
+            there.all(|gap| gap.verdict == Verdict::TornTail)
+        };
+        let rest = self.rest.filter(is_torn_only);
+        Ok(Some(Booted { broker, report, rest }))
     }
 }
 

@@ -300,6 +300,11 @@ impl Broker {
         self.log.writer.begin_run()
     }
 
+    /// The log goes on in the rest of the last segment, which has been overwritten with zeros; see [`kqueue_journal::Writer::go_on_in_last`].
+    pub fn go_on_in_last(&mut self) {
+        self.log.writer.go_on_in_last();
+    }
+
     /// There is no space for a segment: puts are refused until there is.
     pub fn no_space(&mut self, now: Now) {
         self.log.writer.no_space(now.mono_ms);
@@ -335,6 +340,11 @@ impl Broker {
     pub fn is_settled(&self) -> bool {
         let progress = self.log.writer.progress();
         progress.poisoned || self.log.is_flushed() && progress.synced >= self.log.writer.last_seq()
+    }
+
+    /// Whether what has to be written next waits for space on the disk.
+    pub fn is_stuck(&self) -> bool {
+        self.log.writer.is_stuck()
     }
 
     /// Whether everything appended has been written (or never will be).

@@ -29,12 +29,13 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use boot::{Boot, BootError, Booted, Survey};
+pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
     ConfigTable, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo, QueueOverrides,
     RecordBuf, Seq, SessionId, SyncPolicy,
 };
+pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{
     ConfigError, DiskFault, DiskOp, FaultKind, Gap, HEADER_BYTES, HeaderError, Job, JobId,
     Progress, RawRecord, Recovery, RecoveryError, Report, SLOT_BYTES, SUPERBLOCK_FILE,

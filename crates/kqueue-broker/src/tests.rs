@@ -1,6 +1,7 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -21,14 +22,25 @@ fn boot_with(table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
     boot_from(Superblock::default(), table, files)
 }
 
+/// Nothing stays in memory.
+fn boot_small(files: &BTreeMap<u64, Vec<u8>>) -> Broker {
+    let limits = EngineLimits { max_memory_size: 0, ..EngineLimits::default() };
+    boot_within(limits, Superblock::default(), ConfigTable::default(), files)
+}
+
 fn boot_from(superblock: Superblock, table: ConfigTable, files: &BTreeMap<u64, Vec<u8>>) -> Broker {
-    let config = BrokerConfig {
-        table,
-        limits: EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() },
-        max_item_size: 4096,
-        sweep_every_ms: 0,
-        version: "1.2.3",
-    };
+    let limits = EngineLimits { max_open_per_queue: 10, ..EngineLimits::default() };
+    boot_within(limits, superblock, table, files)
+}
+
+fn boot_within(
+    limits: EngineLimits,
+    superblock: Superblock,
+    table: ConfigTable,
+    files: &BTreeMap<u64, Vec<u8>>,
+) -> Broker {
+    let config =
+        BrokerConfig { table, limits, max_item_size: 4096, sweep_every_ms: 0, version: "1.2.3" };
     let sizes = WriterConfig {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: 4 * SEGMENT_BYTES,
@@ -132,6 +144,79 @@ fn nothing_leaves_before_the_disk_has_it_and_everything_leaves_in_order() {
     assert_eq!(server.send(b"version\r\nset q 0 0 1\r\na\r\nget q/peek\r\n"), "VERSION 1.2.3\r\n");
     assert_eq!(server.disk(Ok(())), "", "the segment is there, the record is not");
     assert_eq!(server.disk(Ok(())), "STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n");
+}
+
+/// Everything that a look at a queue gives: bodies, and how many items were lost.
+fn look_at(server: &Server, broker: &Broker, queue: &[u8]) -> (Vec<String>, u64) {
+    let mut look = broker.look(queue).expect("there is such a queue");
+    let (mut bodies, mut lost) = (vec![], 0);
+    loop {
+        match look.step(broker) {
+            LookStep::Item(item) => bodies.push(String::from_utf8(item.body.to_vec()).unwrap()),
+            LookStep::Lost(items) => lost += items,
+            LookStep::Done => return (bodies, lost),
+            LookStep::Read(read) => {
+                let file = &server.files[&read.segment];
+                let end = file.len().min((read.offset + read.bytes) as usize);
+                look.feed(&file[read.offset as usize..end]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_look_gives_what_is_in_a_queue_and_counts_what_is_damaged() {
+    let mut server = Server::new();
+    server.send(b"get q+copy\r\n");
+    for body in ["first", "second", "third", "fourth"] {
+        server.send(format!("set q 0 0 {}\r\n{body}\r\n", body.len()).as_bytes());
+        server.settle();
+    }
+    server.send(b"get q\r\n");
+    server.settle();
+    let expected: Vec<String> = ["second", "third", "fourth"].map(String::from).into();
+    assert_eq!(look_at(&server, &server.broker, b"q"), (expected.clone(), 0));
+    // The same where nothing is in memory.
+    let cold = boot_small(&server.files);
+    assert_eq!(look_at(&server, &cold, b"q"), (expected, 0));
+    assert_eq!(cold.segments_of(b"q"), [1]);
+    assert!(cold.look(b"nobody").is_none());
+    let sizes: Vec<(u64, u64)> = cold.queues().iter().map(|q| (q.items, q.bytes)).collect();
+    assert_eq!(sizes, [(3, 17), (4, 22)]);
+    let file = server.files.get_mut(&1).expect("a segment");
+    let at = file.windows(5).position(|part| part == b"third").expect("it is in there");
+    file[at] ^= 1;
+    let (left, lost) = look_at(&server, &cold, b"q+copy");
+    assert_eq!((left.len(), lost), (3, 1));
+}
+
+#[test]
+fn an_import_reaches_one_queue_whatever_its_limits_and_is_counted_by_its_ids() {
+    let defaults = QueueConfig { max_items: 1, ..QueueConfig::default() };
+    let mut server =
+        Server::with(ConfigTable { defaults: defaults.into(), ..ConfigTable::default() });
+    server.send(b"get q+copy\r\nset q 0 0 3\r\nold\r\n");
+    server.settle();
+    let before = server.broker.last_id();
+    for body in ["one", "two"] {
+        assert!(server.broker.import(NOW, b"q", &body.as_bytes().into(), 5, 0));
+    }
+    server.broker.import_queue(NOW, b"empty");
+    server.settle();
+    let expected: Vec<String> = ["old", "one", "two"].map(String::from).into();
+    let again = boot(&server.files);
+    let cold = boot_small(&server.files);
+    for broker in [&server.broker, &again, &cold] {
+        assert_eq!(look_at(&server, broker, b"q").0, expected);
+        assert_eq!(look_at(&server, broker, b"q+copy").0, ["old"]);
+        assert_eq!(look_at(&server, broker, b"empty").0.len(), 0);
+        assert_eq!(broker.count_above(b"nobody", before), Some(0));
+    }
+    for broker in [&server.broker, &again] {
+        assert_eq!(broker.count_above(b"q", before), Some(2));
+    }
+    // All three lie in one stretch: nobody can tell without reading.
+    assert_eq!(cold.count_above(b"q", before), None);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::cold::Extent;
 use crate::engine::Engine;
 use crate::queue::Item;
 use crate::record::Recorder;
-use crate::types::{ItemId, Loaded, Now, PutArgs, PutOutcome, QueueNo, Seq};
+use crate::types::{ItemId, Loaded, Now, PutArgs, QueueNo, Seq};
 
 /// A part of a queue.
 #[derive(Clone, Debug)]
@@ -103,20 +103,11 @@ impl Engine {
     }
 
     /// Puts an item that another server had into exactly this queue: no sub-queue gets it, no limit refuses it. `now.wall_ms` is when it was put there.
-    pub fn import(
-        &mut self,
-        now: Now,
-        args: PutArgs<'_>,
-        rec: &mut impl Recorder,
-    ) -> (ItemId, Seq) {
+    pub fn import(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) {
         let slot = self.slot_of_name(now, args.queue, rec);
         let sync = self.queue(slot).config.sync;
         let id = self.next_id(rec);
-        let receivers = SmallVec::from_slice(&[slot]);
-        match self.store(now, &args, id, &receivers, sync, rec) {
-            PutOutcome::Stored { id, seq, .. } => (id, seq),
-            PutOutcome::Refused(_) => unreachable!("nothing is refused once it has an id"),
-        }
+        self.store(now, &args, id, &SmallVec::from_slice(&[slot]), sync, rec);
     }
 }
 

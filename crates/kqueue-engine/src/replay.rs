@@ -3,7 +3,7 @@
 //! Invariants
 //! - Replay is idempotent per (queue, item): a put that was appended again counts once, with its newer record.
 //! - It may begin in the middle of a life, at a checkpoint: what is said of a queue before its state is replaced by the state, whole. A queue exists by number
-//!   until its name comes; one whose name never comes was deleted before.
+//!   until its name comes; one whose name never comes was deleted before, unless items were moved into it.
 //! - After replay nothing is open: what was open is ready again, at its place.
 //!
 //! Must not: judge damage; what arrives here had right checksums.

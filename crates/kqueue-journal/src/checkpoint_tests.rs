@@ -10,8 +10,8 @@ use crate::test_disk::{
 };
 use crate::writer::Space;
 use crate::{
-    DiskOp, HEAD_BYTES, Job, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT, MARKER_BYTES, Recovery,
-    SegmentInfo, SegmentRecord, Seq, Walk, Writer, decode_number,
+    DiskFault, DiskOp, FaultKind, HEAD_BYTES, Job, KIND_CHECKPOINT_END, KIND_FREED, KIND_SEGMENT,
+    MARKER_BYTES, Recovery, SegmentInfo, SegmentRecord, Seq, Walk, Writer, decode_number,
 };
 
 const KIB: u64 = 1024;
@@ -280,6 +280,25 @@ fn a_segment_that_is_read_stays_until_that_is_over() {
 }
 
 #[test]
+fn a_segment_that_may_not_go_yet_is_tried_again_and_that_is_no_fault() {
+    let mut world = World::new(3);
+    world.checkpoint();
+    world.forget(1, |_| false);
+    world.step(&["write", "sync"]);
+    for now_ms in [0, 1000, 2000] {
+        let job = world.writer.poll_job(now_ms).expect("a job");
+        assert_eq!(names(&job), ["remove"]);
+        let fault = DiskFault { kind: FaultKind::Later, text: "somebody copies it".into() };
+        world.writer.handle_done(now_ms, job.id, Err(fault));
+        assert_eq!(world.writer.poll_job(now_ms + 999), None);
+        assert_eq!(world.writer.poll_timeout(), Some(now_ms + 1000));
+    }
+    assert!(!world.writer.progress().poisoned);
+    world.disk.drain(&mut world.writer, 3000);
+    assert!(!world.disk.files.contains_key(&1));
+}
+
+#[test]
 fn a_checkpoint_does_not_describe_a_segment_that_is_on_its_way_out() {
     let mut world = World::new(4);
     world.checkpoint();
@@ -456,6 +475,30 @@ fn a_log_that_is_too_long_is_emptied_where_the_least_is_alive() {
     assert_eq!(before, world.alive.iter().map(|kept| kept.meta.clone()).collect::<Vec<_>>());
     assert_eq!(world.writer.live_bytes(), world.alive.len() as u64 * COST);
     assert_eq!(world.writer.poll_retire().unwrap().segment, 2);
+}
+
+#[test]
+fn what_goes_anyway_does_not_make_the_log_too_long() {
+    let mut world = World::new(9);
+    world.checkpoint();
+    // Of the third one two records are alive: it would be emptied if the log were too long.
+    let mut left = 3;
+    world.forget(3, |_| {
+        left -= 1;
+        left > 0
+    });
+    world.writer.config.log_cap_bytes = 0;
+    world.forget(1, |_| false);
+    world.forget(2, |_| false);
+    world.step(&["write", "sync"]);
+    let is_long = |world: &World| world.writer.log_bytes() > 2 * world.writer.live_bytes();
+    for number in [4, 5] {
+        world.forget(number, |_| false);
+    }
+    world.step(&["write", "sync"]);
+    assert!(is_long(&world), "all files are there still");
+    assert!(!world.writer.is_too_long());
+    assert_eq!(world.writer.poll_retire(), None);
 }
 
 #[test]

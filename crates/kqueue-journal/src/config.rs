@@ -18,7 +18,7 @@ pub struct WriterConfig {
     pub segment_bytes: u64,
     /// Above this total length old segments are emptied by appending again what is alive in them.
     pub log_cap_bytes: u64,
-    /// Largest `meta` plus body of one record; must fit into a segment.
+    /// Largest `meta` plus body of a new record; must fit into a segment.
     pub max_record_bytes: u64,
 }
 
@@ -69,5 +69,10 @@ impl WriterConfig {
     /// What a segment has for batches in normal times.
     pub(crate) fn usable_bytes(&self) -> u64 {
         self.segment_bytes - HEADER_BYTES as u64 - self.reserve_bytes()
+    }
+
+    /// The longest `meta` plus body that a segment has room for.
+    pub(crate) fn record_room_bytes(&self) -> u64 {
+        self.usable_bytes() - OVERHEAD_BYTES
     }
 }

@@ -17,7 +17,7 @@ pub enum DiskOp {
         spares: usize,
     },
     /// Takes a spare file (or makes one, with the whole length of a segment), writes `header` at its beginning, syncs it, gives it its name, syncs the directory. In this order: a
-    /// file that has a segment's name has a whole header. Repeatable after `NoSpace`.
+    /// file that has a segment's name has a whole header. Repeatable after `NoSpace`, which therefore must mean that no file has the name: what fails behind that is `Io`.
     Create {
         /// Number of the segment.
         segment: u64,
@@ -33,7 +33,8 @@ pub enum DiskOp {
         /// What to write.
         chunks: Vec<Bytes>,
     },
-    /// Overwrites one slot of the superblock and syncs it. The file has its length from the beginning. Never to be retried by the executor.
+    /// Overwrites one slot of the superblock and syncs it. The file has its length from the beginning. Never to be retried by the executor; always `Io` if it fails, for
+    /// the segment that was created before it is there.
     WriteSuper {
         /// 0 or 1; a slot has [`crate::SLOT_BYTES`].
         slot: usize,

@@ -12,8 +12,9 @@ use crate::own::KIND_FREED;
 use crate::segments::Place;
 use crate::writer::{BackgroundAction, Space, Writer};
 
-/// Of the length of the log that is to be kept to, so much is for what is not yet done when emptying begins, in segments.
-const LEAD_SEGMENTS: u64 = 2;
+/// Of the length of the log that is to be kept to, so much is for what is not yet done when emptying begins, in segments: while one is emptied and what says so is
+/// synced, others begin.
+const LEAD_SEGMENTS: u64 = 4;
 /// Emptying a segment that is fuller than this, in percent, costs more than it brings.
 const FULL_PERCENT: u64 = 85;
 
@@ -58,12 +59,17 @@ impl Writer {
         Some(Retire { segment: number, place })
     }
 
-    /// Whether emptying segments is worth the work: the files are longer than twice what is alive and what the log may hold besides.
+    /// Whether emptying segments is worth the work: the files are longer than twice what is alive and what the log may hold besides. Files that go anyway do not count: they may
+    /// have to stay as long as somebody copies them, and emptying others would only add to that.
     pub(crate) fn is_too_long(&self) -> bool {
         let cap = self.config.log_cap_bytes;
         let lead = (LEAD_SEGMENTS * self.config.segment_bytes).min(cap / 2);
         let limit = self.segments.live_bytes().saturating_mul(2).saturating_add(cap - lead);
-        self.segments.file_bytes() > limit || matches!(self.space, Space::Refused { .. })
+        let leaving =
+            self.freeing.iter().filter_map(|going| self.segments.by_number(going.segment));
+        let leaving_bytes: u64 = leaving.map(|segment| segment.file_bytes).sum();
+        self.segments.file_bytes() - leaving_bytes > limit
+            || matches!(self.space, Space::Refused { .. })
     }
 
     /// Everything in the segment that is still needed has been appended again, or cannot be: it goes as soon as nothing refers to it. False: something still does.

@@ -33,6 +33,8 @@ use crate::superblock::Superblock;
 const NO_SPACE_RETRY_MS: u64 = 1000;
 /// A batch is closed at this length (unless one record alone is longer): bounds what is left unused at the end of a segment.
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+/// And where segments are short at this part of them: what is left unused at their ends must be little, or emptying segments may never come to an end.
+const BATCHES_PER_SEGMENT: u64 = 8;
 /// Small batches are cut from a buffer of this length, one after the other.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
@@ -254,7 +256,7 @@ impl Writer {
     /// Appends a record to the batch. `meta` and body are opaque; `body_crc` is the CRC-32 of the body (0 without one).
     ///
     /// # Panics
-    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than `max_record_bytes`, or `kind` is 252 or more, which are the journal's own:
+    /// If `meta` is longer than [`META_BYTES_MAX`], `meta` and body together than a segment has room for, or `kind` is 252 or more, which are the journal's own:
     /// such a record could never be written or read again, and going on would lose it silently.
     pub fn append(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(kind < KIND_CHECKPOINT_END, "record kind {kind} is the journal's");
@@ -269,13 +271,14 @@ impl Writer {
     fn append_any(&mut self, kind: u8, meta: &[u8], body: Option<&Bytes>, body_crc: u32) -> Seq {
         assert!(meta.len() <= META_BYTES_MAX, "meta of {} bytes is too long", meta.len());
         let payload_bytes = (meta.len() + body.map_or(0, Bytes::len)) as u64;
-        let max = self.config.max_record_bytes;
+        // Not `max_record_bytes`: an item may be from a time at which larger ones were accepted.
+        let max = self.config.record_room_bytes();
         assert!(
             payload_bytes <= max,
-            "record of {payload_bytes} bytes, at most {max} were announced"
+            "record of {payload_bytes} bytes, a segment has at most {max}"
         );
 
-        let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes());
+        let limit = BATCH_BYTES_MAX.min(self.config.usable_bytes() / BATCHES_PER_SEGMENT);
         if !self.open.is_empty() && self.open.bytes + payload_bytes + HEAD_BYTES as u64 > limit {
             self.seal_open();
         }
@@ -592,6 +595,23 @@ impl Writer {
             }
             Space::Unknown | Space::Ready => self.space = Space::Unknown,
         }
+    }
+
+    /// After recovery: the log goes on in the segment that was read last, behind what is in it, and not in a new one. Only for want of space, since it is work: all bytes
+    /// from there on, see [`Writer::recover_read`], must have been overwritten with zeros and synced before. So nothing is left of a tail that was cut.
+    pub fn go_on_in_last(&mut self) {
+        if let Some(back) = self.segments.back_mut() {
+            back.end_seq = u64::MAX;
+            self.active = Some(Active { crc: HeadCrc::new(back.salt) });
+        }
+    }
+
+    /// What has to be written next has no place, and nothing is under way that could make one: it waits for somebody to make space.
+    pub fn is_stuck(&self) -> bool {
+        let is_refused = matches!(self.space, Space::Refused { .. }) && !self.may_take_last;
+        let is_idle = self.log_job.is_none() && self.background_job.is_none();
+        let has_no_place = self.front_batch().is_some_and(|(bytes, _)| !self.fits(bytes));
+        is_refused && is_idle && has_no_place
     }
 
     /// There is no space for a segment, as was found out before anything was written: puts are refused until there is.

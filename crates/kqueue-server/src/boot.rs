@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
     BadPlace, Boot, Broker, BrokerConfig, ConfigError, FaultKind, Gap, HEADER_BYTES, HeaderError,
-    Now, RecoveryError, Report, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState, Superblock,
-    Survey, Verdict, WriterConfig, parse_header, segment_file_name,
+    Now, RecoveryError, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState,
+    Superblock, Survey, Verdict, WriterConfig, parse_header, segment_file_name,
 };
 use rustix::fs::{Access, access};
 use tracing::{error, info, warn};
@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError, advice};
-use crate::disk::Disk;
+use crate::disk::{Disk, read_whole};
 use crate::quarantine::Quarantine;
 use crate::tools::import_state;
 
@@ -153,6 +153,11 @@ pub(crate) fn boot_in(
         }
         warn!("journal: {}; puts are refused until there is space", fault.text);
         broker.no_space(clock.now());
+        if let Some(Rest { segment, offset }) = recovered.booted.rest {
+            // Removals need a place, or nothing would ever become free.
+            disk.clear(segment, offset).map_err(|fault| BootError::NoSegment(fault.text))?;
+            broker.go_on_in_last();
+        }
     }
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
@@ -341,8 +346,7 @@ impl Layout {
         let mut survey = Survey::default();
         for segment in &self.segments {
             if let Some(header) = &segment.header {
-                let file =
-                    fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+                let file = read_segment(&segment.path)?;
                 survey.segment(header, &file);
             }
         }
@@ -361,8 +365,7 @@ impl Layout {
             self.segments.iter().filter(|segment| segment.number >= start).collect();
         for (index, segment) in read.iter().enumerate() {
             let next = read[index + 1..].iter().find_map(|later| later.header.as_ref());
-            let file =
-                fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+            let file = read_segment(&segment.path)?;
             match &segment.header {
                 Some(header) => boot.segment(header, &file, next),
                 None => boot.unreadable_segment(segment.number, file.len() as u64, next),
@@ -448,7 +451,7 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
             break;
         }
         let next = layout.segments[index + 1..].iter().find_map(|later| later.header.as_ref());
-        let file = fs::read(&segment.path).map_err(|source| file_error(&segment.path, source))?;
+        let file = read_segment(&segment.path)?;
         let read = match &segment.header {
             Some(header) => recovery.segment(header, &file, next, &mut |_| {}).map(drop),
             None => recovery.unreadable_segment(segment.number, file.len() as u64, next),
@@ -461,6 +464,15 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
     let gaps = recovery.finish().gaps;
     gaps.iter().for_each(tell_gap);
     Ok(gaps)
+}
+
+/// What the disk does not give is zeros: recovery finds the hole, and everything else is served.
+fn read_segment(path: &Path) -> Result<Vec<u8>, BootError> {
+    let (bytes, unreadable) = read_whole(path).map_err(|source| file_error(path, source))?;
+    for offset in unreadable {
+        error!("cannot read {} at byte {offset}: the disk fails there", path.display());
+    }
+    Ok(bytes)
 }
 
 fn file_error(path: &Path, source: io::Error) -> BootError {

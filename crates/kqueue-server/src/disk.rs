@@ -48,6 +48,8 @@ pub struct Disk {
     segment_bytes: u64,
     files: Mutex<Files>,
     superblock: File,
+    /// The directory itself, to sync it: that must not fail for want of a descriptor.
+    directory_file: File,
     /// A descriptor that is given up when the system has no other one for the journal.
     reserve: Mutex<Option<File>>,
     /// How often in a row a removal had to wait for a backup.
@@ -77,6 +79,7 @@ impl Disk {
             segment_bytes,
             files: Mutex::new(files),
             superblock,
+            directory_file: File::open(directory)?,
             reserve: Mutex::new(File::open("/dev/null").ok()),
             postponed: AtomicU32::new(0),
         })
@@ -88,6 +91,25 @@ impl Disk {
     /// The fault.
     pub fn make_first_spare(&self) -> Result<(), DiskFault> {
         self.execute(&DiskOp::Prepare { spares: 1 })
+    }
+
+    /// Overwrites a segment with zeros, from `offset` to its end, and syncs it. That needs no space.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn clear(&self, segment: u64, offset: u64) -> Result<(), DiskFault> {
+        let clear = || {
+            let file = self.file(segment)?;
+            let zeros = vec![0; ZEROS_BYTES];
+            let (mut at, end) = (offset, file.metadata()?.len());
+            while at < end {
+                let length = zeros.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                file.write_all_at(&zeros[..length], at)?;
+                at += length as u64;
+            }
+            file.sync_all()
+        };
+        clear().map_err(|error| self.fault_in("clear the rest of", segment, &error))
     }
 
     /// Does something that needs a descriptor; if there is none left in the process, with the one that is kept for this.
@@ -128,9 +150,7 @@ impl Disk {
             DiskOp::Prepare { spares } => self
                 .prepare(*spares)
                 .map_err(|error| fault("make a spare segment", &self.directory, &error)),
-            DiskOp::Create { segment, header } => self
-                .create(*segment, header)
-                .map_err(|error| self.fault_in("create", *segment, &error)),
+            DiskOp::Create { segment, header } => self.create(*segment, header),
             DiskOp::Write { segment, offset, chunks } => {
                 let mut at = *offset;
                 let file =
@@ -158,8 +178,9 @@ impl Disk {
                     self.superblock.write_all_at(bytes, (slot * SLOT_BYTES) as u64)?;
                     self.superblock.sync_data()
                 };
-                write()
-                    .map_err(|error| fault("write", &self.directory.join(SUPERBLOCK_FILE), &error))
+                write().map_err(|error| {
+                    lasting(fault("write", &self.directory.join(SUPERBLOCK_FILE), &error))
+                })
             }
         }
     }
@@ -249,8 +270,20 @@ impl Disk {
         }
     }
 
-    fn create(&self, segment: u64, header: &[u8]) -> io::Result<()> {
-        let path = self.path(segment);
+    /// Up to the moment at which the file has its name it can be tried again. From then on it may be there after a power cut, so nothing may be written to the segment
+    /// before it any more: whatever fails then is for good.
+    fn create(&self, segment: u64, header: &[u8]) -> Result<(), DiskFault> {
+        let file = self
+            .name_segment(segment, header)
+            .map_err(|error| self.fault_in("create", segment, &error))?;
+        self.sync_directory().map_err(|error| lasting(self.fault_in("name", segment, &error)))?;
+        let mut files = self.files.lock();
+        files.open.clear();
+        files.open.insert(segment, Arc::new(file));
+        Ok(())
+    }
+
+    fn name_segment(&self, segment: u64, header: &[u8]) -> io::Result<File> {
         let spare = self.files.lock().spares.pop();
         let spare = match spare {
             Some(spare) => spare,
@@ -258,18 +291,12 @@ impl Disk {
         };
         let open = || OpenOptions::new().read(true).write(true).open(&spare);
         let file = self.with_descriptor(open).inspect_err(|_| {
-            // It is still a spare.
             self.files.lock().spares.push(spare.clone());
         })?;
         file.write_all_at(header, 0)?;
         file.sync_all()?;
-        fs::rename(&spare, &path)?;
-        self.sync_directory()?;
-        let mut files = self.files.lock();
-        // Only the newest segment is written; those that are being read are opened again.
-        files.open.clear();
-        files.open.insert(segment, Arc::new(file));
-        Ok(())
+        fs::rename(&spare, self.path(segment))?;
+        Ok(file)
     }
 
     /// While this is held nobody begins to copy the segments. `None`: somebody is at it.
@@ -318,7 +345,7 @@ impl Disk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.with_descriptor(|| File::open(&self.directory))?.sync_all()
+        self.directory_file.sync_all()
     }
 }
 
@@ -349,6 +376,22 @@ fn open_superblock(directory: &Path) -> io::Result<File> {
     fs::rename(&new, &path)?;
     File::open(directory)?.sync_all()?;
     Ok(file)
+}
+
+/// A file, whatever of it can be read: blocks that cannot are zeros, and their offsets are answered.
+///
+/// # Errors
+/// If it cannot be opened, or what may pass.
+pub(crate) fn read_whole(path: &Path) -> io::Result<(Vec<u8>, Vec<u64>)> {
+    let error = match fs::read(path) {
+        Ok(bytes) => return Ok((bytes, Vec::new())),
+        Err(error) => error,
+    };
+    let file = File::open(path).map_err(|_| error)?;
+    let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut buffer = vec![0; bytes];
+    let unreadable = read_in_blocks(&file, &mut buffer, 0)?;
+    Ok((buffer, unreadable))
 }
 
 /// Reads block by block; answers the offsets of those that cannot be read.
@@ -387,6 +430,11 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
         left -= piece as u64;
     }
     file.sync_all()
+}
+
+/// Something was changed already, so that it must not be tried again, whatever the reason.
+fn lasting(fault: DiskFault) -> DiskFault {
+    DiskFault { kind: FaultKind::Io, ..fault }
 }
 
 fn fault(what: &str, path: &Path, error: &io::Error) -> DiskFault {
@@ -505,6 +553,19 @@ mod tests {
         assert!(disk.with_descriptor(first_fails).is_err(), "given up once, and not refilled yet");
         disk.refill_reserve();
         assert!(disk.reserve.lock().is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_file_is_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory can be opened and has a length, and no byte of it can be read.
+        let (bytes, unreadable) = read_whole(directory.path()).unwrap();
+        assert_eq!(bytes.len().div_ceil(BLOCK_BYTES), unreadable.len());
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        assert!(read_whole(&directory.path().join("missing")).is_err());
+        let file = directory.path().join("file");
+        fs::write(&file, "abc").unwrap();
+        assert_eq!(read_whole(&file).unwrap(), (b"abc".to_vec(), vec![]));
     }
 
     #[test]

@@ -63,6 +63,17 @@ pub(crate) struct Core {
     settled: bool,
 }
 
+/// What became of everything that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is on the disk.
+    Synced,
+    /// The journal failed: some of it is not on the disk and never will be.
+    Failed,
+    /// Some of it waits for space on the disk.
+    NoSpace,
+}
+
 /// See the module's description.
 pub(crate) struct Shared {
     core: Mutex<Core>,
@@ -179,13 +190,21 @@ impl Shared {
         result.expect("drive does the work")
     }
 
-    /// For tools: waits until everything appended is on the disk, or never will be. Somebody must have asked for the sync.
-    pub(crate) fn wait_until_settled(&self) -> Progress {
+    /// For tools: waits until everything appended is on the disk, never will be, or has no place there. Somebody must have asked for the sync.
+    pub(crate) fn wait_until_settled(&self) -> Settled {
         let mut core = self.core.lock();
-        while !core.broker.is_settled() {
+        loop {
+            if core.broker.progress().poisoned {
+                return Settled::Failed;
+            }
+            if core.broker.is_settled() {
+                return Settled::Synced;
+            }
+            if core.broker.is_stuck() {
+                return Settled::NoSpace;
+            }
             self.done_wake.wait_for(&mut core, STEP_PAUSE);
         }
-        core.broker.progress()
     }
 
     /// Items that are not in memory are read by the reader thread.

@@ -160,6 +160,24 @@ impl Disk {
         (self.calls.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % (bytes + 1)
     }
 
+    /// As runs do that begin a segment each and end soon.
+    pub(crate) fn use_up_spares(&mut self) {
+        self.spares.clear();
+    }
+
+    /// No segment can be had, not even a spare.
+    pub(crate) fn has_no_space(&self) -> bool {
+        self.is_full && self.spares.is_empty()
+    }
+
+    /// Overwrites the rest of a segment with zeros, and syncs it.
+    pub(crate) fn clear(&mut self, segment: u64, offset: usize) {
+        self.files.get_mut(&segment).expect("it was read").cache[offset..].fill(0);
+        self.sync(segment);
+        let file = self.files.get_mut(&segment).expect("it was read");
+        file.stable[offset..].fill(0);
+    }
+
     fn make_spare(&mut self) -> Result<(), DiskFault> {
         self.call(Call::Make)?;
         if self.is_full {
@@ -217,11 +235,11 @@ impl Disk {
         let before = self.superblock.clone();
         let old = self.old_superblock.get_or_insert(before);
         debug_assert_eq!(old.len(), self.superblock.len());
-        let result = self.call(Call::Write);
+        let result = self.call(Call::Write).map_err(lasting);
         let done = if result.is_ok() { bytes.len() } else { self.part(bytes.len()) };
         self.superblock[slot * SLOT_BYTES..][..done].copy_from_slice(&bytes[..done]);
         result?;
-        self.call(Call::Sync)?;
+        self.call(Call::Sync).map_err(lasting)?;
         self.old_superblock = None;
         Ok(())
     }
@@ -238,11 +256,8 @@ impl Disk {
         self.call(Call::Name)?;
         let (stable, dirty) = (bytes.clone(), BTreeSet::new());
         let file = File { stable, cache: bytes, dirty, lost: BTreeSet::new(), is_named: false };
-        if let Some(old) = self.files.insert(segment, file) {
-            // Created before, when something behind it failed for want of space.
-            assert!(old.dirty.is_empty(), "segment {segment} created twice");
-        }
-        self.sync_directory()
+        assert!(self.files.insert(segment, file).is_none(), "segment {segment} created twice");
+        self.sync_directory().map_err(lasting)
     }
 
     fn sync_directory(&mut self) -> Result<(), DiskFault> {
@@ -388,6 +403,11 @@ impl Disk {
         }
         is_lost
     }
+}
+
+/// As the shell has it: the segment is there already, so this cannot be tried again.
+fn lasting(fault: DiskFault) -> DiskFault {
+    DiskFault { kind: FaultKind::Io, ..fault }
 }
 
 fn io_fault() -> DiskFault {

@@ -8,6 +8,7 @@
 
 mod conn;
 mod disk;
+mod faults;
 mod oracle;
 mod queues;
 mod reply;
@@ -15,6 +16,8 @@ mod scenario;
 mod start;
 mod world;
 
+pub use disk::{Failure, Fault};
+pub use faults::FaultSet;
 pub use oracle::Tally;
 pub use scenario::{Scenario, Summary, Violation};
 pub use world::{replay, run, run_changed};

@@ -1,4 +1,4 @@
-//! `kqueue-sim run --seeds N` and `kqueue-sim replay SEED`.
+//! `kqueue-sim run --seeds N`, `kqueue-sim faults --seed S` and `kqueue-sim replay SEED`.
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use kqueue_sim::{Summary, Violation, replay, run};
+use kqueue_sim::{FaultSet, Summary, Violation, replay, run};
 
 /// Simulates crashes, power cuts, disconnects and disk faults, and checks that the queue keeps its promises.
 #[derive(Debug, Parser)]
@@ -27,6 +27,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         start: u64,
     },
+    /// Lives some lives once for every call of their disks, with that call failing, in every way in which it can.
+    Faults {
+        /// The first life.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// Lives one with this fault only, and prints everything that happens in it.
+        #[arg(long)]
+        replay: Option<u64>,
+    },
     /// Runs one seed and prints everything that happens in it.
     Replay {
         /// As printed by `run`.
@@ -37,43 +49,105 @@ enum Command {
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run { seeds, start } => run_many(start, seeds),
-        Command::Replay { seed } => {
-            let (outcome, trace) = replay(seed);
-            for line in trace {
-                println!("{line}");
-            }
-            match outcome {
-                Ok(summary) => {
-                    println!("{summary:#?}");
-                    ExitCode::SUCCESS
-                }
-                Err(violation) => fail(&violation),
-            }
-        }
+        Command::Faults { seed, seeds, replay: None } => run_faults(seed, seeds),
+        Command::Faults { seed, replay: Some(number), .. } => replay_fault(seed, number),
+        Command::Replay { seed } => show(replay(seed)),
     }
 }
 
 fn run_many(start: u64, seeds: u64) -> ExitCode {
-    let next = AtomicU64::new(start);
-    let end = start.saturating_add(seeds);
+    let sum = match in_parallel(start, start.saturating_add(seeds), run) {
+        Ok(sum) => sum,
+        Err((_, violation)) => {
+            return fail_after(&violation, || replay(violation.seed));
+        }
+    };
+    sum.print(start, seeds);
+    ExitCode::SUCCESS
+}
+
+/// Every call of the disk in some lives fails, in every way.
+fn run_faults(start: u64, seeds: u64) -> ExitCode {
+    let (mut lives, mut checkpoints, mut retired) = (0, 0, 0);
+    let mut all = Sum::default();
+    for seed in start..start.saturating_add(seeds) {
+        let set = match FaultSet::new(seed) {
+            Ok(set) => set,
+            Err(violation) => return fail(&violation),
+        };
+        match in_parallel(0, set.len(), |number| set.run(number)) {
+            Ok(sum) => all.merge(&sum),
+            Err((number, violation)) => {
+                let Violation { step, what, .. } = &violation;
+                let fault = set.fault(number);
+                eprintln!("seed {seed}, fault {number} ({fault:?}), step {step}: {what}");
+                eprintln!(
+                    "to see how it came to this: cargo run --release -p kqueue-sim -- faults --seed {seed} --replay {number}"
+                );
+                print_trace(|| set.replay(number));
+                return ExitCode::FAILURE;
+            }
+        }
+        lives += set.len();
+        checkpoints += set.clean.checkpoints;
+        retired += set.clean.retired_segments;
+    }
+    let [_, _, kills, cuts, ..] = all.0;
+    println!(
+        "{seeds} lives from seed {start} with every call of the disk failing in every way: {lives} lives"
+    );
+    println!(
+        "  {kills} kills, {cuts} power cuts; {checkpoints} checkpoints and {retired} segments emptied where nothing fails: all promises were kept"
+    );
+    ExitCode::SUCCESS
+}
+
+/// Prints everything that happens in one life with one fault.
+fn replay_fault(seed: u64, number: u64) -> ExitCode {
+    match FaultSet::new(seed) {
+        Ok(set) => show(set.replay(number)),
+        Err(violation) => fail(&violation),
+    }
+}
+
+fn show((outcome, trace): (Result<Summary, Violation>, Vec<String>)) -> ExitCode {
+    for line in trace {
+        println!("{line}");
+    }
+    match outcome {
+        Ok(summary) => {
+            println!("{summary:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(violation) => fail(&violation),
+    }
+}
+
+/// Runs all of these numbers on all processors. The first that breaks a promise ends it.
+fn in_parallel(
+    from: u64,
+    end: u64,
+    run: impl Fn(u64) -> Result<Summary, Violation> + Sync,
+) -> Result<Sum, (u64, Violation)> {
+    let next = AtomicU64::new(from);
     let worker = || {
         let mut sum = Sum::default();
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= end {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= end {
                 return Ok(sum);
             }
-            match run(seed) {
+            match run(number) {
                 Ok(summary) => sum.add(&summary),
                 Err(violation) => {
                     next.store(end, Ordering::Relaxed);
-                    return Err(violation);
+                    return Err((number, violation));
                 }
             }
         }
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let results: Vec<Result<Sum, Violation>> = thread::scope(|scope| {
+    let results: Vec<Result<Sum, (u64, Violation)>> = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         running
             .into_iter()
@@ -82,13 +156,26 @@ fn run_many(start: u64, seeds: u64) -> ExitCode {
     });
     let mut sum = Sum::default();
     for result in results {
-        match result {
-            Ok(part) => sum.merge(&part),
-            Err(violation) => return fail(&violation),
-        }
+        sum.merge(&result?);
     }
-    sum.print(start, seeds);
-    ExitCode::SUCCESS
+    Ok(sum)
+}
+
+fn fail_after(
+    violation: &Violation,
+    again: impl FnOnce() -> (Result<Summary, Violation>, Vec<String>),
+) -> ExitCode {
+    let code = fail(violation);
+    print_trace(again);
+    code
+}
+
+/// If `KQUEUE_SIM_TRACE` is set, lives once more what failed, and prints everything that happens as it happens.
+fn print_trace(again: impl FnOnce() -> (Result<Summary, Violation>, Vec<String>)) {
+    if std::env::var_os("KQUEUE_SIM_TRACE").is_some() {
+        // How it ended has been told.
+        let _ = again();
+    }
 }
 
 fn fail(violation: &Violation) -> ExitCode {

@@ -107,6 +107,8 @@ pub struct Summary {
     pub loads: u64,
     /// Bits that turned over.
     pub flips: u64,
+    /// Calls of the disk that failed, planned or not.
+    pub failed_calls: u64,
     /// Calls of the disk before the end began.
     pub disk_calls: u64,
     /// Ends of the server in good order.

@@ -1,7 +1,7 @@
 //! A server's start: the configuration of the simulated queues, and recovery.
 
 use kqueue_broker::{
-    Boot, BootError, Booted, Broker, BrokerConfig, EngineLimits, HEADER_BYTES, Now, Report,
+    Boot, BootError, Booted, Broker, BrokerConfig, EngineLimits, HEADER_BYTES, Now, Report, Rest,
     SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig, parse_header,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Started {
     pub(crate) torn_tails: u64,
     /// It said that something is damaged.
     pub(crate) told_damage: bool,
+    /// Where the log can go on for want of space.
+    pub(crate) rest: Option<Rest>,
 }
 
 /// Reads what is on the disk as the server does at start.
@@ -41,7 +43,7 @@ pub(crate) fn boot(
     let told_damage = gaps.iter().any(|gap| gap.verdict != Verdict::TornTail);
     let torn_tails = u64::from(booted.report.torn_tail_bytes > 0);
     let told_damage = told_damage || booted.read_everything;
-    Ok(Started { broker: booted.broker, torn_tails, told_damage })
+    Ok(Started { broker: booted.broker, torn_tails, told_damage, rest: booted.rest })
 }
 
 /// From the checkpoint on, or if that does not do, everything.
@@ -90,11 +92,13 @@ struct Read {
     broker: Broker,
     report: Report,
     read_everything: bool,
+    rest: Option<Rest>,
 }
 
 impl Read {
     fn new(booted: Booted, read_everything: bool) -> Self {
-        Self { broker: booted.broker, report: booted.report, read_everything }
+        let Booted { broker, report, rest } = booted;
+        Self { broker, report, read_everything, rest }
     }
 }
 

@@ -8,7 +8,7 @@ use std::panic;
 
 use fastrand::Rng;
 use kqueue_broker::{
-    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, RetireStep, Retirement, SessionId,
+    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, Rest, RetireStep, Retirement, SessionId,
 };
 
 use crate::conn::{Conn, Link, Role};
@@ -28,7 +28,7 @@ const STEPS_AFTER_FAULT: u64 = 80;
 const SETTLE_STEPS: u32 = 20_000;
 
 /// See the module's description.
-struct World {
+pub(crate) struct World {
     rng: Rng,
     scenario: Scenario,
     step: u64,
@@ -68,11 +68,7 @@ pub fn run(seed: u64) -> Result<Summary, Violation> {
 
 /// Like [`run`], with a line for everything that happened.
 pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
-    let mut world = World::new(seed, |_| {});
-    world.trace = Some(Vec::new());
-    world.oracle.notes = Some(Vec::new());
-    let outcome = world.live(seed);
-    (outcome, world.trace.unwrap_or_default())
+    World::new(seed, |_| {}).live_traced(seed)
 }
 
 /// Like [`run`], in a scenario that `change` has changed.
@@ -84,7 +80,7 @@ pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summ
 }
 
 impl World {
-    fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
+    pub(crate) fn new(seed: u64, change: impl FnOnce(&mut Scenario)) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut scenario = Scenario::random(&mut rng);
         change(&mut scenario);
@@ -118,7 +114,16 @@ impl World {
         }
     }
 
-    fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
+    /// Like [`World::live`], with a line for everything that happened.
+    pub(crate) fn live_traced(mut self, seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
+        self.trace = Some(Vec::new());
+        self.oracle.notes = Some(Vec::new());
+        let outcome = self.live(seed);
+        (outcome, self.trace.unwrap_or_default())
+    }
+
+    /// To the end.
+    pub(crate) fn live(&mut self, seed: u64) -> Result<Summary, Violation> {
         let outcome = self.live_through();
         let step = self.step;
         outcome.map(|()| self.summary).map_err(|what| Violation { seed, step, what })
@@ -201,13 +206,14 @@ impl World {
     fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let notes = self.oracle.notes.as_mut().map(std::mem::take).unwrap_or_default();
-            trace.extend(notes.into_iter().map(|note| format!("{:>22}{note}", "")));
-            let text = format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line());
+            let mut lines: Vec<_> =
+                notes.into_iter().map(|note| format!("{:>22}{note}", "")).collect();
+            lines.push(format!("{:>6} {:>8} ms  {}", self.step, self.mono_ms, line()));
             if std::env::var_os("KQUEUE_SIM_TRACE").is_some() {
                 // A panic ends the run before anybody can print the trace.
-                eprintln!("{text}");
+                lines.iter().for_each(|text| eprintln!("{text}"));
             }
-            trace.push(text);
+            trace.append(&mut lines);
         }
     }
 
@@ -405,7 +411,7 @@ impl World {
                 break;
             }
         }
-        self.keep_house();
+        self.keep_house()?;
         self.read();
         while let Some(session) = self.broker.poll_event() {
             if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
@@ -457,8 +463,11 @@ impl World {
             self.is_faulty = result.is_err() || (self.is_faulty && !syncs);
             let kind = result.as_ref().err().map(|fault| fault.kind);
             self.note(|| format!("job {} done: {:?}", job.id.0, kind));
+            let was_poisoned = self.broker.progress().poisoned;
             self.broker.handle_done(self.now(), job.id, result);
-            self.judge_fault(&job, kind)?;
+            if !was_poisoned {
+                self.judge_fault(&job, kind)?;
+            }
         }
         Ok(())
     }
@@ -487,10 +496,10 @@ impl World {
     }
 
     /// What the housekeeping thread does: one thing at a time, each step written before the next.
-    fn keep_house(&mut self) {
+    fn keep_house(&mut self) -> Outcome {
         let is_dead = self.disk.died.is_some();
         if is_dead || !self.broker.is_written() || self.broker.progress().poisoned {
-            return;
+            return Ok(());
         }
         if let Some(checkpoint) = &mut self.checkpoint {
             if self.broker.checkpoint_step(checkpoint) {
@@ -504,14 +513,16 @@ impl World {
                     // What may pass is tried again; a server that died reads nothing more.
                     match self.disk.read(&read) {
                         Ok(piece) => break retirement.feed(&piece),
-                        Err(_) if self.disk.died.is_some() => return,
+                        Err(_) if self.disk.died.is_some() => return Ok(()),
                         Err(_) => {}
                     }
                 },
                 RetireStep::Write => {}
                 RetireStep::Done => {
                     let (bad, lost) = retirement.take_bad();
-                    assert!(self.may_be_damaged() || bad.is_empty(), "damaged: {bad:?}");
+                    if !self.may_be_damaged() && !bad.is_empty() {
+                        return Err(format!("damaged: {bad:?}"));
+                    }
                     self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
                     self.retirement = None;
                     self.summary.retired_segments += 1;
@@ -527,6 +538,7 @@ impl World {
                 self.note(|| format!("segment {segment} is to be emptied"));
             }
         }
+        Ok(())
     }
 
     /// Whether something may be unreadable: on the disk, or once.
@@ -594,12 +606,27 @@ impl World {
         (self.log_job, self.background) = (None, None);
         (self.retirement, self.checkpoint) = (None, None);
         self.loads.clear();
-        self.disk.is_full = false;
+        self.disk.is_full &= self.rng.bool();
+        if self.disk.is_full && self.rng.bool() {
+            self.disk.use_up_spares();
+        }
         let seed = self.rng.u64(..);
         let now = self.now();
         let started = boot(&self.disk, &self.scenario, seed, now)?;
         self.broker = started.broker;
-        self.disk.run(&self.broker.begin_run()).map_err(|fault| fault.text.to_string())?;
+        // A server that cannot do this ends, and is started again.
+        while self.disk.run(&self.broker.begin_run()).is_err() {
+            if let Some(cut) = self.disk.died {
+                return self.cut(cut);
+            }
+        }
+        if self.disk.has_no_space() {
+            self.broker.no_space(now);
+            if let Some(Rest { segment, offset }) = started.rest {
+                self.disk.clear(segment, usize::try_from(offset).expect("small segments"));
+                self.broker.go_on_in_last();
+            }
+        }
         self.broker.check_invariants();
         self.summary.torn_tails += started.torn_tails;
         if self.scenario.flip_every > 0 {
@@ -634,8 +661,12 @@ impl World {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
         }
+        let id = self.next_conn - 1;
         let outcome = self.settle();
-        self.close(self.conns.len() - 1);
+        // It is gone already if the server died over this.
+        if let Some(index) = self.conns.iter().position(|conn| conn.id == id) {
+            self.close(index);
+        }
         self.calm = was_calm;
         outcome
     }
@@ -652,10 +683,15 @@ impl World {
                 self.flush_conn(index, true)?;
             }
             self.pump()?;
+            if let Some(cut) = self.disk.died {
+                return self.cut(cut);
+            }
             let is_quiet = |conn: &Conn| {
                 conn.link == Link::Abandoned || !conn.is_waiting() && conn.wire.is_empty()
             };
-            if self.conns.iter().all(is_quiet) && self.broker.is_written() {
+            // A checkpoint that would give space back, and finds none, waits for it.
+            let is_written = self.broker.is_written() || self.disk.has_no_space();
+            if self.conns.iter().all(is_quiet) && is_written {
                 return Ok(());
             }
             self.pass_time();
@@ -668,6 +704,7 @@ impl World {
     /// Everything comes to rest, and whatever is left in the queues is taken out and counted.
     fn end(&mut self) -> Outcome {
         self.summary.disk_calls = self.disk.calls;
+        self.summary.failed_calls = self.disk.failed;
         self.disk.fault = None;
         (self.calm, self.disk.is_full) = (true, false);
         self.note(|| "---- the end begins".into());

@@ -141,6 +141,36 @@ fn an_item_that_was_delivered_too_often_goes_to_the_dead_letter_queue_in_one_rec
     }
 }
 
+/// A power cut keeps any subset of what was not synced.
+#[test]
+fn an_item_that_moved_is_not_lost_with_the_name_of_where_it_went() {
+    let mut world = dead_letters();
+    world.put("jobs", "poison", 0);
+    for _ in 0..2 {
+        world.open("jobs");
+        world.abort("jobs");
+    }
+    let name = world.log.last - 1;
+    assert_eq!(world.log.entries[&name].kind, 1);
+    world.log.entries.remove(&name);
+    world.restart();
+    assert_eq!((world.items("jobs"), world.items("dead")), (Some(0), Some(1)));
+    // The name is written down again: by what comes next, or by a checkpoint, whichever is first.
+    let mut other = dead_letters();
+    core::mem::swap(&mut other.log, &mut world.log);
+    other.restart();
+    other.log.checkpoint(&mut other.engine);
+    other.restart();
+    assert_eq!((other.items("jobs"), other.items("dead")), (Some(0), Some(1)));
+    let before = other.log.last;
+    other.put("dead", "more", 0);
+    assert!(other.log.entries.range(before + 1..).any(|(_, entry)| entry.kind == 3));
+    // A client that deletes it sees it go.
+    assert!(other.engine.delete(other.now, b"dead", &mut other.log));
+    other.restart();
+    assert_eq!(other.items("dead"), None);
+}
+
 #[test]
 fn a_crash_during_the_last_attempt_is_not_one_more() {
     let mut world = dead_letters();

@@ -87,7 +87,9 @@ fn without_a_demand_nothing_is_synced() {
 
 #[test]
 fn a_small_batch_is_one_chunk_and_a_long_body_is_not_copied() {
-    let (mut writer, mut disk) = new_writer();
+    let config = config(1024 * KIB);
+    let (mut writer, mut disk) =
+        (Writer::new(config, 7).unwrap(), TestDisk::new(config.segment_bytes));
     append(&mut writer, 1, 10);
     disk.drain(&mut writer, 0);
     append(&mut writer, 2, 16 * 1024);
@@ -104,6 +106,22 @@ fn a_small_batch_is_one_chunk_and_a_long_body_is_not_copied() {
     assert_eq!(chunks.len(), 3);
     assert_eq!(chunks[1].as_ptr(), body.as_ptr());
     assert_eq!(recover(&disk.files).0.len(), 5);
+}
+
+#[test]
+fn a_batch_is_a_small_part_of_a_segment() {
+    let (mut writer, mut disk) = new_writer();
+    for number in 0..8 {
+        append(&mut writer, number, 3000);
+    }
+    disk.drain(&mut writer, 0);
+    for number in 8..22 {
+        append(&mut writer, number, 3000);
+    }
+    // What does not fit any more goes into the next segment, but no more than that.
+    step(&mut writer, &mut disk, 0, &["write", "sync"]);
+    let (used, usable) = (65536 - writer.room_bytes(), writer.config.usable_bytes());
+    assert!(used > usable - usable / BATCHES_PER_SEGMENT, "{used} of {usable}");
 }
 
 #[test]
@@ -216,7 +234,7 @@ fn the_largest_record_fits_and_a_smaller_segment_is_refused() {
 #[should_panic(expected = "at most")]
 fn a_record_that_could_never_be_written_is_refused_at_once() {
     let (mut writer, _) = new_writer();
-    append(&mut writer, 1, 33 * 1024);
+    append(&mut writer, 1, 60 * 1024);
 }
 
 #[test]
@@ -299,9 +317,11 @@ fn without_space_for_the_first_segment_the_batch_waits() {
     writer.require_sync(0, 0);
     disk.drain(&mut writer, 5);
     assert!(!writer.has_room(0));
+    assert!(writer.is_stuck());
     assert_eq!(writer.poll_timeout(), Some(1005), "not the sync that nothing can serve");
     disk.is_full = false;
     disk.drain(&mut writer, 1005);
+    assert!(!writer.is_stuck());
     assert_eq!(recover(&disk.stable).0, [record]);
 }
 

@@ -17,9 +17,10 @@ use kqueue_broker::{
     segment_file_name,
 };
 
-use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, read_whole, reading_config};
+use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, reading_config};
 use crate::boot::{self, Layout};
 use crate::datadir::{BACKUP_LOCK, DataDir, DataDirError, IMPORT_STATE, QUARANTINE};
+use crate::disk::read_whole;
 
 /// Beside a working server damage counts when it is found so many times in a row.
 const LIVE_READS: usize = 3;
@@ -485,5 +486,70 @@ pub(crate) fn lock_for_copy(directory: &Path) -> Result<Option<File>, DataDirErr
             let path = directory.join(BACKUP_LOCK);
             Err(DataDirError::Io { path, what: "lock it", source })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kqueue_broker::RecordSeq;
+
+    use super::*;
+    use crate::datadir::open_backup_lock;
+
+    #[test]
+    fn whoever_copies_keeps_segments_from_being_removed_until_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(lock_for_copy(directory.path()).unwrap().is_none(), "nothing is made");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        let server = DataDir::open(directory.path()).unwrap();
+        let held = lock_for_copy(directory.path()).unwrap();
+        let beside = lock_for_copy(directory.path()).unwrap();
+        let removing = open_backup_lock(directory.path()).unwrap();
+        assert!(matches!(removing.try_lock(), Err(TryLockError::WouldBlock)));
+        drop((held, beside));
+        removing.try_lock().unwrap();
+        drop((server, removing));
+        // A version that knew no backups has left only its own lock.
+        fs::remove_file(directory.path().join(BACKUP_LOCK)).unwrap();
+        let _held = lock_for_copy(directory.path()).unwrap();
+        assert!(matches!(DataDir::open(directory.path()), Err(DataDirError::Locked { .. })));
+    }
+
+    #[test]
+    fn damage_is_said_with_what_it_means() {
+        let names = BTreeMap::from([(1, "jobs".to_owned())]);
+        let mut meta = vec![0; 32];
+        meta[0] = 17;
+        meta.extend_from_slice(&1u64.to_le_bytes());
+        meta.extend_from_slice(&9u64.to_le_bytes());
+        let mut gap = Gap {
+            segment: 1,
+            offset: 4096,
+            bytes: 100,
+            first_seq: RecordSeq(30),
+            missing: 1,
+            was_synced: true,
+            verdict: Verdict::DamagedBody { seq: RecordSeq(30), kind: 3, meta },
+        };
+        let text = describe(&gap, &names);
+        assert!(text.contains("record 30, which had been synced"), "{text}");
+        assert!(text.ends_with("item 17 of jobs, number 9"), "{text}");
+        (gap.verdict, gap.missing, gap.was_synced) = (Verdict::LostUnsynced, 3, false);
+        let text = describe(&gap, &names);
+        assert!(text.contains("3 records, 30 to 32, are lost") && text.contains("power cut"));
+    }
+
+    #[test]
+    fn a_report_ends_with_the_verdict() {
+        let mut outcome =
+            Outcome { queues: Some((1, 2, 3)), segments: (1, 1024), ..Outcome::default() };
+        let text = render(Path::new("/d"), &outcome);
+        assert_eq!(text, "1 queue, 2 items with 3 bytes; 1 segment, 1.0 KiB\n/d: sound\n");
+        let offset = Some(7);
+        outcome.findings.push(Finding { file: "f".into(), offset, text: "gone".into() });
+        outcome.queues = None;
+        let text = render(Path::new("/d"), &outcome);
+        assert!(text.starts_with("DAMAGE: f byte 7: gone\nwhat the queues hold"), "{text}");
+        assert!(text.ends_with("/d: 1 problem\n"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
@@ -84,9 +84,7 @@ impl Target {
         }
         let name = to.file_name().ok_or_else(|| CopyError::NoName(to.to_path_buf()))?;
         let parent = parent_of(to);
-        let inside = parent.canonicalize().map_err(io_error("use", parent))?;
-        let source = from.canonicalize().map_err(io_error("read", from))?;
-        if inside.starts_with(&source) {
+        if lies_in(parent, from)? {
             return Err(CopyError::Inside { to: to.to_path_buf(), from: from.to_path_buf() });
         }
         let mut partial_name = OsString::from(name);
@@ -120,6 +118,29 @@ impl Target {
         fs::rename(&self.partial, &self.to).map_err(io_error("rename the copy to", &self.to))?;
         let parent = parent_of(&self.to);
         sync_directory(parent)
+    }
+}
+
+/// Whether a directory is another one or lies in it, whatever both are called.
+fn lies_in(directory: &Path, other: &Path) -> Result<bool, CopyError> {
+    let identity = |path: &Path| {
+        let found = fs::metadata(path).map_err(io_error("use", path))?;
+        Ok::<_, CopyError>((found.dev(), found.ino()))
+    };
+    let other = identity(other)?;
+    let mut path = directory.to_path_buf();
+    let mut here = identity(&path)?;
+    loop {
+        if here == other {
+            return Ok(true);
+        }
+        path.push("..");
+        let above = identity(&path)?;
+        // Only the root is its own parent.
+        if above == here {
+            return Ok(false);
+        }
+        here = above;
     }
 }
 
@@ -226,12 +247,13 @@ fn create(path: &Path) -> Result<File, CopyError> {
     options.open(path).map_err(io_error("make", path))
 }
 
-/// The rest of the file, up to `length`, has no blocks: nothing is ever appended to it.
+/// Writes a file and syncs it. What is left up to `length` is zeros, and really written: a server on a full disk may have to go on in that file.
 fn write_synced(path: &Path, bytes: &[u8], length: u64) -> Result<(), CopyError> {
     let mut file = create(path)?;
+    let zeros = length.saturating_sub(bytes.len() as u64);
     file.write_all(bytes)
-        .and_then(|()| file.set_len(length))
-        .and_then(|()| file.sync_all())
+        .and_then(|()| io::copy(&mut io::repeat(0).take(zeros), &mut file))
+        .and_then(|_| file.sync_all())
         .map_err(io_error("write", path))
 }
 
@@ -333,8 +355,13 @@ mod tests {
         drop(Target::prepare(&to, &from).unwrap());
         fs::write(to.join("x"), "x").unwrap();
         assert!(matches!(Target::prepare(&to, &from), Err(CopyError::NotEmpty(_))));
-        let inside = Target::prepare(&from.join("backup"), &from);
-        assert!(matches!(inside, Err(CopyError::Inside { .. })));
+        fs::create_dir(from.join("deep")).unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(from.join("deep"), &link).unwrap();
+        for inside in [from.join("backup"), from.join("deep/backup"), link.join("backup")] {
+            let inside = Target::prepare(&inside, &from);
+            assert!(matches!(inside, Err(CopyError::Inside { .. })));
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //! Invariants: Kestrel's files are only read; no item is left out without being counted and said.
 //! Must not: run beside a server.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,11 +27,14 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::run::start_threads;
-use crate::shared::Shared;
+use crate::shared::{Settled, Shared};
 
-/// Put and synced in one go: below what the journal writes as one batch, in bytes and items.
-const PIECE_BYTES: usize = 512 * 1024;
-const PIECE_ITEMS: usize = 1000;
+/// Put and synced in one go, in bytes: below what the journal writes as one batch, so that a power cut takes all of it or nothing.
+const PIECE_BYTES_MAX: u64 = 512 * 1024;
+/// The same as a part of a segment, where segments are short.
+const PIECES_PER_SEGMENT: u64 = 16;
+/// What an item takes in the journal besides its body, at most, in bytes.
+const OVERHEAD_BYTES: u64 = 100;
 /// What may stay in memory of the items that were put, in bytes.
 const MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -136,9 +138,11 @@ fn import(config: Config, options: &Options) -> Result<bool, ImportError> {
     for queue in unusable {
         is_whole = false;
         let error = Name::check(&queue.name).err().map(|error| error.to_string());
+        let items = QueueReader::replay(queue, &mut |_| {})?.summary().items;
         eprintln!(
-            "NOT IMPORTED: queue \"{}\": not a name of a queue here: {}",
+            "NOT IMPORTED: queue \"{}\", {}: not a name of a queue here: {}",
             queue.name.escape_ascii(),
+            count(items, "item"),
             error.unwrap_or_default()
         );
     }
@@ -167,7 +171,10 @@ fn import(config: Config, options: &Options) -> Result<bool, ImportError> {
     };
     let mut work = Importer::start(&config, booted, clock, &running, &left)?;
     let result = left.iter().try_for_each(|queue| work.queue(queue).map(|ok| is_whole &= ok));
-    work.stop()?;
+    // On a full disk there is no good end to wait for: it is as if the process were killed.
+    if !matches!(result, Err(ImportError::NoSpace(_))) {
+        work.stop()?;
+    }
     result?;
     is_whole &= !has_changed(&options.from, &running)?;
     state.running = None;
@@ -268,6 +275,7 @@ struct Importer {
     /// What is done of it.
     done_bytes: u64,
     max_item_size: usize,
+    piece_bytes_max: u64,
     begun_ms: u64,
     /// Queues, and how many of their items are in the journal.
     there: Vec<(Vec<u8>, u64)>,
@@ -302,6 +310,7 @@ impl Importer {
             progress: Progress::new(bytes),
             done_bytes: 0,
             max_item_size: config.max_item_size,
+            piece_bytes_max: PIECE_BYTES_MAX.min(config.segment_bytes / PIECES_PER_SEGMENT),
             begun_ms: running.begun_ms,
             there,
         })
@@ -346,15 +355,16 @@ impl Importer {
                 let (bytes, max) = (item.body.len(), self.max_item_size);
                 return Err(ImportError::TooLarge { queue: name, number: done.items, bytes, max });
             }
-            piece_bytes += item.body.len();
-            piece.push(item);
-            if piece_bytes >= PIECE_BYTES || piece.len() >= PIECE_ITEMS {
+            let bytes_of_item = item.body.len() as u64 + OVERHEAD_BYTES;
+            if piece_bytes + bytes_of_item > self.piece_bytes_max {
                 self.put(&queue.name, &mut piece)?;
                 piece_bytes = 0;
                 let total = reader.summary().body_bytes.max(1);
                 let part = u128::from(bytes) * u128::from(reader.body_bytes_done().min(total));
                 self.progress.set(base + bytes + (part / u128::from(total)) as u64);
             }
+            piece_bytes += bytes_of_item;
+            piece.push(item);
         }
         self.put(&queue.name, &mut piece)?;
         self.done_bytes += 2 * bytes;
@@ -385,9 +395,10 @@ impl Importer {
     }
 
     fn sync(&self) -> Result<(), ImportError> {
-        match self.shared.wait_until_settled().poisoned {
-            false => Ok(()),
-            true => Err(ImportError::JournalFailed(self.data_dir.path.clone())),
+        match self.shared.wait_until_settled() {
+            Settled::Synced => Ok(()),
+            Settled::Failed => Err(ImportError::JournalFailed(self.data_dir.path.clone())),
+            Settled::NoSpace => Err(ImportError::NoSpace(self.data_dir.path.clone())),
         }
     }
 
@@ -414,25 +425,19 @@ impl Counts {
     fn line(&self, name: &str, there: u64, were_open: u64, warnings: u64, lost: u64) -> String {
         let mut line =
             format!("{name}: {} with {}", count(self.items, "item"), human_bytes(self.bytes));
-        // Writing to a string does not fail.
-        let _ = match there {
-            0 => Ok(()),
-            there => write!(line, ", {there} of them by an earlier run"),
-        };
         for (number, what) in [
-            (self.expired, "left out because it had expired"),
-            (were_open, "was being read when Kestrel ended"),
-            (self.empty, "is empty (Kestrel leaves some in place of items that are gone)"),
+            (there, "imported by an earlier run"),
+            (self.expired, "expired and left out"),
+            (were_open, "open when Kestrel ended"),
+            (self.empty, "empty (Kestrel leaves some in place of items that are gone)"),
+            (warnings, "warnings"),
         ] {
             if number > 0 {
-                let _ = write!(line, "; {number} {what}");
+                line.push_str(&format!("; {what}: {number}"));
             }
         }
-        if warnings > 0 {
-            let _ = write!(line, "; {}", count(warnings, "warning"));
-        }
         if lost > 0 {
-            let _ = write!(line, ", {} could not be read", count(lost, "byte"));
+            line.push_str(&format!("; could not be read: {}", count(lost, "byte")));
         }
         line
     }

@@ -20,7 +20,7 @@ pub(crate) mod import_state;
 mod progress;
 pub mod restore;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -43,22 +43,6 @@ fn reading_config(path: &Path) -> Config {
     config.engine.max_memory_size = 0;
     config.engine.max_queues = u64::MAX;
     config
-}
-
-/// A file, whatever of it can be read: blocks that cannot are zeros, and their offsets are answered.
-///
-/// # Errors
-/// If it cannot be opened.
-fn read_whole(path: &Path) -> io::Result<(Vec<u8>, Vec<u64>)> {
-    let error = match fs::read(path) {
-        Ok(bytes) => return Ok((bytes, Vec::new())),
-        Err(error) => error,
-    };
-    let file = File::open(path).map_err(|_| error)?;
-    let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut buffer = vec![0; bytes];
-    let unreadable = read_in_blocks(&file, &mut buffer, 0)?;
-    Ok((buffer, unreadable))
 }
 
 /// The segments of a directory, opened for reading one at a time.
@@ -125,7 +109,7 @@ fn human_bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
+    if unit == "bytes" { count(bytes, "byte") } else { format!("{value:.1} {unit}") }
 }
 
 /// "1 item", "2 items".
@@ -142,7 +126,7 @@ mod tests {
 
     #[test]
     fn numbers_are_said_as_people_say_them() {
-        assert_eq!(human_bytes(1023), "1023 bytes");
+        assert_eq!((human_bytes(1), human_bytes(1023)), ("1 byte".into(), "1023 bytes".into()));
         assert_eq!(human_bytes(1536), "1.5 KiB");
         assert_eq!(human_bytes(64 << 20), "64.0 MiB");
         assert_eq!((count(1, "item"), count(0, "item")), ("1 item".into(), "0 items".into()));
