@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kqueue_tests::segment::{records, u32_at, u64_at};
+use kqueue_tests::segment::{PUT, records, u32_at, u64_at};
 use kqueue_tests::{Daemon, Wire, repository, tool};
 use serde_json::Value;
 
@@ -124,8 +124,18 @@ fn take(wire: &mut Wire, queue: &str, expected: &Item) {
     assert_eq!(wire.get(queue).as_ref(), Some(&expected.body));
 }
 
-/// Puts the common contents in, and much that is not there any more; returns the connection that holds an open item.
-fn fill(daemon: &Daemon) -> Wire {
+/// The segments of a running server, by name.
+fn segments_of(daemon: &Daemon) -> BTreeMap<String, PathBuf> {
+    let listed = fs::read_dir(daemon.data_dir()).expect("it is there");
+    let paths = listed.map(|entry| entry.expect("an entry").path());
+    let named =
+        paths.map(|path| (path.file_name().expect("a name").to_string_lossy().into_owned(), path));
+    named.filter(|(name, _)| name.starts_with("log-")).collect()
+}
+
+/// Puts the common contents in, and much that is not there any more; returns the connection that holds an open item. Segments that have just gone, and
+/// whose items are alive, come into `gone`.
+fn fill(daemon: &Daemon, gone: &mut BTreeMap<String, Vec<u8>>) -> Wire {
     let mut wire = daemon.connect();
     for queue in ["posts+search", "posts+mail"] {
         assert_eq!(wire.get(queue), None);
@@ -141,13 +151,37 @@ fn fill(daemon: &Daemon) -> Wire {
     put(&mut wire, "flushed", &item("after the flush"));
     wire.ask(b"delete deleted\r\n", b"DELETED\r\n");
     // The log turns over: segments go, and what is still alive in them is put again.
-    for number in 0..400 {
+    let mut seen = BTreeMap::new();
+    let mut just_gone = Vec::new();
+    for number in 0..800 {
         let churn = item(format!("{number} {}", "c".repeat(1500)));
         put(&mut wire, "churn", &churn);
         take(&mut wire, "churn", &churn);
+        let segments = segments_of(daemon);
+        // The newest one is being written.
+        for (name, path) in segments.iter().rev().skip(1) {
+            if !seen.contains_key(name) {
+                // It may have gone in this moment.
+                seen.extend(fs::read(path).ok().map(|bytes| (name.clone(), bytes)));
+            }
+        }
+        // Enough, when a segment has just gone whose items were alive.
+        let oldest = segments.keys().next().expect("there are segments");
+        let stays = |name: &String| name >= oldest;
+        let gone: Vec<_> = seen.extract_if(.., |name, _| !stays(name)).collect();
+        let has_job = |bytes: &[u8]| {
+            records(bytes).iter().any(|record| record.body(bytes).starts_with(b"job 100 "))
+        };
+        if number > 200 && gone.iter().any(|(_, bytes)| has_job(bytes)) {
+            just_gone = gone;
+            break;
+        }
     }
     wire.ask(b"delete churn\r\n", b"DELETED\r\n");
     // The second one is delivered, given back, and delivered again with the first one.
+    // The others may follow at once.
+    gone.extend(just_gone);
+    gone.extend(seen);
     let mut held = daemon.connect();
     let mut other = daemon.connect();
     let first = reserve(&mut other, 2, "jobs");
@@ -160,8 +194,9 @@ fn fixture(format: u32) -> PathBuf {
     repository().join(format!("tests/fixtures/format{format}"))
 }
 
-/// Kills the server and keeps its files, without the zeros at the end of segments.
-fn keep(daemon: Daemon, format: u32) {
+/// Kills the server and keeps its files, without the zeros at the end of segments. The segments in `gone` are kept, too: the server might have been killed right
+/// before they went, and what was put again would be there twice.
+fn keep(daemon: Daemon, format: u32, gone: &BTreeMap<String, Vec<u8>>) {
     let data = daemon.data_dir();
     let mut names = Vec::new();
     let directory = fixture(format);
@@ -180,8 +215,13 @@ fn keep(daemon: Daemon, format: u32) {
             names.push(name);
         }
     }
-    daemon.kill();
     names.sort();
+    for (name, bytes) in gone.iter().filter(|(name, _)| !names.contains(name)) {
+        let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        fs::write(directory.join(name), &bytes[..used]).expect("written");
+        println!("and {name}");
+    }
+    daemon.kill();
     println!("{}: {names:?}", directory.display());
 }
 
@@ -189,16 +229,17 @@ fn keep(daemon: Daemon, format: u32) {
 #[ignore = "writes tests/fixtures/format1; see the README there"]
 fn write_format1() {
     let daemon = Daemon::start(&format!("{ITEM}----{SIZES}"));
-    let _held = fill(&daemon);
+    let mut gone = BTreeMap::new();
+    let _held = fill(&daemon, &mut gone);
     put(&mut daemon.connect(), "last", &common()["last"][0]);
-    keep(daemon, 1);
+    keep(daemon, 1, &gone);
 }
 
 #[test]
 #[ignore = "writes tests/fixtures/format2; see the README there"]
 fn write_format2() {
     let daemon = Daemon::start(&format!("{ITEM}max_memory_size = \"1MiB\"----{SIZES}{QUEUES}"));
-    let _held = fill(&daemon);
+    let _held = fill(&daemon, &mut BTreeMap::new());
     let mut wire = daemon.connect();
     put(&mut wire, "work", &item("poison"));
     for _ in 0..2 {
@@ -210,7 +251,7 @@ fn write_format2() {
         || daemon.stat("queue_dead_items").as_deref() != Some("1")
     {}
     put(&mut wire, "last", &common()["last"][0]);
-    keep(daemon, 2);
+    keep(daemon, 2, &BTreeMap::new());
 }
 
 /// A copy of a fixture, its segments as long as they were.
@@ -300,6 +341,18 @@ fn expiry_and_put_time_of_an_old_item_are_kept() {
         assert_eq!(lines[0]["expiry_ms"], put_ms + LONG * 1000, "format {format}");
         assert!((1_793_000_000_000..1_797_000_000_000).contains(&put_ms), "{put_ms}");
     }
+}
+
+#[test]
+fn the_fixture_of_format_1_has_items_twice() {
+    let root = tempfile::tempdir().expect("a directory");
+    let files = copy(1, root.path());
+    let puts = files.values().flat_map(|bytes| {
+        let bodies = records(bytes).into_iter().filter(|record| record.kind == PUT);
+        bodies.map(|record| record.body(bytes).to_vec()).collect::<Vec<_>>()
+    });
+    let count = puts.filter(|body| body.starts_with(b"job 100 ")).count();
+    assert_eq!(count, 2, "the segment that was emptied is there, and what came of it");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use smallvec::SmallVec;
 
 use crate::config::{ConfigTable, SyncPolicy, master_of};
-use crate::queue::{Item, Queue};
+use crate::queue::{Item, KEEP_ALL, Queue};
 use crate::record::{Origin, Reason, Record, Recorder};
 use crate::types::{
     Delivery, ItemId, Items, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
@@ -306,7 +306,10 @@ impl Engine {
 
     /// What may still be kept in memory, in bytes.
     pub(crate) fn memory_left(&self) -> u64 {
-        self.limits.max_memory_size.saturating_sub(self.hot_cost)
+        match self.keeps_all {
+            true => KEEP_ALL,
+            false => self.limits.max_memory_size.saturating_sub(self.hot_cost).min(KEEP_ALL - 1),
+        }
     }
 
     fn discard(&mut self, slot: Slot, item: &Item, rec: &mut impl Recorder) {
@@ -351,7 +354,7 @@ impl Engine {
     /// Puts a new item at the end of a queue.
     pub(crate) fn add(&mut self, slot: Slot, item: Item) {
         self.counters.total_items += 1;
-        let left = if self.keeps_all { u64::MAX } else { self.memory_left() };
+        let left = self.memory_left();
         self.queue_mut(slot).counters.total_items += 1;
         let can_expire = self.queue(slot).can_expire(&item);
         if self.with(slot, |queue| queue.append(item, left)) {

@@ -32,6 +32,9 @@ const ITEM_COST_BYTES: u64 = 160;
 /// Items read from the disk are numbered from here on, see [`Item::ord`].
 const LOADED_ORD: u32 = 1 << 31;
 
+/// Instead of what is left in memory: everything stays there, whatever the limits say.
+pub(crate) const KEEP_ALL: u64 = u64::MAX;
+
 /// An item of one queue. Copies in sub-queues share the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
@@ -224,10 +227,10 @@ impl Queue {
         self.ready.is_empty() && self.returned.is_empty() && self.has_cold()
     }
 
-    /// Whether an item of so many bytes may stay in memory, given what is left for all queues.
+    /// Whether an item of so many bytes may stay in memory, given what is left for all queues, or [`KEEP_ALL`].
     pub(crate) fn has_room_in_memory(&self, body_bytes: u64, left: u64) -> bool {
         let cost = body_bytes + ITEM_COST_BYTES;
-        cost <= left && self.hot_cost + cost <= self.config.max_memory_size
+        left == KEEP_ALL || (cost <= left && self.hot_cost + cost <= self.config.max_memory_size)
     }
 
     /// Puts a new item at the end; true if it goes to the tail, from where it has to be folded.

@@ -155,7 +155,7 @@ impl Engine {
         if is_due {
             self.expiring.insert(slot);
         }
-        let left = if self.keeps_all { u64::MAX } else { self.memory_left() };
+        let left = self.memory_left();
         self.with(slot, |queue| queue.fold(Seq(u64::MAX), left, rec));
         self.folding.remove(&slot);
     }
