@@ -1,14 +1,14 @@
 #!/bin/sh
 # Every test, one stage after the other; `make test` installs what they need first.
 #
-#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross; only when named: storage
+#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross storage
 #
 # Ends at the first stage that fails.
 set -eu
 cd "$(dirname -- "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
-stages=${*:-lint deny unit sim phpt cross}
+stages=${*:-lint deny unit sim phpt cross storage}
 seeds=${SEEDS:-2000}
 # Lives in which every call of the disk fails once; each takes some seconds.
 faults=${FAULTS:-6}

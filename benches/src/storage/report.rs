@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::storage::{GIB, MIB};
 
+/// Segments of 1 MiB that may be there for longer on a machine that is busy with something else.
+const LATE_MIB: u64 = 16;
+
 /// Figures in the order in which they came.
 pub(crate) struct Report {
     lines: Vec<Line>,
@@ -73,11 +76,13 @@ impl Report {
         self.judge(what, count.to_string(), "0".to_owned(), count == 0);
     }
 
-    /// How far the files exceeded their bound.
+    /// How far the files exceeded their bound. Space is won back beside the puts, which do not wait for that: where times are not judged the server may be as late as
+    /// the machine makes it, by [`LATE_MIB`].
     pub(crate) fn judge_disk(&mut self, what: &str, over: i64) {
         let figure = format!("{:+.1} MiB", over as f64 / MIB as f64);
-        let target = "<= 0: 2 x live + log_cap + 2 seg.".to_owned();
-        self.judge(what, figure, target, over <= 0);
+        let most = if self.is_timed { 0 } else { LATE_MIB };
+        let target = format!("<= {most}: 2 x live + log_cap + 2 seg.");
+        self.judge(what, figure, target, over <= (most * MIB) as i64);
     }
 
     pub(crate) fn judge_at_least(&mut self, what: &str, ratio: f64, least: f64, of: &str) {
