@@ -152,7 +152,6 @@ fn fill(daemon: &Daemon, gone: &mut BTreeMap<String, Vec<u8>>) -> Wire {
     wire.ask(b"delete deleted\r\n", b"DELETED\r\n");
     // The log turns over: segments go, and what is still alive in them is put again.
     let mut seen = BTreeMap::new();
-    let mut just_gone = Vec::new();
     for number in 0..800 {
         let churn = item(format!("{number} {}", "c".repeat(1500)));
         put(&mut wire, "churn", &churn);
@@ -167,20 +166,19 @@ fn fill(daemon: &Daemon, gone: &mut BTreeMap<String, Vec<u8>>) -> Wire {
         }
         // Enough, when a segment has just gone whose items were alive.
         let oldest = segments.keys().next().expect("there are segments");
-        let stays = |name: &String| name >= oldest;
-        let gone: Vec<_> = seen.extract_if(.., |name, _| !stays(name)).collect();
+        let alive = seen.split_off(oldest);
+        let gone_now = std::mem::replace(&mut seen, alive);
         let has_job = |bytes: &[u8]| {
             records(bytes).iter().any(|record| record.body(bytes).starts_with(b"job 100 "))
         };
-        if number > 200 && gone.iter().any(|(_, bytes)| has_job(bytes)) {
-            just_gone = gone;
+        if number > 200 && gone_now.values().any(|bytes| has_job(bytes)) {
+            gone.extend(gone_now);
             break;
         }
     }
     wire.ask(b"delete churn\r\n", b"DELETED\r\n");
     // The second one is delivered, given back, and delivered again with the first one.
     // The others may follow at once.
-    gone.extend(just_gone);
     gone.extend(seen);
     let mut held = daemon.connect();
     let mut other = daemon.connect();
