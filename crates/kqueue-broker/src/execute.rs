@@ -136,9 +136,9 @@ impl Broker {
             PutOutcome::Stored { id, seq, sync } => {
                 PutResult::Stored { id, gate: self.gate_for(now, sync, seq.0) }
             }
-            PutOutcome::Refused(refusal @ Refusal::TooManyQueues { .. }) => {
-                PutResult::Unavailable(refusal_text(refusal, body.len()))
-            }
+            PutOutcome::Refused(
+                refusal @ (Refusal::TooManyQueues { .. } | Refusal::TooManySubQueues { .. }),
+            ) => PutResult::Unavailable(refusal_text(refusal, body.len())),
             PutOutcome::Refused(refusal) => PutResult::Refused(refusal_text(refusal, body.len())),
         }
     }
@@ -363,6 +363,9 @@ fn refusal_text(refusal: Refusal, bytes: usize) -> Cow<'static, str> {
             "too many queues: there are max_queues = {limit}, and this would be another one"
         )
         .into(),
+        Refusal::TooManySubQueues { limit } => {
+            format!("too many sub-queues: a queue may have {limit}").into()
+        }
         Refusal::ItemTooLarge { limit } => {
             format!("the item has {bytes} bytes, max_item_size of the queue is {limit}").into()
         }

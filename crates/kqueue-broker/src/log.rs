@@ -189,6 +189,10 @@ impl Recorder for Log {
         Recorded { seq: self.next_seq(), share: 0 }
     }
 
+    fn has_room(&self, body_bytes: u64) -> bool {
+        self.writer.has_room_for_moves(body_bytes)
+    }
+
     fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64) {
         self.writer.add_ref(journal_seq(seq), refs, bytes);
     }
@@ -234,6 +238,10 @@ impl Recorder for References<'_> {
 
     fn record(&mut self, record: &Record<'_>) -> Recorded {
         unreachable!("replay records nothing, but tried kind {}", record.kind())
+    }
+
+    fn has_room(&self, _body_bytes: u64) -> bool {
+        true
     }
 
     fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64) {

@@ -130,7 +130,11 @@ impl Broker {
 
     /// Whether a checkpoint is due.
     pub fn wants_checkpoint(&self) -> bool {
-        self.log.writer.wants_checkpoint()
+        let is_wanted = self.log.writer.wants_checkpoint();
+        // One that is begun and finds no room would keep all that comes behind it from the disk, for ever.
+        is_wanted
+            && (!self.log.writer.is_full()
+                || self.log.writer.has_room_for_checkpoint(self.engine.checkpoint_bytes()))
     }
 
     /// How many bytes of the log a start would have to read, about.

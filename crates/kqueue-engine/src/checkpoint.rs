@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::cold::{Cold, Extent, Filter};
+use crate::config::master_of;
 use crate::engine::{Engine, Slot};
 use crate::queue::Queue;
 use crate::record::{Record, Recorder};
@@ -25,6 +26,10 @@ use crate::varint::{Reader, put, put_attempts, put_ids};
 
 /// A part is closed when it is longer than this; the longest thing that can come on top stays below what a record may hold.
 const PART_BYTES_MAX: usize = 16 * 1024;
+/// What a queue costs a checkpoint, about: heads of two records and some numbers; each stretch of items that is apart; each item that was delivered.
+const QUEUE_BYTES: usize = 100;
+const APART_BYTES: usize = 48;
+const ATTEMPT_BYTES: usize = 8;
 /// Ids written in one piece.
 const IDS_MAX: usize = 2000;
 
@@ -42,12 +47,26 @@ impl Engine {
     ) -> Option<QueueNo> {
         let slots = self.next_slots(from, max);
         for &slot in &slots {
-            let queue = self.queue(slot);
+            let queue = self.queue_mut(slot);
+            // A subscription may have been made when there was no room to write that down.
+            queue.is_defined |= queue.config.keep_journal && master_of(&queue.name).is_some();
             if queue.is_defined {
                 rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
             }
         }
         self.go_on_behind(&slots, max)
+    }
+
+    /// About how long the definitions and states of all queues are, in bytes.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        let of_queue = |queue: &Queue| {
+            let cold = queue.cold();
+            let extents = cold.map_or(0, |cold| cold.extents.len());
+            let attempts = cold.map_or(0, |cold| cold.attempts.len());
+            let apart = queue.returned.len() + queue.open.len() + extents + 1;
+            (QUEUE_BYTES + queue.name.len() + apart * APART_BYTES + attempts * ATTEMPT_BYTES) as u64
+        };
+        self.queues.iter().flatten().map(|queue| of_queue(queue)).sum()
     }
 
     /// Writes down what some queues hold, like [`Engine::checkpoint_definitions`].

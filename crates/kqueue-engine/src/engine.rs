@@ -27,6 +27,8 @@ use crate::waiting::{Leases, Waiter, Waiters};
 
 /// Ids that one flush record names as exceptions; a queue with more open items is flushed item by item.
 const FLUSH_EXCEPTIONS_MAX: usize = 4000;
+/// Sub-queues of one master. A put names all its queues in one record, which has room for twice as many, also when it is written again.
+pub(crate) const SUB_QUEUES_MAX: usize = 4000;
 
 /// Place of a queue in the list of queues.
 pub(crate) type Slot = u32;
@@ -459,6 +461,10 @@ impl Engine {
                 }
                 return;
             };
+            if queue.is_expired(head, now) || queue.is_dead(head) {
+                // It is to go to another queue, for which there is no room on the disk at the moment.
+                return;
+            }
             bytes += head.body.len() as u64;
             if wants.mode == Mode::Peek {
                 items.push(queue.show(head));
@@ -494,7 +500,8 @@ impl Engine {
         }
     }
 
-    /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often.
+    /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often. What is to go to another queue stays while there is no
+    /// room for it on the disk.
     pub(crate) fn drop_expired_head(
         &mut self,
         now: Now,
@@ -508,6 +515,10 @@ impl Engine {
             let Some(head) = queue.head() else { return };
             let is_expired = queue.is_expired(head, now);
             if !(is_expired && expired < max || queue.is_dead(head)) {
+                return;
+            }
+            let moves = !is_expired || queue.expires_elsewhere();
+            if moves && !rec.has_room(head.body.len() as u64) {
                 return;
             }
             let Some(item) = self.pop(slot) else { return };
@@ -524,8 +535,7 @@ impl Engine {
     fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
         let queue = self.queue_mut(slot);
         queue.counters.expired_items += 1;
-        let target =
-            queue.config.expire_to_queue.clone().filter(|target| **target != queue.name[..]);
+        let target = queue.config.expire_to_queue.clone().filter(|_| queue.expires_elsewhere());
         match target {
             Some(target) => self.transfer(now, slot, &target, item, Reason::Expired, rec),
             None => remove(queue.no, &item, Reason::Expired, rec),
@@ -608,6 +618,8 @@ impl Engine {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
                 let max = self.queue(slot).config.max_expire_sweep;
                 self.drop_expired_head(now, slot, max, rec);
+                // What stayed for want of room may have kept others from being handed out.
+                self.serve(now, slot, rec);
                 if self.queue(slot).needs_load() {
                     self.want_load(slot);
                 }
@@ -759,7 +771,11 @@ impl Engine {
             queue.counters.canceled_transactions += 1;
         }
         if queue.is_dead(&held.item) {
-            return self.bury(now, held.slot, held.item, rec);
+            if rec.has_room(held.item.body.len() as u64) {
+                return self.bury(now, held.slot, held.item, rec);
+            }
+            // It is tried again at each sweep.
+            self.expiring.insert(held.slot);
         }
         self.with(held.slot, |queue| queue.insert(held.item));
     }
@@ -860,7 +876,7 @@ impl Engine {
         }
     }
 
-    fn slot_or_create(
+    pub(crate) fn slot_or_create(
         &mut self,
         now: Now,
         name: &[u8],
@@ -871,6 +887,10 @@ impl Engine {
         }
         if self.by_number.len() as u64 >= self.limits.max_queues {
             return Err(Refusal::TooManyQueues { limit: self.limits.max_queues });
+        }
+        let siblings = master_of(name).and_then(|master| self.children.get(master));
+        if siblings.is_some_and(|siblings| siblings.len() >= SUB_QUEUES_MAX) {
+            return Err(Refusal::TooManySubQueues { limit: SUB_QUEUES_MAX as u64 });
         }
         Ok(self.slot_of_name(now, name, rec))
     }
@@ -883,7 +903,10 @@ impl Engine {
         let no = QueueNo(rec.next_seq().0.max(self.last_no + 1));
         let slot = self.insert_queue(no, Bytes::copy_from_slice(name));
         self.queue_mut(slot).created_ms = now.mono_ms;
-        self.define(slot, rec);
+        // A sub-queue is a subscription and outlives a restart. Any other queue that nobody has put anything into need not be known then.
+        if master_of(name).is_some() && rec.has_room(0) {
+            self.define(slot, rec);
+        }
         slot
     }
 

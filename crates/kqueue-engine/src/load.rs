@@ -107,6 +107,10 @@ impl Engine {
             false => 0,
         };
         self.trim(now, slot, rec);
+        if self.expiring.contains(&slot) && self.queue(slot).config.max_expire_sweep == u64::MAX {
+            // A sweep goes on with what it asked for: this reads on until something has not expired.
+            self.drop_expired_head(now, slot, u64::MAX, rec);
+        }
         self.serve(now, slot, rec);
         if self.queue(slot).waiting > 0 && self.queue(slot).needs_load() {
             self.want_load(slot);

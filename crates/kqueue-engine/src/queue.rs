@@ -105,7 +105,7 @@ pub(crate) struct Queue {
     /// When it was made or found, on the monotonic clock.
     pub(crate) created_ms: u64,
     ready: VecDeque<Item>,
-    returned: BTreeMap<u64, Item>,
+    pub(crate) returned: BTreeMap<u64, Item>,
     cold: Option<Box<Cold>>,
     tail: VecDeque<Item>,
     bytes: u64,
@@ -200,6 +200,11 @@ impl Queue {
     /// Whether items of this queue can expire while nobody looks.
     pub(crate) fn can_expire(&self, item: &Item) -> bool {
         item.expiry_ms != 0 || self.config.max_age_ms.is_some()
+    }
+
+    /// Whether expired items go to another queue.
+    pub(crate) fn expires_elsewhere(&self) -> bool {
+        self.config.expire_to_queue.as_deref().is_some_and(|target| *target != self.name[..])
     }
 
     /// Whether it has come so often that it goes to the dead-letter queue instead of to one more worker.
@@ -509,7 +514,7 @@ fn push_exact(items: &mut VecDeque<Item>, item: Item) {
 /// The items of two lists in order of id.
 pub(crate) struct Merged<'a> {
     ready: core::iter::Peekable<alloc::collections::vec_deque::Iter<'a, Item>>,
-    returned: core::iter::Peekable<alloc::collections::btree_map::Values<'a, u64, Item>>,
+    pub(crate) returned: core::iter::Peekable<alloc::collections::btree_map::Values<'a, u64, Item>>,
 }
 
 impl<'a> Iterator for Merged<'a> {

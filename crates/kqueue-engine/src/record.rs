@@ -187,6 +187,9 @@ pub trait Recorder {
     fn segment_end(&self, seq: Seq) -> Seq;
     /// Whether the segment in which the record is, or will be, is there.
     fn has_segment(&self, seq: Seq) -> bool;
+    /// Whether an item with a body of so many bytes may be written again somewhere else, which nobody waits for. False on a full disk, before what is kept there for
+    /// removals is used up.
+    fn has_room(&self, body_bytes: u64) -> bool;
     /// Roughly where in its segment a record is, in bytes.
     fn offset_near(&self, seq: Seq) -> u64;
 }

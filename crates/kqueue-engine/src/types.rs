@@ -71,6 +71,11 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The master has as many sub-queues as one may have: a put names them all in one record.
+    TooManySubQueues {
+        /// The limit.
+        limit: u64,
+    },
     /// There are as many queues as there may be, and this would be another one.
     TooManyQueues {
         /// The limit.

@@ -39,6 +39,9 @@ const BATCHES_PER_SEGMENT: u64 = 8;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
 const SPARES: usize = 2;
+/// What a checkpoint says of a segment, about: the record without its index, and an entry of that.
+const SEGMENT_RECORD_BYTES: u64 = 80;
+const INDEX_BYTES: u64 = 6;
 /// Allowance for the `meta` of a put when only the length of its body is known.
 const META_ALLOWANCE_BYTES: u64 = 512;
 
@@ -672,12 +675,50 @@ impl Writer {
             return false;
         }
         let reserve_bytes = self.config.reserve_bytes();
-        let has_next = self.space == Space::Ready || self.active.is_none();
+        let has_next = self.has_next();
         let next_bytes = if has_next { self.config.usable_bytes() } else { 0 };
         let room_bytes = self.room_bytes().saturating_sub(reserve_bytes).max(next_bytes);
         let waits = self.needed_bytes(bytes) > room_bytes;
         self.is_awaited |= waits && !has_next;
         waits
+    }
+
+    /// Whether an item with a body of that many bytes may be written again elsewhere, although nobody waits for that. On a full disk such things may use what is left of the
+    /// segment and the last spare, but for a quarter of a segment: that is for what gives space back.
+    pub fn has_room_for_moves(&self, bytes: u64) -> bool {
+        let record_bytes = bytes.saturating_add(META_ALLOWANCE_BYTES);
+        if self.poisoned || record_bytes > self.config.record_room_bytes() {
+            return false;
+        }
+        if !self.is_full() {
+            let next_bytes = if self.has_next() { self.config.usable_bytes() } else { 0 };
+            let room_bytes = self.room_bytes().saturating_sub(self.config.reserve_bytes());
+            return self.needed_bytes(bytes) <= room_bytes.max(next_bytes);
+        }
+        self.room_when_full() >= self.needed_bytes(bytes)
+    }
+
+    /// Whether a checkpoint fits of which the owner of the records says `bytes`. On a full disk only; what does not fit is not to be begun.
+    pub fn has_room_for_checkpoint(&self, bytes: u64) -> bool {
+        let of_segment =
+            |segment: &Segment| SEGMENT_RECORD_BYTES + INDEX_BYTES * segment.index.len() as u64;
+        let segments: u64 = self.segments.iter().map(of_segment).sum();
+        self.room_when_full() >= self.needed_bytes(bytes.saturating_add(segments))
+    }
+
+    /// What is left on a full disk, but for a quarter of a segment.
+    fn room_when_full(&self) -> u64 {
+        let last_bytes = if self.may_take_last && !self.on_last && self.has_last {
+            self.config.usable_bytes()
+        } else {
+            0
+        };
+        self.room_bytes().max(last_bytes).saturating_sub(self.config.segment_bytes / 4)
+    }
+
+    /// The next segment is there for the taking.
+    fn has_next(&self) -> bool {
+        self.space == Space::Ready || self.active.is_none()
     }
 
     /// What is appended and not yet written, and a put of a body of that many bytes.

@@ -1,6 +1,9 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
+use alloc::format;
+
 use super::*;
+use crate::engine::SUB_QUEUES_MAX;
 
 /// An engine with its log, and a clock that is set by hand.
 struct World {
@@ -369,4 +372,77 @@ fn a_read_whose_items_were_moved_meanwhile_is_not_believed() {
     world.log.load_all(&mut world.engine, world.now);
     assert_eq!(&world.engine.poll_delivery().expect("an item").items[0].body[..], b"0");
     assert_eq!(world.counters("q").damaged_items, 0);
+}
+
+#[test]
+fn what_is_to_go_elsewhere_stays_while_there_is_no_room_and_is_not_handed_out() {
+    let queue = QueueOverrides {
+        max_attempts: Some(Some(1)),
+        dead_letter_queue: Some(Some((*b"dead").into())),
+        expire_to_queue: Some(Some((*b"late").into())),
+        ..QueueOverrides::default()
+    };
+    let mut world = World::new(&[("jobs", queue)]);
+    world.put("jobs", "poison", 0);
+    world.put("jobs", "late", 100);
+    world.put("jobs", "good", 0);
+    assert_eq!(world.open("jobs"), Some(("poison".into(), 1)));
+    world.log.is_full = true;
+    world.abort("jobs");
+    assert_eq!(world.open("jobs"), None, "it was delivered often enough");
+    world.sweep(1000);
+    assert_eq!(
+        (world.items("jobs"), world.items("dead"), world.items("late")),
+        (Some(3), None, None)
+    );
+    let args = TakeArgs {
+        queues: &[&b"jobs"[..]],
+        mode: Mode::Take,
+        max: 1,
+        max_bytes: 1000,
+        wait_ms: 100_000,
+        lease_ms: 0,
+    };
+    let outcome = world.engine.take(world.now, SessionId(2), args, &mut world.log);
+    assert_eq!(outcome, TakeOutcome::Waiting);
+    world.log.is_full = false;
+    world.sweep(2000);
+    let delivery = world.engine.poll_delivery().expect("who waited gets what was behind them");
+    assert_eq!(delivery.items[0].body, Bytes::from_static(b"good"));
+    assert_eq!((world.items("dead"), world.items("late")), (Some(1), Some(1)));
+}
+
+#[test]
+fn looking_into_a_queue_writes_nothing_but_a_subscription_is_kept() {
+    let mut world = World::new(&[]);
+    assert_eq!(world.open("plain"), None);
+    assert_eq!(world.log.last, 0, "nothing is written for it");
+    assert_eq!(world.open("posts+a"), None);
+    world.log.is_full = true;
+    assert_eq!(world.open("posts+b"), None);
+    world.log.is_full = false;
+    world.restart();
+    assert_eq!((world.items("plain"), world.items("posts+a")), (None, Some(0)));
+    assert_eq!(world.items("posts+b"), None, "there was no room to write it down");
+}
+
+#[test]
+fn a_master_has_no_more_sub_queues_than_a_record_can_name() {
+    let mut world = World::new(&[]);
+    world.put("posts", "first", 0);
+    for index in 0..SUB_QUEUES_MAX {
+        let slot = world.engine.slot_or_create(
+            world.now,
+            format!("posts+{index}").as_bytes(),
+            &mut world.log,
+        );
+        assert!(slot.is_ok());
+    }
+    let limit = SUB_QUEUES_MAX as u64;
+    let refused = world.put("posts+more", "x", 0);
+    assert_eq!(refused, PutOutcome::Refused(Refusal::TooManySubQueues { limit }));
+    assert!(matches!(world.put("posts", "x", 0), PutOutcome::Stored { .. }));
+    assert_eq!(world.items("posts+0"), Some(1));
+    let meta = world.log.entries.values().map(|entry| entry.meta.len()).max().unwrap();
+    assert!(meta < 40_000, "{meta} bytes have to fit, with what is added when it is written again");
 }
