@@ -40,6 +40,7 @@ impl Wire {
             match self.reader.read(&mut got[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!(
                     "waiting for {:?} after {:?}: {error}",
                     text(expected),

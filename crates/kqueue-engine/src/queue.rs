@@ -207,6 +207,11 @@ impl Queue {
         self.config.expire_to_queue.as_deref().is_some_and(|target| *target != self.name[..])
     }
 
+    /// Whether it may be an item that is not handed out and waits for room to go elsewhere.
+    pub(crate) fn may_stay(&self, item: &Item) -> bool {
+        self.is_dead(item) || self.expires_elsewhere() && self.can_expire(item)
+    }
+
     /// Whether it has come so often that it goes to the dead-letter queue instead of to one more worker.
     pub(crate) fn is_dead(&self, item: &Item) -> bool {
         let has_target =

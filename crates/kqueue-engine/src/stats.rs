@@ -104,7 +104,9 @@ impl Engine {
                 assert_eq!(count, 1, "item {id} is in the hands of {session:?}");
             }
             assert!(
-                queue.head().is_none() || queue.waiting == 0 || queue.takers.is_empty(),
+                queue.head().is_none_or(|head| queue.may_stay(head))
+                    || queue.waiting == 0
+                    || queue.takers.is_empty(),
                 "nobody waits beside an item"
             );
         }
