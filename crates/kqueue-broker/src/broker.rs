@@ -210,6 +210,7 @@ impl Broker {
     /// Ends waits and leases whose time has come, and sweeps expired items.
     pub fn handle_timeout(&mut self, now: Now) {
         self.engine.handle_timeout(now, &mut self.log);
+        self.engine.retry_moves(now, &mut self.log);
         if self.sweep_every_ms > 0 && now.mono_ms >= self.sweep_due_ms {
             self.engine.sweep_expired(now, &mut self.log);
             self.sweep_due_ms = now.mono_ms.saturating_add(self.sweep_every_ms);
@@ -248,6 +249,8 @@ impl Broker {
         if written != before {
             self.engine.handle_written(Seq(written.0), &self.log);
         }
+        self.engine.retry_moves(now, &mut self.log);
+        self.collect_deliveries();
     }
 
     /// Items that have to be read from the disk.

@@ -93,6 +93,8 @@ pub struct Engine {
     pub(crate) deliveries: VecDeque<Delivery>,
     /// Queues that may hold items which expire.
     pub(crate) expiring: BTreeSet<Slot>,
+    /// Queues with something at their head that is to go elsewhere, for which there was no room.
+    stayed: BTreeSet<Slot>,
     /// Queues that are deleted when they are old and unused.
     aging: BTreeSet<Slot>,
     /// Queues with items that have to be written before they are forgotten.
@@ -134,6 +136,7 @@ impl Engine {
             leases: Leases::default(),
             deliveries: VecDeque::new(),
             expiring: BTreeSet::new(),
+            stayed: BTreeSet::new(),
             aging: BTreeSet::new(),
             folding: BTreeSet::new(),
             loads: VecDeque::new(),
@@ -519,6 +522,7 @@ impl Engine {
             }
             let moves = !is_expired || queue.expires_elsewhere();
             if moves && !rec.has_room(head.body.len() as u64) {
+                self.stayed.insert(slot);
                 return;
             }
             let Some(item) = self.pop(slot) else { return };
@@ -611,6 +615,21 @@ impl Engine {
         }
     }
 
+    /// Tries again to move what stayed for want of room, and serves those who wait behind it. To be called when something has been written or time has passed.
+    pub fn retry_moves(&mut self, now: Now, rec: &mut impl Recorder) {
+        if self.stayed.is_empty() {
+            return;
+        }
+        for slot in core::mem::take(&mut self.stayed) {
+            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
+                let max = self.queue(slot).config.max_expire_sweep;
+                self.drop_expired_head(now, slot, max, rec);
+                self.serve(now, slot, rec);
+            }
+        }
+        self.settle(now, rec);
+    }
+
     /// Removes expired items from the heads of all queues, and queues that are old and unused.
     pub fn sweep_expired(&mut self, now: Now, rec: &mut impl Recorder) {
         let slots: Vec<Slot> = self.expiring.iter().copied().collect();
@@ -618,8 +637,6 @@ impl Engine {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
                 let max = self.queue(slot).config.max_expire_sweep;
                 self.drop_expired_head(now, slot, max, rec);
-                // What stayed for want of room may have kept others from being handed out.
-                self.serve(now, slot, rec);
                 if self.queue(slot).needs_load() {
                     self.want_load(slot);
                 }
@@ -774,8 +791,7 @@ impl Engine {
             if rec.has_room(held.item.body.len() as u64) {
                 return self.bury(now, held.slot, held.item, rec);
             }
-            // It is tried again at each sweep.
-            self.expiring.insert(held.slot);
+            self.stayed.insert(held.slot);
         }
         self.with(held.slot, |queue| queue.insert(held.item));
     }

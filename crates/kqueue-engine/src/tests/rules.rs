@@ -406,7 +406,7 @@ fn what_is_to_go_elsewhere_stays_while_there_is_no_room_and_is_not_handed_out() 
     let outcome = world.engine.take(world.now, SessionId(2), args, &mut world.log);
     assert_eq!(outcome, TakeOutcome::Waiting);
     world.log.is_full = false;
-    world.sweep(2000);
+    world.engine.retry_moves(world.now, &mut world.log);
     let delivery = world.engine.poll_delivery().expect("who waited gets what was behind them");
     assert_eq!(delivery.items[0].body, Bytes::from_static(b"good"));
     assert_eq!((world.items("dead"), world.items("late")), (Some(1), Some(1)));
