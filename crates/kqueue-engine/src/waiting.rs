@@ -167,16 +167,16 @@ impl Engine {
         true
     }
 
-    /// Those who only wait for the disk to be read get nothing if there is nothing any more.
+    /// Those who only wait for the disk to be read get nothing if there is nothing any more, or what is there now is not to be handed out.
     pub(crate) fn end_hopeless(&mut self, _now: Now, slot: Slot) {
         let queue = self.queue(slot);
-        if queue.waiting == 0 || queue.has_cold() {
+        if queue.waiting == 0 || queue.needs_load() {
             return;
         }
         let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
         for arrival in arrivals {
             let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { continue };
-            let may_come = waiter.slots.iter().any(|&slot| self.queue(slot).has_cold());
+            let may_come = waiter.slots.iter().any(|&slot| self.queue(slot).needs_load());
             if waiter.deadline_ms.is_none() && !may_come {
                 self.end_empty(arrival);
             }
