@@ -193,6 +193,10 @@ impl Recorder for Log {
         self.writer.has_room_for_moves(body_bytes)
     }
 
+    fn is_full(&self) -> bool {
+        self.writer.is_full() || self.writer.progress().poisoned
+    }
+
     fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64) {
         self.writer.add_ref(journal_seq(seq), refs, bytes);
     }
@@ -242,6 +246,10 @@ impl Recorder for References<'_> {
 
     fn has_room(&self, _body_bytes: u64) -> bool {
         true
+    }
+
+    fn is_full(&self) -> bool {
+        false
     }
 
     fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64) {

@@ -423,8 +423,8 @@ impl Engine {
         if !items.is_empty() {
             return TakeOutcome::Items(items);
         }
-        let is_on_disk = slots.iter().any(|&slot| self.queue(slot).needs_load());
-        if args.wait_ms == 0 && !is_on_disk {
+        let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
+        if args.wait_ms == 0 && !may_come {
             return TakeOutcome::Empty;
         }
         wants.max = wants.max.clamp(1, self.limits.max_open_per_queue as usize);
@@ -625,9 +625,15 @@ impl Engine {
                 let max = self.queue(slot).config.max_expire_sweep;
                 self.drop_expired_head(now, slot, max, rec);
                 self.serve(now, slot, rec);
+                self.end_hopeless(slot, rec);
             }
         }
         self.settle(now, rec);
+    }
+
+    /// Whether something that cannot be handed out yet will be known or out of the way soon: the disk is read, or written.
+    pub(crate) fn comes_by_itself(&self, slot: Slot, rec: &impl Recorder) -> bool {
+        self.queue(slot).needs_load() || self.stayed.contains(&slot) && !rec.is_full()
     }
 
     /// Removes expired items from the heads of all queues, and queues that are old and unused.
@@ -650,7 +656,7 @@ impl Engine {
         self.settle(now, rec);
     }
 
-    /// Deletes queues that have outlived `max_queue_age`, and where no further queue may be made also those that nobody uses.
+    /// Deletes queues that have outlived `max_queue_age`, and where no further queue may be made also those that were only looked into.
     fn sweep_queues(&mut self, now: Now, rec: &mut impl Recorder) {
         let is_unused =
             |queue: &Queue| queue.is_empty() && queue.open.is_empty() && queue.waiting == 0;
@@ -665,9 +671,11 @@ impl Engine {
             .filter(|&slot| is_unused(self.queue(slot)) && is_old(self.queue(slot)))
             .collect();
         if self.by_number.len() as u64 >= self.limits.max_queues {
-            // A sub-queue is a subscription, and wanted although it is empty.
+            // Nothing was ever put into them. (A sub-queue is a subscription, and wanted although it is empty.)
             let idle = self.by_number.values().copied().filter(|&slot| {
-                is_unused(self.queue(slot)) && master_of(&self.queue(slot).name).is_none()
+                let queue = self.queue(slot);
+                let is_new = !queue.is_defined && queue.counters.total_items == 0;
+                is_unused(queue) && is_new && master_of(&queue.name).is_none()
             });
             gone.extend(idle);
         }
@@ -844,20 +852,20 @@ impl Engine {
     }
 
     /// Removes a queue's waiting items and returns how many; open ones stay.
-    pub fn flush(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
+    pub fn flush(&mut self, _now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
         match self.by_name.get(queue).copied() {
-            Some(slot) => self.flush_slot(now, slot, rec),
+            Some(slot) => self.flush_slot(slot, rec),
             None => 0,
         }
     }
 
     /// Flushes all queues.
-    pub fn flush_all(&mut self, now: Now, rec: &mut impl Recorder) -> u64 {
+    pub fn flush_all(&mut self, _now: Now, rec: &mut impl Recorder) -> u64 {
         let slots: Vec<Slot> = self.by_number.values().copied().collect();
-        slots.into_iter().map(|slot| self.flush_slot(now, slot, rec)).sum()
+        slots.into_iter().map(|slot| self.flush_slot(slot, rec)).sum()
     }
 
-    fn flush_slot(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) -> u64 {
+    fn flush_slot(&mut self, slot: Slot, rec: &mut impl Recorder) -> u64 {
         let queue = self.queue_mut(slot);
         queue.counters.total_flushes += 1;
         let count = queue.len();
@@ -871,7 +879,7 @@ impl Engine {
         self.with(slot, |queue| queue.drain(rec));
         // What is being read is not wanted any more.
         self.queue_mut(slot).loading = None;
-        self.end_hopeless(now, slot);
+        self.end_hopeless(slot, rec);
         count
     }
 

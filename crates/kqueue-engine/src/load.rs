@@ -115,7 +115,7 @@ impl Engine {
         if self.queue(slot).waiting > 0 && self.queue(slot).needs_load() {
             self.want_load(slot);
         }
-        self.end_hopeless(now, slot);
+        self.end_hopeless(slot, rec);
         self.settle(now, rec);
         lost
     }

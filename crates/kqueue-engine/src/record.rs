@@ -190,6 +190,8 @@ pub trait Recorder {
     /// Whether an item with a body of so many bytes may be written again somewhere else, which nobody waits for. False on a full disk, before what is kept there for
     /// removals is used up.
     fn has_room(&self, body_bytes: u64) -> bool;
+    /// Whether room that there is not now may not come for long: the disk is full.
+    fn is_full(&self) -> bool;
     /// Roughly where in its segment a record is, in bytes.
     fn offset_near(&self, seq: Seq) -> u64;
 }

@@ -78,6 +78,10 @@ impl Recorder for TestLog {
         !self.is_full
     }
 
+    fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     fn segment_end(&self, seq: Seq) -> Seq {
         Seq((seq.0 / SEGMENT + 1) * SEGMENT)
     }

@@ -167,16 +167,16 @@ impl Engine {
         true
     }
 
-    /// Those who only wait for the disk to be read get nothing if there is nothing any more, or what is there now is not to be handed out.
-    pub(crate) fn end_hopeless(&mut self, _now: Now, slot: Slot) {
+    /// Those who only wait for the disk get nothing if there is nothing any more, or what is there is not to be handed out.
+    pub(crate) fn end_hopeless(&mut self, slot: Slot, rec: &impl Recorder) {
         let queue = self.queue(slot);
-        if queue.waiting == 0 || queue.needs_load() {
+        if queue.waiting == 0 || self.comes_by_itself(slot, rec) {
             return;
         }
         let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
         for arrival in arrivals {
             let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { continue };
-            let may_come = waiter.slots.iter().any(|&slot| self.queue(slot).needs_load());
+            let may_come = waiter.slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
             if waiter.deadline_ms.is_none() && !may_come {
                 self.end_empty(arrival);
             }

@@ -302,6 +302,18 @@ fn no_more_queues_than_there_may_be() {
 }
 
 #[test]
+fn a_queue_that_is_in_use_and_empty_for_the_moment_does_not_make_room_for_others() {
+    let limits = EngineLimits { max_queues: 2, ..EngineLimits::default() };
+    let mut world = World::with(ConfigTable::default(), limits);
+    world.put("posts", "x", 0);
+    assert!(matches!(world.take("posts", Mode::Take), TakeOutcome::Items(_)));
+    world.put("other", "x", 0);
+    world.sweep(1);
+    assert_eq!(world.items("posts"), Some(0));
+    assert!(matches!(world.put("posts", "y", 0), PutOutcome::Stored { .. }));
+}
+
+#[test]
 fn a_queue_that_is_old_and_unused_goes() {
     let queue = QueueOverrides { max_queue_age_ms: Some(Some(1000)), ..QueueOverrides::default() };
     let mut world = World::new(&[("temp", queue)]);
