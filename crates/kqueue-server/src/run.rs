@@ -105,7 +105,13 @@ pub async fn run(
     if failed || shared.progress().poisoned {
         return Err(RunError::JournalFailed { data_dir: config.data_dir });
     }
-    info!("stopped; everything acknowledged is on the disk");
+    if shared.is_settled() {
+        info!("stopped; everything acknowledged is on the disk");
+    } else {
+        warn!(
+            "stopped; the disk is full: every item that was stored is on the disk, but not all that was confirmed or removed last, so that some items may come again after the next start"
+        );
+    }
     Ok(())
 }
 

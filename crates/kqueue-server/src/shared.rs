@@ -305,7 +305,7 @@ impl Shared {
         }
     }
 
-    /// The disk thread: runs jobs that sync or make a segment, until [`Shared::stop`] and all is on the disk.
+    /// The disk thread: runs jobs that sync or make a segment, until [`Shared::stop`] and all is on the disk, or has no place there.
     pub(crate) fn run_disk_thread(&self) {
         let mut core = self.core.lock();
         loop {
@@ -318,7 +318,7 @@ impl Shared {
                         continue;
                     }
                     Some(job) => job,
-                    None if core.stopping && core.is_kept && core.broker.is_settled() => break,
+                    None if core.may_end() => break,
                     None => {
                         let due = core.broker.poll_journal_timeout();
                         core.disk_armed_ms = due.unwrap_or(u64::MAX);
@@ -364,14 +364,14 @@ impl Shared {
                 core = self.finish_job(&job, result);
             } else if core.settled {
                 return;
-            } else if core.broker.wants_checkpoint()
-                || core.stopping && core.broker.bytes_since_checkpoint() > REPLAY_BYTES_MAX
-            {
+            } else if core.wants_checkpoint() {
                 drop(core);
                 self.checkpoint();
                 core = self.core.lock();
             } else if core.stopping {
                 core.is_kept = true;
+                // Of what was appended since [`Shared::stop`], too.
+                core.broker.sync_everything(self.clock.now());
                 self.disk_wake.notify_one();
                 self.housekeeping_wake.wait_for(&mut core, STEP_PAUSE);
             } else if let Some(retirement) = core.broker.poll_retire() {
@@ -384,14 +384,14 @@ impl Shared {
         }
     }
 
-    /// Writes a checkpoint, step by step, each written before the next.
+    /// Writes a checkpoint, step by step, each written before the next. One that is given up is not believed at the next start.
     fn checkpoint(&self) {
         let mut checkpoint = self.core.lock().broker.begin_checkpoint();
         loop {
             let now = self.clock.now();
             let mut is_done = false;
             self.drive(now, |core| is_done = core.broker.checkpoint_step(&mut checkpoint));
-            if self.wait_until_written().poisoned || is_done {
+            if !self.wait_until_written() || is_done {
                 self.disk_wake.notify_one();
                 return;
             }
@@ -406,12 +406,12 @@ impl Shared {
             self.drive(now, |core| step = core.broker.retire_step(&mut retirement));
             match step {
                 RetireStep::Read(read) => match self.read_patiently(&read) {
-                    Some(piece) => retirement.feed(&piece),
-                    None => retirement.give_up(),
+                    Read::Piece(piece) => retirement.feed(&piece),
+                    Read::Unreadable | Read::Stopping => retirement.give_up(),
                 },
-                RetireStep::Write => {
-                    self.wait_until_written();
-                }
+                // Otherwise both copies of what was to be moved may be there at the next start: it finds out.
+                RetireStep::Write if !self.wait_until_written() => break,
+                RetireStep::Write => {}
                 RetireStep::Done => break,
             }
         }
@@ -420,9 +420,13 @@ impl Shared {
         self.disk_wake.notify_one();
     }
 
-    fn wait_until_written(&self) -> Progress {
+    /// False: it will not be written, since the journal failed, or since the server stops and there is no space.
+    fn wait_until_written(&self) -> bool {
         let mut core = self.core.lock();
         while !core.broker.is_written() && !core.settled {
+            if core.stopping && core.broker.is_stuck() {
+                return false;
+            }
             // The job that writes may be this thread's own, or wait for a spare that only this thread makes.
             if let Some(job) = core.background.take() {
                 drop(core);
@@ -432,7 +436,7 @@ impl Shared {
                 self.housekeeping_wake.wait_for(&mut core, STEP_PAUSE);
             }
         }
-        core.broker.progress()
+        core.broker.is_written() && !core.broker.progress().poisoned
     }
 
     /// The reader thread: items that are not in memory.
@@ -447,22 +451,27 @@ impl Shared {
                 continue;
             };
             drop(core);
-            while let Some(piece) = self.read_patiently(&load.next_read()) {
-                if load.feed(&piece) {
-                    break;
+            let is_over = loop {
+                match self.read_patiently(&load.next_read()) {
+                    Read::Piece(piece) if load.feed(&piece) => break true,
+                    Read::Piece(_) => {}
+                    Read::Unreadable => break true,
+                    Read::Stopping => break false,
                 }
+            };
+            // What was not read because the server stops is not lost: nobody hears of it any more.
+            if is_over {
+                let now = self.clock.now();
+                let mut found = (Vec::new(), 0);
+                self.drive(now, |core| found = core.broker.handle_loaded(now, load));
+                self.report_bad(&found.0, found.1);
             }
-            let now = self.clock.now();
-            let mut found = (Vec::new(), 0);
-            self.drive(now, |core| found = core.broker.handle_loaded(now, load));
-            self.report_bad(&found.0, found.1);
             core = self.core.lock();
         }
     }
 
-    /// Reads a part of a segment, however long it takes to get a descriptor for it; what cannot be read is zeros. `None`: the file cannot be opened, or the server
-    /// stops.
-    fn read_patiently(&self, read: &SegmentRead) -> Option<Vec<u8>> {
+    /// Reads a part of a segment, however long it takes to get a descriptor for it, as long as the server does not stop; what cannot be read is zeros.
+    fn read_patiently(&self, read: &SegmentRead) -> Read {
         loop {
             match self.disk.read(read) {
                 Ok((piece, unreadable)) => {
@@ -472,15 +481,15 @@ impl Shared {
                             kqueue_broker::segment_file_name(read.segment)
                         );
                     }
-                    return Some(piece);
+                    return Read::Piece(piece);
                 }
                 Err(error) if is_transient(&error) => {
                     warn!(
                         "cannot read {} for the moment: {error}",
                         kqueue_broker::segment_file_name(read.segment)
                     );
-                    if self.core.lock().settled {
-                        return None;
+                    if self.core.lock().stopping {
+                        return Read::Stopping;
                     }
                     std::thread::sleep(READ_PAUSE);
                 }
@@ -489,7 +498,7 @@ impl Shared {
                         "cannot open {}: {error}",
                         kqueue_broker::segment_file_name(read.segment)
                     );
-                    return None;
+                    return Read::Unreadable;
                 }
             }
         }
@@ -506,7 +515,7 @@ impl Shared {
         }
     }
 
-    /// Asks the threads to end once everything appended is on the disk.
+    /// Asks the threads to end once everything appended is on the disk, or waits for space there.
     pub(crate) fn stop(&self) {
         let now = self.clock.now();
         let mut core = self.core.lock();
@@ -517,6 +526,11 @@ impl Shared {
         self.housekeeping_wake.notify_all();
     }
 
+    /// Whether everything appended is on the disk, or never will be.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.core.lock().broker.is_settled()
+    }
+
     /// How far the journal is.
     pub(crate) fn progress(&self) -> Progress {
         self.core.lock().broker.progress()
@@ -524,6 +538,24 @@ impl Shared {
 }
 
 impl Core {
+    /// Whether housekeeping is to begin a checkpoint. On a full disk a server that stops does not: it would have to wait for space.
+    fn wants_checkpoint(&self) -> bool {
+        if !self.stopping {
+            return self.broker.wants_checkpoint();
+        }
+        // Once at most: one that was given up is not begun again.
+        !self.is_kept
+            && !self.broker.is_full()
+            && (self.broker.wants_checkpoint()
+                || self.broker.bytes_since_checkpoint() > REPLAY_BYTES_MAX)
+    }
+
+    /// Whether the server stops and nothing is left to be done, or nothing can be done for want of space.
+    fn may_end(&self) -> bool {
+        let is_done = self.broker.is_settled() || self.broker.is_stuck();
+        self.stopping && self.is_kept && is_done
+    }
+
     fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
         if let Err(fault) = &result
             && fault.kind != FaultKind::Later
@@ -540,6 +572,15 @@ impl Core {
             }
         }
     }
+}
+
+/// What became of a read.
+enum Read {
+    Piece(Vec<u8>),
+    /// The file cannot be opened.
+    Unreadable,
+    /// The system had no descriptor or memory for it, and the server stops.
+    Stopping,
 }
 
 /// Says that the machine's unix time has jumped, or that it has been caught up with.
