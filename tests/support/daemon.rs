@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -76,6 +76,19 @@ impl Process {
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the daemon can be signalled");
+    }
+
+    /// Kills it after `limit`, which is a failure.
+    fn wait_within(&mut self, limit: Duration) -> Exit {
+        let began = Instant::now();
+        while self.child.try_wait().expect("the daemon can be waited for").is_none() {
+            if began.elapsed() > limit {
+                self.signal(Signal::KILL);
+                panic!("not ended after {limit:?}: {:?}", self.wait());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.wait()
     }
 
     fn wait(&mut self) -> Exit {
@@ -284,6 +297,14 @@ impl Daemon {
     /// Waits for its end.
     pub fn wait(&mut self) -> Exit {
         self.process.wait()
+    }
+
+    /// As [`Daemon::wait`].
+    ///
+    /// # Panics
+    /// If it takes longer than `limit`.
+    pub fn wait_within(&mut self, limit: Duration) -> Exit {
+        self.process.wait_within(limit)
     }
 
     /// The value of a statistic.

@@ -286,6 +286,55 @@ fn killed_again_and_again_on_a_full_disk_it_still_makes_room_by_itself() {
     assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"room again"[..]));
 }
 
+/// How long a server without slow clients may take to stop, whatever the disk does.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+#[test]
+fn asked_to_stop_on_a_full_disk_it_stops_and_serves_everything_at_the_next_start() {
+    const QUEUES: usize = 4000;
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let mut daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    // What has to be said of so many queues does not fit into what is left of a segment.
+    for first in (0..QUEUES).step_by(100) {
+        let puts = (first..first + 100).map(|number| format!("set queue{number} 0 0 1\r\nx\r\n"));
+        wire.send(puts.collect::<String>().as_bytes());
+        (0..100).for_each(|_| assert_eq!(wire.line(), "STORED"));
+    }
+    let stored = put_until_full(&mut wire, "q", 5000);
+    let taken = stored.len() - 5;
+    take_from_front(&mut wire, &stored[..taken]);
+    // New queues are written down, too, as long as there is room.
+    for first in (0..QUEUES).step_by(100) {
+        let gets = (first..first + 100).map(|number| format!("get polled{number}\r\n"));
+        wire.send(gets.collect::<String>().as_bytes());
+        (0..100).for_each(|_| assert_eq!(wire.line(), "END"));
+    }
+    drop(wire);
+    daemon.signal(Signal::TERM);
+    let exit = daemon.wait_within(STOP_MAX);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    // Whether anything is left that could not be written depends on how much room there was.
+    let is_told = exit.stderr.contains("may come again");
+    assert!(is_told || exit.stderr.contains("everything acknowledged is on the disk"), "{exit:?}");
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    let served: Vec<Vec<u8>> = std::iter::from_fn(|| wire.get("q")).collect();
+    let rest: Vec<Vec<u8>> = stored[taken..].iter().map(|&number| body(number, 5000)).collect();
+    assert!(served.ends_with(&rest), "{} items, of {}", served.len(), rest.len());
+    assert!(is_told || served.len() == rest.len(), "{} items came again", served.len());
+    for number in 0..QUEUES {
+        assert_eq!(wire.get(&format!("queue{number}")).as_deref(), Some(&b"x"[..]));
+    }
+}
+
+/// Takes items from the front of the queue.
+fn take_from_front(wire: &mut Wire, numbers: &[usize]) {
+    for &number in numbers {
+        assert_eq!(take(wire, "q", 0), Some(body(number, 5000)));
+    }
+}
+
 #[test]
 fn the_first_start_on_a_full_disk_says_so_and_leaves_nothing_that_hinders_the_next() {
     let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };

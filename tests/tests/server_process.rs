@@ -1,5 +1,6 @@
 //! The daemon as its operator meets it: configuration errors, addresses, sockets, signals, limits.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use kqueue_tests::{Daemon, Wire, daemon_binary};
 use rustix::process::Signal;
+
+/// Longer than anything takes; only a defect waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a daemon that is expected to end by itself.
 fn run(config: &Path) -> Output {
@@ -70,6 +74,62 @@ fn an_address_in_use_is_named() {
     // Whoever was there first is not harmed.
     daemon.connect().put("q", b"x");
     assert!(UnixStream::connect(daemon.socket()).is_ok());
+}
+
+/// The lengths of the spare files in a data directory, by name.
+fn spares(data: &Path) -> BTreeMap<String, u64> {
+    let entries = fs::read_dir(data).expect("a directory").map(|entry| entry.expect("an entry"));
+    let named = entries.map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, entry.metadata().expect("it is there").len())
+    });
+    named.filter(|(name, _)| name.starts_with("spare-")).collect()
+}
+
+#[test]
+fn with_shorter_segments_than_before_items_that_are_too_long_for_them_are_kept_and_moved() {
+    const LONG: usize = 1_000_000;
+    let dead = "[queues.fill]\nexpire_to_queue = \"dead\"\n";
+    let before = format!("----segment_size = \"4MiB\"\nlog_cap = \"64MiB\"\n{dead}");
+    let after = format!(
+        "max_item_size = \"64KiB\"----segment_size = \"256KiB\"\nlog_cap = \"1MiB\"\n{dead}"
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start_in(directory.path(), &before).expect("it starts");
+    let mut wire = daemon.connect();
+    let long = vec![b'z'; LONG];
+    wire.send(&[format!("set fill 0 2 {LONG}\r\n").as_bytes(), &long, b"\r\n"].concat());
+    assert_eq!(wire.line(), "STORED");
+    wire.put("other", &long);
+    let data = daemon.data_dir();
+    let began = Instant::now();
+    while spares(&data).values().all(|&bytes| bytes < 4 * 1024 * 1024) {
+        assert!(began.elapsed() < PATIENCE, "no spare is made");
+    }
+    daemon.kill();
+    let mut daemon = Daemon::start_in(directory.path(), &after).expect("it starts");
+    // It expires, and is written again.
+    let mut wire = daemon.connect();
+    let began = Instant::now();
+    let moved = loop {
+        match wire.get("dead") {
+            Some(moved) => break moved,
+            None => assert!(began.elapsed() < PATIENCE, "it does not expire"),
+        }
+    };
+    assert!(moved == long);
+    wire.put("small", b"x");
+    let spares_after = spares(&data);
+    assert!(spares_after.values().all(|&bytes| bytes == 4 << 20), "{spares_after:?}");
+    daemon.signal(Signal::TERM);
+    let exit = daemon.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert!(exit.stderr.contains("segment_size") && exit.stderr.contains("4194304"), "{exit:?}");
+    let daemon = Daemon::start_in(directory.path(), &after).expect("it starts");
+    let mut wire = daemon.connect();
+    assert_eq!(wire.get("dead"), None);
+    assert_eq!(wire.get("small").as_deref(), Some(&b"x"[..]));
+    assert!(wire.get("other") == Some(long));
 }
 
 #[test]

@@ -350,6 +350,11 @@ impl Broker {
         self.log.writer.is_stuck()
     }
 
+    /// Whether no further segment can be had for the moment.
+    pub fn is_full(&self) -> bool {
+        self.log.writer.is_full()
+    }
+
     /// Whether everything appended has been written (or never will be).
     pub fn is_written(&self) -> bool {
         let progress = self.log.writer.progress();

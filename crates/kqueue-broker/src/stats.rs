@@ -56,7 +56,7 @@ impl Broker {
         out.stat("damaged_items", self.damage.damaged_items);
         out.stat("journal_checkpoints", self.counters.checkpoints);
         out.stat("journal_loads", self.counters.loads);
-        out.stat("journal_full", u64::from(!writer.has_room(0)));
+        out.stat("journal_full", u64::from(writer.is_full()));
         out.stat("refused_no_space", self.counters.refused_no_space);
     }
 }

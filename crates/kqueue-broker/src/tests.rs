@@ -311,6 +311,36 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
 }
 
 #[test]
+fn a_disk_counts_as_full_also_while_small_items_have_a_place() {
+    let mut server = Server::new();
+    let is_full = |server: &mut Server| match server.send(b"stats\r\n") {
+        stats if stats.contains("STAT journal_full 1\r\n") => true,
+        stats => {
+            assert!(stats.contains("STAT journal_full 0\r\n"), "{stats}");
+            false
+        }
+    };
+    // The rest of the segment is longer than a small item and shorter than a large one.
+    let item = [b"set q 0 0 4000\r\n", &[b'x'; 4000][..], b"\r\n"].concat();
+    for _ in 0..13 {
+        server.send(&item);
+        assert_eq!(server.settle(), "STORED\r\n");
+    }
+    assert!(!is_full(&mut server));
+    server.broker.no_space(NOW);
+    assert_eq!(server.send(&item), "SERVER_ERROR out of disk space\r\n");
+    assert!(is_full(&mut server));
+    server.send(b"set q 0 0 1\r\na\r\n");
+    assert_eq!(server.disk(Ok(())), "STORED\r\n");
+    assert!(is_full(&mut server));
+    let later = Now { mono_ms: NOW.mono_ms + 60_000, ..NOW };
+    while let Some(job) = server.broker.poll_job(later) {
+        server.broker.handle_done(later, job.id, Ok(()));
+    }
+    assert!(!is_full(&mut server));
+}
+
+#[test]
 fn removals_that_come_while_the_disk_is_busy_share_a_record() {
     const ITEMS: usize = 50;
     let mut server = Server::new();

@@ -142,8 +142,15 @@ pub(crate) fn boot_in(
         let place = BadPlace { segment: gap.segment, offset: gap.offset, bytes: gap.bytes };
         quarantine.copy(&place).map_err(|(path, source)| BootError::Quarantine { path, source })?;
     }
-    let spares = usable_spares(&data_dir, config.segment_bytes);
-    let disk = Disk::new(&data_dir.path, config.segment_bytes, spares)
+    let segment_bytes = recovered.sizes.segment_bytes;
+    if segment_bytes > config.segment_bytes {
+        info!(
+            "journal.segment_size = {} has no effect yet: there are segments of {segment_bytes} bytes, whose items may be too long for shorter ones; new segments are made as long as these",
+            config.segment_bytes
+        );
+    }
+    let spares = usable_spares(&data_dir, segment_bytes);
+    let disk = Disk::new(&data_dir.path, segment_bytes, spares)
         .map_err(|source| file_error(&data_dir.path.join(SUPERBLOCK_FILE), source))?;
     let mut broker = recovered.booted.broker;
     disk.run(&broker.begin_run()).map_err(|fault| BootError::NoSegment(fault.text))?;
@@ -169,6 +176,8 @@ pub(crate) fn boot_in(
 pub(crate) struct Recovered {
     pub(crate) booted: kqueue_broker::Booted,
     pub(crate) layout: Layout,
+    /// What the journal is written with, see [`sizes`].
+    sizes: WriterConfig,
     /// How many segments were read from their beginning or from the checkpoint in them.
     pub(crate) segments_read: usize,
     /// The superblock is damaged in a way that no crash leaves.
@@ -211,7 +220,7 @@ pub(crate) fn recover_layout(
     now: Now,
 ) -> Result<Recovered, BootError> {
     let seed = random_seed()?;
-    let sizes = sizes(config);
+    let sizes = sizes(config, &layout);
     let is_whole = matches!(layout.superblock, SuperState::Sound(_));
     let mut is_superblock_lost = matches!(layout.superblock, SuperState::Damaged);
     if let SuperState::Sound(superblock) | SuperState::OneSlot(superblock) = layout.superblock
@@ -227,7 +236,7 @@ pub(crate) fn recover_layout(
                         "one half of {SUPERBLOCK_FILE} is damaged: a write that was cut short, or the disk; the other half says all that is needed"
                     );
                 }
-                return Ok(Recovered { booted, layout, segments_read, is_superblock_lost });
+                return Ok(Recovered { booted, layout, sizes, segments_read, is_superblock_lost });
             }
             Ok(None) => warn!(
                 "something was lost behind the last checkpoint: reading the whole log; items may come again that were consumed"
@@ -257,7 +266,7 @@ pub(crate) fn recover_layout(
     let whole = layout.run(boot, 0, now)?;
     let (booted, segments_read) =
         whole.ok_or_else(|| missing(&layout.path, "the log cannot be read".to_owned()))?;
-    Ok(Recovered { booted, layout, segments_read, is_superblock_lost })
+    Ok(Recovered { booted, layout, sizes, segments_read, is_superblock_lost })
 }
 
 /// The files of a journal, their headers read.
@@ -491,10 +500,15 @@ fn broker_config(config: &Config) -> BrokerConfig {
     }
 }
 
-fn sizes(config: &Config) -> WriterConfig {
+/// Every item that is there must fit into a new segment, since it may have to be written again: segments are never made shorter than those that are there.
+fn sizes(config: &Config, layout: &Layout) -> WriterConfig {
+    let headers = layout.segments.iter().filter_map(|segment| segment.header.as_ref());
+    let longest_bytes = headers.map(|header| header.segment_bytes).max().unwrap_or(0);
+    let segment_bytes = config.segment_bytes.max(longest_bytes);
     WriterConfig {
-        segment_bytes: config.segment_bytes,
-        log_cap_bytes: config.log_cap_bytes,
+        segment_bytes,
+        // As the configuration is checked.
+        log_cap_bytes: config.log_cap_bytes.max(segment_bytes.saturating_mul(2)),
         max_record_bytes: config.max_item_size as u64 + META_BYTES_MAX,
     }
 }

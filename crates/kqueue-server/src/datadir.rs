@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use kqueue_broker::{SUPERBLOCK_FILE, segment_number};
 
-/// Names of spare files begin like this.
-pub(crate) const SPARE_PREFIX: &str = "spare-";
+/// Names of spare files begin and end like this.
+const SPARE_PREFIX: &str = "spare-";
+const SPARE_SUFFIX: &str = ".kq";
 /// Copies of what was damaged go here.
 pub(crate) const QUARANTINE: &str = "quarantine";
 /// The superblock while it is made.
@@ -85,6 +86,19 @@ pub enum DataDirError {
         /// Its name.
         name: String,
     },
+}
+
+/// The name of a spare file; see [`is_spare`].
+pub(crate) fn spare_file_name(number: u64) -> String {
+    format!("{SPARE_PREFIX}{number:016x}{SPARE_SUFFIX}")
+}
+
+/// Whether a name is exactly what [`spare_file_name`] gives: spares are overwritten and removed, so nothing else may ever be taken for one.
+fn is_spare(name: &str) -> bool {
+    let number = name.strip_prefix(SPARE_PREFIX).and_then(|rest| rest.strip_suffix(SPARE_SUFFIX));
+    number.is_some_and(|number| {
+        number.len() == 16 && number.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// What to do about an error of the system, if that is known: it goes behind the error.
@@ -212,7 +226,7 @@ impl DataDir {
     fn classify(&mut self, name: &str, path: PathBuf) -> bool {
         if let Some(number) = segment_number(name) {
             self.segments.push((number, path));
-        } else if name.starts_with(SPARE_PREFIX) {
+        } else if is_spare(name) {
             self.spares.push(path);
         } else if name == SUPERBLOCK_FILE {
             self.superblock = Some(path);
@@ -283,7 +297,7 @@ mod tests {
             "{error}"
         );
         drop(held);
-        for name in [segment_file_name(10), segment_file_name(9), "spare-1.kq".into()] {
+        for name in [segment_file_name(10), segment_file_name(9), spare_file_name(1)] {
             fs::write(path.join(name), b"").unwrap();
         }
         fs::create_dir(path.join(QUARANTINE)).unwrap();
@@ -300,5 +314,30 @@ mod tests {
         let error = DataDir::open(directory.path()).unwrap_err().to_string();
         assert!(error.contains("precious.txt"), "{error}");
         assert_eq!(fs::read(stranger).unwrap(), b"x");
+    }
+
+    #[test]
+    fn only_what_is_named_exactly_like_a_spare_is_one() {
+        assert!(is_spare(&spare_file_name(0)) && is_spare(&spare_file_name(u64::MAX)));
+        for stranger in [
+            "spare-keys.txt",
+            "spare-2025.tar.gz",
+            "spare-",
+            "spare-.kq",
+            "spare-1.kq",
+            "spare-0000000000000001",
+            "spare-0000000000000001.kq.gz",
+            "spare-00000000000000001.kq",
+            "spare-000000000000000A.kq",
+            "spare-+000000000000001.kq",
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(stranger);
+            fs::write(&path, b"precious").unwrap();
+            let error = DataDir::open(directory.path()).map(drop).unwrap_err().to_string();
+            assert!(error.contains(stranger), "{error}");
+            assert_eq!(fs::read(path).unwrap(), b"precious");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing was made");
+        }
     }
 }

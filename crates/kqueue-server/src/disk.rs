@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
-use crate::datadir::{SPARE_PREFIX, SUPERBLOCK_NEW, open_backup_lock};
+use crate::datadir::{SUPERBLOCK_NEW, open_backup_lock, spare_file_name};
 
 /// Spare files kept; more segments that go are unlinked.
 const SPARES_MAX: usize = 2;
@@ -262,7 +262,7 @@ impl Disk {
     fn free_spare_path(&self) -> PathBuf {
         let mut files = self.files.lock();
         loop {
-            let path = self.directory.join(format!("{SPARE_PREFIX}{:016x}.kq", files.next_spare));
+            let path = self.directory.join(spare_file_name(files.next_spare));
             files.next_spare += 1;
             if !path.exists() {
                 return path;
@@ -527,7 +527,7 @@ mod tests {
     #[test]
     fn a_spare_from_before_is_not_overwritten_while_it_becomes_a_segment() {
         let directory = tempfile::tempdir().unwrap();
-        let old = directory.path().join(format!("{SPARE_PREFIX}{:016x}.kq", 0));
+        let old = directory.path().join(spare_file_name(0));
         fs::write(&old, vec![0; SEGMENT_BYTES as usize]).unwrap();
         let disk = Disk::new(directory.path(), SEGMENT_BYTES, vec![old.clone()]).unwrap();
         // As in the middle of making a segment of it: it is no spare any more, and has its name still.

@@ -8,6 +8,7 @@
 //! | `shared` | the broker behind its lock, and the three lanes to the disk |
 //! | `boot`, [`datadir`], [`disk`] | the files |
 //! | `clock` | the only clock |
+//! | `fatal` | panics after which nobody may go on |
 //! | [`tools`] | the subcommands: check, dump, import, backup, restore |
 
 mod boot;
@@ -17,6 +18,7 @@ mod conn;
 pub mod datadir;
 mod descriptors;
 pub mod disk;
+mod fatal;
 mod listen;
 mod quarantine;
 pub mod run;

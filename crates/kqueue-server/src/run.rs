@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::ConnConfig;
 use crate::descriptors;
+use crate::fatal::AbortOnPanic;
 use crate::listen::{Acceptor, Bound, Gauge, Listener};
 use crate::shared::Shared;
 
@@ -105,7 +106,13 @@ pub async fn run(
     if failed || shared.progress().poisoned {
         return Err(RunError::JournalFailed { data_dir: config.data_dir });
     }
-    info!("stopped; everything acknowledged is on the disk");
+    if shared.is_settled() {
+        info!("stopped; everything acknowledged is on the disk");
+    } else {
+        warn!(
+            "stopped; the disk is full: every item that was stored is on the disk, but not all that was confirmed or removed last, so that some items may come again after the next start"
+        );
+    }
     Ok(())
 }
 
@@ -126,21 +133,21 @@ pub(crate) fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHand
     let disk = {
         let shared = Arc::clone(shared);
         thread::Builder::new().name("disk".into()).spawn(move || {
-            let _fatal = AbortOnPanic;
+            let _fatal = AbortOnPanic::new();
             shared.run_disk_thread();
         })
     };
     let housekeeping = {
         let shared = Arc::clone(shared);
         thread::Builder::new().name("housekeeping".into()).spawn(move || {
-            let _fatal = AbortOnPanic;
+            let _fatal = AbortOnPanic::new();
             shared.run_housekeeping_thread();
         })
     };
     let reader = {
         let shared = Arc::clone(shared);
         thread::Builder::new().name("reader".into()).spawn(move || {
-            let _fatal = AbortOnPanic;
+            let _fatal = AbortOnPanic::new();
             shared.run_reader_thread();
         })
     };
@@ -148,18 +155,4 @@ pub(crate) fn start_threads(shared: &Arc<Shared>) -> Result<Vec<thread::JoinHand
         .into_iter()
         .map(|started| started.map_err(RunError::Thread))
         .collect()
-}
-
-/// A panic in a thread that owns part of the journal's state leaves that state unknown: the process must end and recover from the disk.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            tracing::error!(
-                "a journal thread panicked; ending the process so that the next start recovers from the disk"
-            );
-            std::process::abort();
-        }
-    }
 }

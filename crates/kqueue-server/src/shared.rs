@@ -8,11 +8,13 @@
 //! - At most one log job is in flight (the broker sees to it). A job that is only a write runs on the thread that made it necessary: an idle
 //!   server with `sync = "never"` pays no thread hop for a put. A job that syncs or makes a file goes to the disk thread, and while it syncs
 //!   the next batch fills: group commit without a timer.
+//! - A panic in a lock section ends the process.
 //! - Whoever leaves a lock section wakes the connections that it made ready, after the lock is released.
 //!
 //! Must not: know protocols, replies or queues.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,6 +29,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::disk::{Disk, is_transient};
+use crate::fatal::AbortOnPanic;
 use crate::quarantine::Quarantine;
 
 /// How many batches a connection's thread writes for others before it hands the log to the disk thread.
@@ -125,9 +128,14 @@ impl Shared {
         })
     }
 
+    fn lock(&self) -> Locked<'_> {
+        let guard = self.core.lock();
+        Locked { _fatal: AbortOnPanic::new(), guard }
+    }
+
     /// Registers a connection; `notify` is told whenever the broker has something for it.
     pub(crate) fn connect(&self, notify: Arc<Notify>) -> SessionId {
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         let session = core.connections.insert(notify);
         core.broker.handle_connect(session);
         session
@@ -150,8 +158,10 @@ impl Shared {
 
     /// Lets `work` change the broker, then writes what that put into the journal and wakes whom it concerns.
     fn drive(&self, now: Now, work: impl FnOnce(&mut Core)) -> Progress {
+        // A job that is never reported would stop the journal.
+        let _fatal = AbortOnPanic::new();
         let mut ready = Ready::default();
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         work(&mut core);
         let mut job = self.next_inline_job(&mut core, now);
         core.collect_ready(&mut ready);
@@ -165,7 +175,7 @@ impl Shared {
             let Some(current) = job.take() else { break };
             let result = self.disk.run(&current);
             let now = self.clock.now();
-            let mut core = self.core.lock();
+            let mut core = self.lock();
             core.finish(now, &current, result);
             job = match left {
                 0 => self.hand_over(&mut core, now),
@@ -192,7 +202,7 @@ impl Shared {
 
     /// For tools: waits until everything appended is on the disk, never will be, or has no place there. Somebody must have asked for the sync.
     pub(crate) fn wait_until_settled(&self) -> Settled {
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         loop {
             if core.broker.progress().poisoned {
                 return Settled::Failed;
@@ -203,7 +213,7 @@ impl Shared {
             if core.broker.is_stuck() {
                 return Settled::NoSpace;
             }
-            self.done_wake.wait_for(&mut core, STEP_PAUSE);
+            self.done_wake.wait_for(&mut core.guard, STEP_PAUSE);
         }
     }
 
@@ -273,10 +283,11 @@ impl Shared {
 
     /// The timer task: waits end, leases end, expired items are swept.
     pub(crate) async fn run_timer(self: Arc<Self>) {
+        let _fatal = AbortOnPanic::new();
         let mut is_apart = false;
         loop {
             let due = {
-                let mut core = self.core.lock();
+                let mut core = self.lock();
                 let due = core.broker.poll_timeout().unwrap_or(u64::MAX);
                 core.timer_armed_ms = due;
                 due
@@ -305,9 +316,9 @@ impl Shared {
         }
     }
 
-    /// The disk thread: runs jobs that sync or make a segment, until [`Shared::stop`] and all is on the disk.
+    /// The disk thread: runs jobs that sync or make a segment, until [`Shared::stop`] and all is on the disk, or has no place there.
     pub(crate) fn run_disk_thread(&self) {
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         loop {
             let now = self.clock.now();
             let job = match core.handed.take() {
@@ -318,12 +329,12 @@ impl Shared {
                         continue;
                     }
                     Some(job) => job,
-                    None if core.stopping && core.is_kept && core.broker.is_settled() => break,
+                    None if core.may_end() => break,
                     None => {
                         let due = core.broker.poll_journal_timeout();
                         core.disk_armed_ms = due.unwrap_or(u64::MAX);
                         let wait = due.map_or(DISK_IDLE, |due| until(now, due));
-                        self.disk_wake.wait_for(&mut core, wait);
+                        self.disk_wake.wait_for(&mut core.guard, wait);
                         continue;
                     }
                 },
@@ -338,9 +349,9 @@ impl Shared {
     }
 
     /// Reports a job that was run outside of the lock, and takes the lock again.
-    fn finish_job(&self, job: &Job, result: Result<(), DiskFault>) -> MutexGuard<'_, Core> {
+    fn finish_job(&self, job: &Job, result: Result<(), DiskFault>) -> Locked<'_> {
         let mut ready = Ready::default();
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         core.finish(self.clock.now(), job, result);
         core.collect_ready(&mut ready);
         self.collect_loads(&mut core);
@@ -351,12 +362,12 @@ impl Shared {
         self.done_wake.notify_all();
         self.housekeeping_wake.notify_one();
         self.disk_wake.notify_one();
-        self.core.lock()
+        self.lock()
     }
 
     /// The housekeeping thread: spare files, removal of segments, checkpoints, and emptying of segments.
     pub(crate) fn run_housekeeping_thread(&self) {
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         loop {
             if let Some(job) = core.background.take() {
                 drop(core);
@@ -364,34 +375,34 @@ impl Shared {
                 core = self.finish_job(&job, result);
             } else if core.settled {
                 return;
-            } else if core.broker.wants_checkpoint()
-                || core.stopping && core.broker.bytes_since_checkpoint() > REPLAY_BYTES_MAX
-            {
+            } else if core.wants_checkpoint() {
                 drop(core);
                 self.checkpoint();
-                core = self.core.lock();
+                core = self.lock();
             } else if core.stopping {
                 core.is_kept = true;
+                // Of what was appended since [`Shared::stop`], too.
+                core.broker.sync_everything(self.clock.now());
                 self.disk_wake.notify_one();
-                self.housekeeping_wake.wait_for(&mut core, STEP_PAUSE);
+                self.housekeeping_wake.wait_for(&mut core.guard, STEP_PAUSE);
             } else if let Some(retirement) = core.broker.poll_retire() {
                 drop(core);
                 self.retire(retirement);
-                core = self.core.lock();
+                core = self.lock();
             } else {
-                self.housekeeping_wake.wait_for(&mut core, DISK_IDLE);
+                self.housekeeping_wake.wait_for(&mut core.guard, DISK_IDLE);
             }
         }
     }
 
-    /// Writes a checkpoint, step by step, each written before the next.
+    /// Writes a checkpoint, step by step, each written before the next. One that is given up is not believed at the next start.
     fn checkpoint(&self) {
-        let mut checkpoint = self.core.lock().broker.begin_checkpoint();
+        let mut checkpoint = self.lock().broker.begin_checkpoint();
         loop {
             let now = self.clock.now();
             let mut is_done = false;
             self.drive(now, |core| is_done = core.broker.checkpoint_step(&mut checkpoint));
-            if self.wait_until_written().poisoned || is_done {
+            if !self.wait_until_written() || is_done {
                 self.disk_wake.notify_one();
                 return;
             }
@@ -406,12 +417,12 @@ impl Shared {
             self.drive(now, |core| step = core.broker.retire_step(&mut retirement));
             match step {
                 RetireStep::Read(read) => match self.read_patiently(&read) {
-                    Some(piece) => retirement.feed(&piece),
-                    None => retirement.give_up(),
+                    Read::Piece(piece) => retirement.feed(&piece),
+                    Read::Unreadable | Read::Stopping => retirement.give_up(),
                 },
-                RetireStep::Write => {
-                    self.wait_until_written();
-                }
+                // Otherwise both copies of what was to be moved may be there at the next start: it finds out.
+                RetireStep::Write if !self.wait_until_written() => break,
+                RetireStep::Write => {}
                 RetireStep::Done => break,
             }
         }
@@ -420,49 +431,58 @@ impl Shared {
         self.disk_wake.notify_one();
     }
 
-    fn wait_until_written(&self) -> Progress {
-        let mut core = self.core.lock();
+    /// False: it will not be written, since the journal failed, or since the server stops and there is no space.
+    fn wait_until_written(&self) -> bool {
+        let mut core = self.lock();
         while !core.broker.is_written() && !core.settled {
+            if core.stopping && core.broker.is_stuck() {
+                return false;
+            }
             // The job that writes may be this thread's own, or wait for a spare that only this thread makes.
             if let Some(job) = core.background.take() {
                 drop(core);
                 let result = self.disk.run(&job);
                 core = self.finish_job(&job, result);
             } else {
-                self.housekeeping_wake.wait_for(&mut core, STEP_PAUSE);
+                self.housekeeping_wake.wait_for(&mut core.guard, STEP_PAUSE);
             }
         }
-        core.broker.progress()
+        core.broker.is_written() && !core.broker.progress().poisoned
     }
 
     /// The reader thread: items that are not in memory.
     pub(crate) fn run_reader_thread(&self) {
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         loop {
             let Some(mut load) = core.loads.pop_front() else {
                 if core.settled {
                     return;
                 }
-                self.reader_wake.wait_for(&mut core, DISK_IDLE);
+                self.reader_wake.wait_for(&mut core.guard, DISK_IDLE);
                 continue;
             };
             drop(core);
-            while let Some(piece) = self.read_patiently(&load.next_read()) {
-                if load.feed(&piece) {
-                    break;
+            let is_over = loop {
+                match self.read_patiently(&load.next_read()) {
+                    Read::Piece(piece) if load.feed(&piece) => break true,
+                    Read::Piece(_) => {}
+                    Read::Unreadable => break true,
+                    Read::Stopping => break false,
                 }
+            };
+            // What was not read because the server stops is not lost: nobody hears of it any more.
+            if is_over {
+                let now = self.clock.now();
+                let mut found = (Vec::new(), 0);
+                self.drive(now, |core| found = core.broker.handle_loaded(now, load));
+                self.report_bad(&found.0, found.1);
             }
-            let now = self.clock.now();
-            let mut found = (Vec::new(), 0);
-            self.drive(now, |core| found = core.broker.handle_loaded(now, load));
-            self.report_bad(&found.0, found.1);
-            core = self.core.lock();
+            core = self.lock();
         }
     }
 
-    /// Reads a part of a segment, however long it takes to get a descriptor for it; what cannot be read is zeros. `None`: the file cannot be opened, or the server
-    /// stops.
-    fn read_patiently(&self, read: &SegmentRead) -> Option<Vec<u8>> {
+    /// Reads a part of a segment, however long it takes to get a descriptor for it, as long as the server does not stop; what cannot be read is zeros.
+    fn read_patiently(&self, read: &SegmentRead) -> Read {
         loop {
             match self.disk.read(read) {
                 Ok((piece, unreadable)) => {
@@ -472,15 +492,15 @@ impl Shared {
                             kqueue_broker::segment_file_name(read.segment)
                         );
                     }
-                    return Some(piece);
+                    return Read::Piece(piece);
                 }
                 Err(error) if is_transient(&error) => {
                     warn!(
                         "cannot read {} for the moment: {error}",
                         kqueue_broker::segment_file_name(read.segment)
                     );
-                    if self.core.lock().settled {
-                        return None;
+                    if self.lock().stopping {
+                        return Read::Stopping;
                     }
                     std::thread::sleep(READ_PAUSE);
                 }
@@ -489,7 +509,7 @@ impl Shared {
                         "cannot open {}: {error}",
                         kqueue_broker::segment_file_name(read.segment)
                     );
-                    return None;
+                    return Read::Unreadable;
                 }
             }
         }
@@ -498,7 +518,7 @@ impl Shared {
     /// Says what was found damaged, and copies it aside.
     fn report_bad(&self, bad: &[BadPlace], lost: u64) {
         for place in bad {
-            self.core.lock().broker.note_damage(place);
+            self.lock().broker.note_damage(place);
             self.quarantine.keep(place);
         }
         if lost > 0 {
@@ -506,10 +526,10 @@ impl Shared {
         }
     }
 
-    /// Asks the threads to end once everything appended is on the disk.
+    /// Asks the threads to end once everything appended is on the disk, or waits for space there.
     pub(crate) fn stop(&self) {
         let now = self.clock.now();
-        let mut core = self.core.lock();
+        let mut core = self.lock();
         core.stopping = true;
         core.broker.sync_everything(now);
         drop(core);
@@ -517,13 +537,57 @@ impl Shared {
         self.housekeeping_wake.notify_all();
     }
 
+    /// Whether everything appended is on the disk, or never will be.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lock().broker.is_settled()
+    }
+
     /// How far the journal is.
     pub(crate) fn progress(&self) -> Progress {
-        self.core.lock().broker.progress()
+        self.lock().broker.progress()
+    }
+}
+
+/// The core, locked. Whoever panics with it ends the process before anybody else gets at what is half changed: the mutex knows nothing of panics.
+struct Locked<'a> {
+    // The order matters: fields are dropped from the first on.
+    _fatal: AbortOnPanic,
+    guard: MutexGuard<'a, Core>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.guard
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.guard
     }
 }
 
 impl Core {
+    /// Whether housekeeping is to begin a checkpoint. On a full disk a server that stops does not: it would have to wait for space.
+    fn wants_checkpoint(&self) -> bool {
+        if !self.stopping {
+            return self.broker.wants_checkpoint();
+        }
+        // Once at most: one that was given up is not begun again.
+        !self.is_kept
+            && !self.broker.is_full()
+            && (self.broker.wants_checkpoint()
+                || self.broker.bytes_since_checkpoint() > REPLAY_BYTES_MAX)
+    }
+
+    /// Whether the server stops and nothing is left to be done, or nothing can be done for want of space.
+    fn may_end(&self) -> bool {
+        let is_done = self.broker.is_settled() || self.broker.is_stuck();
+        self.stopping && self.is_kept && is_done
+    }
+
     fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
         if let Err(fault) = &result
             && fault.kind != FaultKind::Later
@@ -540,6 +604,15 @@ impl Core {
             }
         }
     }
+}
+
+/// What became of a read.
+enum Read {
+    Piece(Vec<u8>),
+    /// The file cannot be opened.
+    Unreadable,
+    /// The system had no descriptor or memory for it, and the server stops.
+    Stopping,
 }
 
 /// Says that the machine's unix time has jumped, or that it has been caught up with.
@@ -609,5 +682,106 @@ impl Connections {
 
     fn split(session: SessionId) -> (u32, usize) {
         ((session.0 >> 32) as u32, (session.0 & 0xffff_ffff) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::PathBuf;
+    use std::process::{Command, ExitStatus};
+
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    use super::*;
+    use crate::boot;
+    use crate::config::Config;
+
+    /// Names the child's directory to it.
+    const CHILD: &str = "KQUEUE_TEST_CHILD";
+    const SIGABRT: i32 = 6;
+
+    /// Runs a test again, in a process of its own. Answers a directory there, and how that process ended here.
+    fn in_a_child(test: &str) -> Result<PathBuf, ExitStatus> {
+        if let Some(directory) = std::env::var_os(CHILD) {
+            return Ok(directory.into());
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("shared::tests::{test}")]).env(CHILD, directory.path());
+        Err(command.output().unwrap().status)
+    }
+
+    fn shared_in(directory: PathBuf) -> Arc<Shared> {
+        let clock = Clock::start();
+        let mut config = Config::new(directory);
+        config.segment_bytes = 4 * 1024 * 1024;
+        let booted = boot::boot(&config, &clock).unwrap();
+        Shared::new(booted.broker, booted.disk, booted.quarantine, clock)
+    }
+
+    #[test]
+    fn a_panic_with_the_lock_ends_the_process() {
+        match in_a_child("a_panic_with_the_lock_ends_the_process") {
+            Err(status) => assert_eq!(status.signal(), Some(SIGABRT), "{status}"),
+            Ok(directory) => {
+                let shared = shared_in(directory);
+                let changed = catch_unwind(AssertUnwindSafe(|| {
+                    shared.change(|_, _| panic!("half changed"));
+                }));
+                assert!(changed.is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_elsewhere_harms_nobody() {
+        struct Tidies(Arc<Shared>);
+        impl Drop for Tidies {
+            fn drop(&mut self) {
+                self.0.change(|_, _| ());
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let shared = shared_in(directory.path().to_path_buf());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _tidies = Tidies(Arc::clone(&shared));
+            panic!("a connection");
+        }));
+        assert!(panicked.is_err());
+        assert!(!shared.progress().poisoned);
+    }
+
+    #[test]
+    fn a_read_without_a_descriptor_is_given_up_when_the_server_stops() {
+        match in_a_child("a_read_without_a_descriptor_is_given_up_when_the_server_stops") {
+            Err(status) => assert!(status.success(), "{status}"),
+            Ok(directory) => {
+                let read = SegmentRead { segment: 1, offset: 0, bytes: 1 };
+                std::fs::write(directory.join(kqueue_broker::segment_file_name(1)), "x").unwrap();
+                let disk = Disk::new(&directory, 4096, Vec::new()).unwrap();
+                let shared = shared_in(directory.join("data"));
+                let mut shared = Arc::into_inner(shared).unwrap();
+                shared.disk = disk;
+                let mut limit = getrlimit(Resource::Nofile);
+                limit.current = Some(0);
+                setrlimit(Resource::Nofile, limit).unwrap();
+                std::thread::scope(|scope| {
+                    let reader = scope.spawn(|| shared.read_patiently(&read));
+                    std::thread::sleep(2 * READ_PAUSE);
+                    assert!(!reader.is_finished(), "it waits for one");
+                    shared.stop();
+                    let began = std::time::Instant::now();
+                    while !reader.is_finished() {
+                        if began.elapsed() > 50 * READ_PAUSE {
+                            std::process::exit(1);
+                        }
+                        std::thread::sleep(READ_PAUSE);
+                    }
+                    assert!(matches!(reader.join().unwrap(), Read::Stopping));
+                });
+            }
+        }
     }
 }

@@ -408,7 +408,13 @@ impl Importer {
         for thread in self.threads {
             thread.join().map_err(|_| failed())?;
         }
-        if self.shared.progress().poisoned { Err(failed()) } else { Ok(()) }
+        if self.shared.progress().poisoned {
+            return Err(failed());
+        }
+        match self.shared.is_settled() {
+            true => Ok(()),
+            false => Err(ImportError::NoSpace(self.data_dir.path.clone())),
+        }
     }
 }
 
