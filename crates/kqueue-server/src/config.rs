@@ -125,6 +125,7 @@ impl Config {
         root.finish()?;
         config.check_sizes(&document)?;
         config.check_dead_letters(&document)?;
+        config.check_targets(&document)?;
         Ok(config)
     }
 
@@ -217,6 +218,28 @@ impl Config {
     }
 
     /// An item that came too often must have somewhere to go.
+    /// A queue that sends its items to itself.
+    fn check_targets(&self, document: &Spanned<DeTable<'_>>) -> Result<(), reader::Error> {
+        for (name, overrides) in &self.queues.named {
+            let is_itself = |target: &Option<Option<Arc<[u8]>>>| {
+                target.as_ref().and_then(Option::as_deref) == Some(&name[..])
+            };
+            let key = match () {
+                () if is_itself(&overrides.expire_to_queue) => "expire_to_queue",
+                () if is_itself(&overrides.dead_letter_queue) => "dead_letter_queue",
+                () => continue,
+            };
+            let name = String::from_utf8_lossy(name);
+            let queues = document.get_ref().get("queues");
+            let queues = queues.and_then(|queues| queues.get_ref().as_table());
+            let span =
+                queues.and_then(|queues| queues.get(name.as_ref())).map_or(0..0, Spanned::span);
+            let text = format!("queues.\"{name}\": {key} is the queue itself");
+            return Err(reader::Error::at(span, text));
+        }
+        Ok(())
+    }
+
     fn check_dead_letters(&self, document: &Spanned<DeTable<'_>>) -> Result<(), reader::Error> {
         let lacks = |config: &QueueConfig| {
             config.max_attempts.is_some() && config.dead_letter_queue.is_none()

@@ -147,6 +147,10 @@ fn every_mistake_is_named_with_its_line_and_key() {
             "[queue_defaults]\nmax_attempts = 2",
             "k.toml:1: queue_defaults: max_attempts needs dead_letter_queue",
         ),
+        (
+            "[queues.\"q\"]\nexpire_to_queue = \"q\"",
+            "k.toml:1: queues.\"q\": expire_to_queue is the queue itself",
+        ),
         ("[server]\nmax_memory_size = \"1KiB\"", "k.toml:2: server.max_memory_size must be a size"),
         ("[server]\nmax_queues = 0", "k.toml:2: server.max_queues must be a whole number from 1"),
         ("[journal]\nstrict = 1", "k.toml:2: journal.strict must be true or false"),
