@@ -78,6 +78,8 @@ struct Copy {
     /// It was in memory only when its server ended.
     is_dropped: bool,
     may_be_dropped: bool,
+    /// A power cut may have lost the first of two moves and kept the second: then it is at two places.
+    may_be_twice: bool,
 }
 
 impl Copy {
@@ -521,6 +523,7 @@ impl Oracle {
                 copy.since_cut = 0;
                 // Nothing need have synced the move of something that nobody took, so after a power cut it may be back.
                 let moved_ms = if cut == Cut::Kill { removal_ms } else { None };
+                copy.may_be_twice |= cut == Cut::Power && way(root).len() > 2;
                 copy.moved = copy.moved.filter(|&(_, since)| is_past(since, moved_ms));
                 if is_volatile(root) {
                     copy.is_dropped = true;
@@ -665,8 +668,10 @@ fn judge(
     if copy.is_flushed {
         return Err("delivered after it had been flushed".into());
     }
-    if copy.gone_since.is_some_and(|since| shown.how != How::Peeked || since < shown.asked.mono_ms)
-    {
+    let is_gone = copy
+        .gone_since
+        .is_some_and(|since| shown.how != How::Peeked || since < shown.asked.mono_ms);
+    if is_gone && !copy.may_be_twice {
         return Err("came back after it had been confirmed".into());
     }
     let Some(hold) = copy.holder else { return Ok(()) };
