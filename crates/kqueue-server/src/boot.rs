@@ -112,9 +112,14 @@ pub enum BootError {
 
 /// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
-    let data_dir = DataDir::open(&config.data_dir)?;
+    let data_dir = DataDir::open_if(&config.data_dir, check_formats)?;
     import_state::check_finished(&data_dir.path)?;
     boot_in(config, clock, data_dir)
+}
+
+/// Whether the files in a directory are of a format that is known here, and complete as far as that can be seen without reading them. To be asked before a file is made.
+pub(crate) fn check_formats(found: &DataDir) -> Result<(), BootError> {
+    Layout::read(found).map(drop)
 }
 
 /// As [`boot`], in a directory that is taken already, also if an import into it is not done.
