@@ -526,6 +526,43 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
+fn not_even_a_lock_is_left_where_files_are_foreign_newer_or_missing() {
+    let newer = |bytes: &mut Vec<u8>, copies: [usize; 2], covered: usize| {
+        for at in copies {
+            bytes[at + 8] = 3;
+            let crc = crc32fast::hash(&bytes[at..at + covered]);
+            bytes[at + covered..at + covered + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+    };
+    type Change<'a> = &'a dyn Fn(&Left);
+    let changes: [(Change<'_>, &str); 5] = [
+        (&|left| fs::write(left.path(1), "dear".repeat(5000)).expect("written"), "not a segment"),
+        (&|left| left.change(&left.path(1), |bytes| newer(bytes, [0, 2048], 56)), "format 3"),
+        (
+            &|left| {
+                left.change(&left.data().join("journal.kq"), |bytes| newer(bytes, [0, 4096], 64));
+            },
+            "format 3",
+        ),
+        (&|left| fs::remove_file(left.path(left.last())).expect("gone"), "is missing"),
+        (&|left| fs::remove_file(left.data().join("journal.kq")).expect("gone"), "is missing"),
+    ];
+    for (change, word) in changes {
+        for there in [&[][..], &["lock"]] {
+            let left = Left::new();
+            for name in ["lock", "backup.lock"].iter().filter(|name| !there.contains(name)) {
+                fs::remove_file(left.data().join(name)).expect("it was there");
+            }
+            change(&left);
+            let names = || files_in(&left.data()).into_keys().collect::<Vec<_>>();
+            let before = names();
+            left.refused(&[word, "Nothing was changed"]);
+            assert_eq!(names(), before, "{word}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_directory_is_said_to_be_none() {
     let root = tempfile::tempdir().expect("a directory");
     let data = root.path().join("data");

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kqueue_tests::segment::{MARKER, PUT, records};
 use kqueue_tests::{Daemon, Dice, Load, SmallDisk, Strace, Wire};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
@@ -246,6 +247,85 @@ fn started_on_a_full_disk_without_a_spare_it_answers_at_once_and_makes_room_by_i
     put_when_there_is_room(&mut wire, "q", b"room again");
     let daemon = daemon.kill_and_restart();
     assert_eq!(daemon.connect().get("q").as_deref(), Some(&b"room again"[..]));
+}
+
+/// What a server left that was killed with 30 items and no spare, on a disk on which a few more KiB can be written; `change` changes the newest segment. Answers that one.
+fn left_without_space(disk: &SmallDisk, change: impl FnOnce(&Path)) -> PathBuf {
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    let mut wire = daemon.connect();
+    for number in 0..30 {
+        wire.put("q", &body(number, 5000));
+    }
+    daemon.kill();
+    let data = disk.mount().join("data");
+    let names = fs::read_dir(&data).expect("a directory");
+    let (spares, mut segments): (Vec<PathBuf>, Vec<PathBuf>) = names
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|found| found == "kq"))
+        .filter(|path| !path.ends_with("journal.kq"))
+        .partition(|path| path.display().to_string().contains("spare-"));
+    spares.iter().for_each(|path| fs::remove_file(path).expect("nobody uses it"));
+    segments.sort();
+    let newest = segments.pop().expect("there is one");
+    change(&newest);
+    let pad = disk.mount().join("pad");
+    fs::write(&pad, vec![b'x'; 64 * 1024]).expect("there is room");
+    disk.fill();
+    fs::remove_file(&pad).expect("it is there");
+    newest
+}
+
+#[test]
+fn a_last_segment_with_holes_is_no_place_to_go_on_in_on_a_full_disk_and_all_is_served() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    left_without_space(&disk, |newest| {
+        let whole = fs::read(newest).expect("a segment");
+        let used = records(&whole).last().expect("there are records").end();
+        // As if somebody had copied it with `cp --sparse=always`.
+        fs::write(newest, &whole[..used]).expect("it can be written");
+        let file = fs::OpenOptions::new().write(true).open(newest).expect("it can be opened");
+        file.set_len(whole.len() as u64).expect("it can be made longer");
+    });
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts on a full disk");
+    let mut wire = daemon.connect();
+    let reply = try_put(&mut wire, "q", b"x");
+    assert!(reply.starts_with("SERVER_ERROR out of disk"), "{reply}");
+    assert_eq!(take(&mut wire, "q", 0), Some(body(0, 5000)));
+    disk.relieve();
+    put_when_there_is_room(&mut wire, "q", &body(30, 5000));
+    let exit = daemon.kill();
+    assert!(exit.stderr.contains("does not go on in log-"), "{exit:?}");
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts");
+    take_all(&mut daemon.connect(), "q", &(1..31).collect::<Vec<_>>(), 5000);
+}
+
+#[test]
+fn what_is_cut_from_the_end_on_a_full_disk_is_copied_before_it_is_overwritten() {
+    let Some(disk) = SmallDisk::new(DISK_BYTES) else { return };
+    let mut expected = Vec::new();
+    let newest = left_without_space(&disk, |newest| {
+        // The end of a batch that was acknowledged is damaged: it looks like one that was never finished.
+        let mut bytes = fs::read(newest).expect("a segment");
+        let all = records(&bytes);
+        let marker = all.iter().rfind(|record| record.kind == MARKER).expect("there are some");
+        let (at, end) = (marker.at, marker.end());
+        bytes[at..end].fill(0xaa);
+        fs::write(newest, &bytes).expect("it can be written");
+        let put = all.iter().rfind(|record| record.kind == PUT).expect("there are some");
+        expected = put.body(&bytes).to_vec();
+    });
+    let daemon = Daemon::start_in(&disk.directory(), SMALL).expect("it starts on a full disk");
+    let mut wire = daemon.connect();
+    // It goes on behind what it could read, over what was cut.
+    wire.put("q", &body(30, 5000));
+    let has_it = |bytes: &[u8]| bytes.windows(expected.len()).any(|part| part == expected);
+    assert!(!has_it(&fs::read(newest).expect("a segment")), "nothing was overwritten");
+    let copies = fs::read_dir(disk.mount().join("data/quarantine")).expect("there are copies");
+    let copies = copies.map(|entry| fs::read(entry.expect("an entry").path()).expect("a copy"));
+    assert!(copies.into_iter().any(|copy| has_it(&copy)), "there is no copy of it");
+    let mut there: Vec<usize> = (0..29).collect();
+    there.push(30);
+    take_all(&mut wire, "q", &there, 5000);
 }
 
 #[test]

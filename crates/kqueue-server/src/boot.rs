@@ -4,6 +4,8 @@
 //! the server accepts anything, and the segment itself is left as it is.
 //! Must not: judge damage; the journal does.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -110,9 +112,14 @@ pub enum BootError {
 
 /// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
-    let data_dir = DataDir::open(&config.data_dir)?;
+    let data_dir = DataDir::open_if(&config.data_dir, check_formats)?;
     import_state::check_finished(&data_dir.path)?;
     boot_in(config, clock, data_dir)
+}
+
+/// Whether the files in a directory are of a format that is known here, and complete as far as that can be seen without reading them. To be asked before a file is made.
+pub(crate) fn check_formats(found: &DataDir) -> Result<(), BootError> {
+    Layout::read(found).map(drop)
 }
 
 /// As [`boot`], in a directory that is taken already, also if an import into it is not done.
@@ -160,16 +167,55 @@ pub(crate) fn boot_in(
         }
         warn!("journal: {}; puts are refused until there is space", fault.text);
         broker.no_space(clock.now());
-        if let Some(Rest { segment, offset }) = recovered.booted.rest {
+        if let Some(rest) = recovered.booted.rest {
+            let is_readable = !recovered.layout.unreadable.borrow().contains(&rest.segment);
             // Removals need a place, or nothing would ever become free.
-            disk.clear(segment, offset).map_err(|fault| BootError::NoSegment(fault.text))?;
-            broker.go_on_in_last();
+            match go_on_in(&disk, &quarantine, rest, &gaps, is_readable)? {
+                Ok(()) => broker.go_on_in_last(),
+                Err(why) => warn!(
+                    "journal: {why}: the log does not go on in {}; until there is space nothing is written, and what is confirmed may come again",
+                    segment_file_name(rest.segment)
+                ),
+            }
         }
     }
     if let Err(error) = data_dir.sign() {
         warn!("cannot write the process id to the lock file: {error}");
     }
     Ok(Booted { broker, disk, quarantine, data_dir })
+}
+
+/// Prepares the rest of the last segment for the log to go on there, which needs no space on most file systems. Answers why that is impossible, if so: nothing is overwritten then that
+/// is not in quarantine.
+fn go_on_in(
+    disk: &Disk,
+    quarantine: &Quarantine,
+    rest: Rest,
+    gaps: &[Gap],
+    is_readable: bool,
+) -> Result<Result<(), String>, BootError> {
+    let Rest { segment, offset } = rest;
+    if !is_readable {
+        return Ok(Err("not all of it can be read".to_owned()));
+    }
+    // Nobody can tell a batch that was never finished from one that is damaged.
+    for gap in gaps.iter().filter(|gap| gap.segment == segment && gap.offset + gap.bytes > offset) {
+        let place = BadPlace { segment, offset: gap.offset, bytes: gap.bytes };
+        match quarantine.copy_before_it_goes(&place) {
+            Ok(path) => {
+                info!("a copy of the {} bytes that were cut is in {}", gap.bytes, path.display());
+            }
+            Err((path, error)) => {
+                let path = path.display();
+                return Ok(Err(format!("cannot copy its end to {path}: {error}")));
+            }
+        }
+    }
+    match disk.clear(segment, offset) {
+        Ok(()) => Ok(Ok(())),
+        Err(fault) if fault.kind == FaultKind::NoSpace => Ok(Err(fault.text)),
+        Err(fault) => Err(BootError::NoSegment(fault.text)),
+    }
 }
 
 /// What was read, before anything is changed.
@@ -274,6 +320,8 @@ pub(crate) struct Layout {
     pub(crate) path: PathBuf,
     pub(crate) superblock: SuperState,
     pub(crate) segments: Vec<Segment>,
+    /// Segments of which the disk did not give every byte.
+    unreadable: RefCell<BTreeSet<u64>>,
 }
 
 pub(crate) struct Segment {
@@ -289,9 +337,24 @@ impl Layout {
         let segments = read_headers(data_dir)?;
         let path = data_dir.path.clone();
         let superblock = read_superblock(data_dir, &segments)?;
-        let layout = Self { path, superblock, segments };
+        let layout = Self::new(path, superblock, segments);
         layout.check_complete()?;
         Ok(layout)
+    }
+
+    pub(crate) fn new(path: PathBuf, superblock: SuperState, segments: Vec<Segment>) -> Self {
+        Self { path, superblock, segments, unreadable: RefCell::default() }
+    }
+
+    /// What the disk does not give is zeros: recovery finds the hole, and everything else is served.
+    fn read_segment(&self, segment: &Segment) -> Result<Vec<u8>, BootError> {
+        let path = &segment.path;
+        let (bytes, unreadable) = read_whole(path).map_err(|source| file_error(path, source))?;
+        for offset in unreadable {
+            error!("cannot read {} at byte {offset}: the disk fails there", path.display());
+            self.unreadable.borrow_mut().insert(segment.number);
+        }
+        Ok(bytes)
     }
 
     pub(crate) fn check_complete(&self) -> Result<(), BootError> {
@@ -355,7 +418,7 @@ impl Layout {
         let mut survey = Survey::default();
         for segment in &self.segments {
             if let Some(header) = &segment.header {
-                let file = read_segment(&segment.path)?;
+                let file = self.read_segment(segment)?;
                 survey.segment(header, &file);
             }
         }
@@ -374,7 +437,7 @@ impl Layout {
             self.segments.iter().filter(|segment| segment.number >= start).collect();
         for (index, segment) in read.iter().enumerate() {
             let next = read[index + 1..].iter().find_map(|later| later.header.as_ref());
-            let file = read_segment(&segment.path)?;
+            let file = self.read_segment(segment)?;
             match &segment.header {
                 Some(header) => boot.segment(header, &file, next),
                 None => boot.unreadable_segment(segment.number, file.len() as u64, next),
@@ -460,7 +523,7 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
             break;
         }
         let next = layout.segments[index + 1..].iter().find_map(|later| later.header.as_ref());
-        let file = read_segment(&segment.path)?;
+        let file = layout.read_segment(segment)?;
         let read = match &segment.header {
             Some(header) => recovery.segment(header, &file, next, &mut |_| {}).map(drop),
             None => recovery.unreadable_segment(segment.number, file.len() as u64, next),
@@ -473,15 +536,6 @@ pub(crate) fn verify_data(layout: &Layout) -> Result<Vec<Gap>, BootError> {
     let gaps = recovery.finish().gaps;
     gaps.iter().for_each(tell_gap);
     Ok(gaps)
-}
-
-/// What the disk does not give is zeros: recovery finds the hole, and everything else is served.
-fn read_segment(path: &Path) -> Result<Vec<u8>, BootError> {
-    let (bytes, unreadable) = read_whole(path).map_err(|source| file_error(path, source))?;
-    for offset in unreadable {
-        error!("cannot read {} at byte {offset}: the disk fails there", path.display());
-    }
-    Ok(bytes)
 }
 
 fn file_error(path: &Path, source: io::Error) -> BootError {
@@ -562,5 +616,59 @@ fn tell_gap(gap: &Gap) {
         Verdict::LostUnsynced => {
             error!("LOST: {place}: {} records that had not been synced are lost", gap.missing);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kqueue_broker::RecordSeq;
+
+    use super::*;
+
+    const BYTES: usize = 8192;
+
+    /// A directory with segment 1, all of it "x".
+    fn with_segment() -> (tempfile::TempDir, Disk, Quarantine) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(segment_file_name(1)), [b'x'; BYTES]).unwrap();
+        let disk = Disk::new(directory.path(), BYTES as u64, Vec::new()).unwrap();
+        let quarantine = Quarantine::new(directory.path());
+        (directory, disk, quarantine)
+    }
+
+    fn torn(offset: u64, bytes: u64) -> Gap {
+        let verdict = Verdict::TornTail;
+        let first_seq = RecordSeq(1);
+        Gap { segment: 1, offset, bytes, first_seq, missing: 0, was_synced: false, verdict }
+    }
+
+    #[test]
+    fn the_log_goes_on_in_the_last_segment_only_when_nothing_is_lost_by_that() {
+        let (directory, disk, quarantine) = with_segment();
+        let segment = || fs::read(directory.path().join(segment_file_name(1))).unwrap();
+        let rest = Rest { segment: 1, offset: 5000 };
+        let refused = go_on_in(&disk, &quarantine, rest, &[], false).unwrap();
+        assert!(refused.is_err(), "not every byte could be read");
+        // A copy of the tail cannot be made.
+        let place = directory.path().join(crate::datadir::QUARANTINE);
+        fs::write(&place, "a file").unwrap();
+        let gaps = [torn(5000, 100)];
+        assert!(go_on_in(&disk, &quarantine, rest, &gaps, true).unwrap().is_err());
+        assert_eq!(segment(), [b'x'; BYTES]);
+        fs::remove_file(&place).unwrap();
+        go_on_in(&disk, &quarantine, rest, &gaps, true).unwrap().unwrap();
+        assert_eq!(segment(), [[b'x'; 5000].as_slice(), &[0; BYTES - 5000]].concat());
+        let copy = place.join(format!("{}.5000", segment_file_name(1)));
+        assert_eq!(fs::read(copy).unwrap(), [b'x'; 100]);
+    }
+
+    #[test]
+    fn a_segment_of_which_the_disk_does_not_give_every_byte_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory can be opened and has a length, and no byte of it can be read.
+        let segment = Segment { number: 7, path: directory.path().to_path_buf(), header: None };
+        let layout = Layout::new(PathBuf::new(), SuperState::Damaged, Vec::new());
+        layout.read_segment(&segment).unwrap();
+        assert!(layout.unreadable.borrow().contains(&7));
     }
 }

@@ -130,10 +130,21 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        Self::open_if(path, |_| Ok(()))
+    }
+
+    /// As [`DataDir::open`], if `check` likes what is there. A file is made only after that; if there is a lock already it is held before.
+    ///
+    /// # Errors
+    /// See [`DataDirError`], or what `check` says.
+    pub fn open_if<E: From<DataDirError>>(
+        path: &Path,
+        check: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let failed =
             |what, path: &Path, source| DataDirError::Io { path: path.to_path_buf(), what, source };
         if let Some(what) = no_directory(path) {
-            return Err(DataDirError::NotADirectory { path: path.to_path_buf(), what });
+            return Err(DataDirError::NotADirectory { path: path.to_path_buf(), what }.into());
         }
         DirBuilder::new()
             .recursive(true)
@@ -142,11 +153,16 @@ impl DataDir {
             .map_err(|source| failed("create it", path, source))?;
         // Not even a lock is left where something lies that is not ours.
         Self::list(path)?;
-        let lock = take_lock(path)?;
+        let held = take_lock(path, false)?;
+        check(&Self::list(path)?)?;
+        let lock = match held {
+            Some(held) => Some(held),
+            None => take_lock(path, true)?,
+        };
         open_backup_lock(path)
             .map_err(|source| failed("make the file backup.lock in it", path, source))?;
         let mut found = Self::list(path)?;
-        found.lock = Some(lock);
+        found.lock = lock;
         Ok(found)
     }
 
@@ -246,19 +262,16 @@ pub(crate) fn open_backup_lock(directory: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// The kernel releases the lock when the process ends, however it ends.
-fn take_lock(directory: &Path) -> Result<File, DataDirError> {
+/// The kernel releases the lock when the process ends, however it ends. `None`: there is no lock file, and none is to be made.
+fn take_lock(directory: &Path, is_made: bool) -> Result<Option<File>, DataDirError> {
     let path = directory.join(LOCK);
-    let failed = |what, source| DataDirError::Io { path: path.clone(), what, source };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| failed("open the lock file", source))?;
-    hold(directory, file)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(is_made).truncate(false).mode(0o600);
+    match options.open(&path) {
+        Ok(file) => hold(directory, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_made => Ok(None),
+        Err(source) => Err(DataDirError::Io { path, what: "open the lock file", source }),
+    }
 }
 
 fn hold(directory: &Path, mut file: File) -> Result<File, DataDirError> {

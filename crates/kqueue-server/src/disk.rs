@@ -93,7 +93,7 @@ impl Disk {
         self.execute(&DiskOp::Prepare { spares: 1 })
     }
 
-    /// Overwrites a segment with zeros, from `offset` to its end, and syncs it. That needs no space.
+    /// Overwrites a segment with zeros, from `offset` to its end, and syncs it. That needs no space, unless the file has holes, or the file system copies what is overwritten.
     ///
     /// # Errors
     /// The fault.

@@ -55,6 +55,8 @@ pub(crate) struct Core {
     background: Option<Job>,
     /// Reads on their way to the reader thread.
     loads: VecDeque<Load>,
+    /// It has been told that the disk is full.
+    is_full_told: bool,
     /// When the timer task will wake, on the monotonic clock.
     timer_armed_ms: u64,
     /// When the disk thread wakes by itself, on the monotonic clock.
@@ -107,6 +109,7 @@ impl Shared {
             handed: None,
             background: None,
             loads: VecDeque::new(),
+            is_full_told: false,
             timer_armed_ms: u64::MAX,
             disk_armed_ms: u64::MAX,
             stopping: false,
@@ -591,10 +594,22 @@ impl Core {
     fn finish(&mut self, now: Now, job: &Job, result: Result<(), DiskFault>) {
         if let Err(fault) = &result
             && fault.kind != FaultKind::Later
+            && (fault.kind != FaultKind::NoSpace || !self.is_full_told)
         {
             warn!("journal: {}", fault.text);
         }
         self.broker.handle_done(now, job.id, result);
+        // Space is asked for every second: one line when it is gone, and one when it is back.
+        let is_full = self.broker.is_full();
+        if is_full != self.is_full_told {
+            self.is_full_told = is_full;
+            match is_full {
+                true => warn!(
+                    "the disk is full: puts are refused until there is space for another segment; everything else goes on"
+                ),
+                false => info!("there is space on the disk again: puts are accepted"),
+            }
+        }
     }
 
     fn collect_ready(&mut self, ready: &mut Ready) {

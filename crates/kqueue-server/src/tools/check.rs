@@ -235,7 +235,7 @@ fn check_once(directory: &Path, is_live: bool) -> Result<Outcome, CheckError> {
         _ => {}
     }
     let is_whole = segments.len() == found.segments.len();
-    let layout = Layout { path: directory.to_path_buf(), superblock, segments };
+    let layout = Layout::new(directory.to_path_buf(), superblock, segments);
     let scanned = scan(&layout, is_live, &mut outcome);
     if is_whole {
         replay(layout, &scanned, &mut outcome);

@@ -146,7 +146,9 @@ fn import(config: Config, options: &Options) -> Result<bool, ImportError> {
             error.unwrap_or_default()
         );
     }
-    let data_dir = DataDir::open(&config.data_dir)?;
+    let data_dir = DataDir::open_if(&config.data_dir, |found| {
+        boot::check_formats(found).map_err(ImportError::from)
+    })?;
     let mut state = State::read(&config.data_dir)?;
     let left = left_to_do(&state, &config.data_dir, options, &chosen)?;
     if left.is_empty() && state.running.is_none() {
