@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::cold::ColdItem;
+use crate::config::master_of;
 use crate::engine::{Engine, Slot};
 use crate::queue::Item;
 use crate::record::{Origin, Reason, RecordBuf, Recorder};
@@ -57,12 +58,13 @@ impl Engine {
                     body: body.clone(),
                     body_crc,
                 };
-                for queue in queues {
+                for &queue in &queues {
                     self.replay_put(queue, item.clone(), old, rec);
                     if let Some(origin) = &origin {
                         self.note_target(queue, origin);
                     }
                 }
+                self.note_master(&queues);
             }
             RecordBuf::Transfer { from, origin, id, flags, put_ms, to } => {
                 self.replay_removed(from, origin.id.0, rec);
@@ -208,6 +210,20 @@ impl Engine {
         cold.insert_before(index, item.as_cold(false), Seq(0), rec);
         queue.counters.total_items += 1;
         true
+    }
+
+    /// If the first queue of a put has no name and another one is a sub-queue, it is the master of that: a power cut may have kept the put and not the record before it
+    /// that named the queue, and an item is in all of its queues or in none.
+    fn note_master(&mut self, queues: &[QueueNo]) {
+        let [first, others @ ..] = queues else { return };
+        let name_of = |no: &QueueNo| self.by_number.get(&no.0).map(|&slot| &self.queue(slot).name);
+        if others.is_empty() || name_of(first).is_none_or(|name| !name.is_empty()) {
+            return;
+        }
+        let master = others.iter().filter_map(name_of).find_map(|name| master_of(name));
+        if let Some(master) = master.map(Bytes::copy_from_slice) {
+            self.likely_names.insert(first.0, master);
+        }
     }
 
     /// An item was moved into a queue of which only the number is known, so far. If it stays like that, the record that made the queue was lost in a power cut, and the

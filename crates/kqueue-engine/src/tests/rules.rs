@@ -458,3 +458,20 @@ fn a_master_has_no_more_sub_queues_than_a_record_can_name() {
     let meta = world.log.entries.values().map(|entry| entry.meta.len()).max().unwrap();
     assert!(meta < 40_000, "{meta} bytes have to fit, with what is added when it is written again");
 }
+
+#[test]
+fn a_put_whose_master_lost_its_name_in_a_power_cut_is_still_in_all_its_queues() {
+    let mut world = World::new(&[]);
+    assert_eq!(world.open("posts+a"), None);
+    world.put("posts", "x", 0);
+    // Of what was written together only the record that names the master is lost.
+    let named = |entry: &Entry| entry.kind == 1 && entry.meta.ends_with(b"posts");
+    let seq = *world.log.entries.iter().find(|(_, entry)| named(entry)).expect("it was named").0;
+    world.log.entries.remove(&seq);
+    world.restart();
+    assert_eq!((world.items("posts"), world.items("posts+a")), (Some(1), Some(1)));
+    // It is written down again with the next put.
+    world.put("posts", "y", 0);
+    world.restart();
+    assert_eq!(world.items("posts"), Some(2));
+}
