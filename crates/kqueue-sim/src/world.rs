@@ -14,7 +14,7 @@ use kqueue_broker::{
 use crate::conn::{Conn, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
-use crate::queues::{QUEUES, SUB_QUEUES};
+use crate::queues::{QUEUES, SUB_QUEUES, is_volatile};
 use crate::scenario::{Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, boot};
 
@@ -619,6 +619,13 @@ impl World {
             if let Some(cut) = self.disk.died {
                 return self.cut(cut);
             }
+        }
+        // The clients count on their subscriptions, and on a full disk a lost one cannot be made again.
+        let queues = self.broker.queues();
+        let is_there = |name: &&str| queues.iter().any(|queue| queue.name == name.as_bytes());
+        let lasting = SUB_QUEUES.iter().filter(|name| !is_volatile(name));
+        if !lasting.copied().all(|name| is_there(&name)) {
+            self.disk.is_full = false;
         }
         if self.disk.has_no_space() {
             self.broker.no_space(now);
