@@ -153,7 +153,14 @@ impl Engine {
             return;
         }
         let is_due = item.expiry_ms != 0;
+        if old.is_some() {
+            // Items with ids around it may be met later, and are told by their ids: it is an extent of its own.
+            self.queue_mut(slot).break_order();
+        }
         self.add(slot, item);
+        if old.is_some() {
+            self.queue_mut(slot).break_order();
+        }
         if is_due {
             self.expiring.insert(slot);
         }

@@ -71,6 +71,9 @@ fn what_was_found_once_is_not_found_again() {
     run(1).unwrap();
     // The name of a dead-letter queue was lost in a power cut, what had been moved there was lost with it.
     run(6056).unwrap();
+    // A queue lost its name in a power cut, and its sub-queues did not; one damaged record, and items that had been moved were taken for parts of others' extents.
+    run(6_077_965).unwrap();
+    run(8_095_048).unwrap();
 }
 
 /// A few lives in which one call of the disk fails; `kqueue-sim faults` does it with all calls.
