@@ -601,11 +601,13 @@ impl Writer {
     }
 
     /// After recovery: the log goes on in the segment that was read last, behind what is in it, and not in a new one. Only for want of space, since it is work: all bytes
-    /// from there on, see [`Writer::recover_read`], must have been overwritten with zeros and synced before. So nothing is left of a tail that was cut.
+    /// from there on, see [`Writer::recover_read`], must have been overwritten with zeros and synced before, and so must its name: the process that made it may have been killed in the middle of that. So nothing is left of
+    /// a tail that was cut.
     pub fn go_on_in_last(&mut self) {
         if let Some(back) = self.segments.back_mut() {
             back.end_seq = u64::MAX;
             self.active = Some(Active { crc: HeadCrc::new(back.salt) });
+            self.superblock.newest_segment = self.superblock.newest_segment.max(back.number);
         }
     }
 

@@ -32,7 +32,7 @@ const SPARES_MAX: usize = 2;
 const BLOCK_BYTES: usize = 4096;
 /// Behind a piece that is at least so long, so much more is asked of the disk ahead of time.
 const READ_AHEAD_FROM: u64 = 256 * 1024;
-const READ_AHEAD_BYTES: u64 = 1024 * 1024;
+const READ_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
 const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
@@ -107,7 +107,9 @@ impl Disk {
                 file.write_all_at(&zeros[..length], at)?;
                 at += length as u64;
             }
-            file.sync_all()
+            file.sync_all()?;
+            // Whoever made it may have been killed before its name was on the disk.
+            self.sync_directory()
         };
         clear().map_err(|error| self.fault_in("clear the rest of", segment, &error))
     }

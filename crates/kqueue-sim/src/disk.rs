@@ -176,6 +176,7 @@ impl Disk {
         self.sync(segment);
         let file = self.files.get_mut(&segment).expect("it was read");
         file.stable[offset..].fill(0);
+        file.is_named = true;
     }
 
     fn make_spare(&mut self) -> Result<(), DiskFault> {

@@ -74,6 +74,8 @@ fn what_was_found_once_is_not_found_again() {
     // A queue lost its name in a power cut, and its sub-queues did not; one damaged record, and items that had been moved were taken for parts of others' extents.
     run(6_077_965).unwrap();
     run(8_095_048).unwrap();
+    // The name of a segment in which the log went on, for want of space, was not on the disk.
+    run(9_059_045).unwrap();
 }
 
 /// A few lives in which one call of the disk fails; `kqueue-sim faults` does it with all calls.
