@@ -32,7 +32,7 @@ const SPARES_MAX: usize = 2;
 const BLOCK_BYTES: usize = 4096;
 /// Behind a piece that is at least so long, so much more is asked of the disk ahead of time.
 const READ_AHEAD_FROM: u64 = 256 * 1024;
-const READ_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
+const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 const EMFILE: i32 = 24;
 /// What the system says when it cannot give another file descriptor, or memory, for the moment: `EMFILE`, `ENFILE`, `ENOMEM`.
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
