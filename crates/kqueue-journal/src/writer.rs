@@ -626,6 +626,8 @@ impl Writer {
 
     fn refuse_space(&mut self, now_mono_ms: u64) {
         self.space = Space::Refused { retry_ms: now_mono_ms.saturating_add(NO_SPACE_RETRY_MS) };
+        // Puts are refused from now on: nobody waits any more.
+        self.is_awaited = false;
     }
 
     fn poison(&mut self) {

@@ -262,6 +262,23 @@ fn fill_until_refused(writer: &mut Writer, disk: &mut TestDisk) -> Vec<Kept> {
 }
 
 #[test]
+fn space_that_a_put_waits_for_is_asked_for_once_a_second_on_a_full_disk() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 1000);
+    step(&mut writer, &mut disk, 0, &["create", "super"]);
+    assert!(writer.must_wait_for_space(1 << 20));
+    let mut asked = 0;
+    while let Some(job) = writer.poll_job(0) {
+        asked += u32::from(job.is_background);
+        assert!(asked < 3, "it does not wait before it asks again");
+        let fault = DiskFault { kind: FaultKind::NoSpace, text: "full".into() };
+        let result = if job.is_background { Err(fault) } else { Ok(()) };
+        writer.handle_done(0, job.id, result);
+    }
+    assert!(!writer.must_wait_for_space(1 << 20), "it is refused now");
+}
+
+#[test]
 fn a_full_disk_refuses_puts_in_time_and_takes_removals() {
     let (mut writer, mut disk) = new_writer();
     fill_until_refused(&mut writer, &mut disk);
