@@ -190,7 +190,7 @@ impl Broker {
         let wait_ms = if session.must_not_wait() { 0 } else { options.wait_ms };
         let args =
             TakeArgs { queues: &queues, mode, max: 1, max_bytes: u64::MAX, wait_ms, lease_ms: 0 };
-        let outcome = self.engine.take(now, session.id, args, &mut self.log);
+        let outcome = self.take(now, session, args);
         self.finish_take(now, session, outcome, shape);
     }
 
@@ -214,8 +214,18 @@ impl Broker {
             wait_ms,
             lease_ms,
         };
-        let outcome = self.engine.take(now, session.id, args, &mut self.log);
+        let outcome = self.take(now, session, args);
         self.finish_take(now, session, outcome, Shape::Item);
+    }
+
+    fn take(&mut self, now: Now, session: &Session, args: TakeArgs<'_>) -> TakeOutcome {
+        let before = self.log.writer.last_seq();
+        let outcome = self.engine.take(now, session.id, args, &mut self.log);
+        if self.log.writer.last_seq() != before {
+            // A subscription was made, or something moved: nobody waits for that, and it must not stay unsynced for ever.
+            self.sync_lazily(now);
+        }
+        outcome
     }
 
     fn finish_take(&mut self, now: Now, session: &mut Session, outcome: TakeOutcome, shape: Shape) {

@@ -258,6 +258,17 @@ fn a_put_that_needs_no_disk_does_not_hide_the_one_before_it() {
 }
 
 #[test]
+fn a_subscription_is_synced_soon_although_nobody_puts_anything() {
+    let mut server = Server::new();
+    assert_eq!(server.send(b"get posts+a\r\n"), "END\r\n");
+    while let Some(job) = server.broker.poll_job(NOW) {
+        job.ops.iter().for_each(|op| server.apply(op));
+        server.broker.handle_done(NOW, job.id, Ok(()));
+    }
+    assert_eq!(server.broker.poll_journal_timeout(), Some(NOW.mono_ms + 1000));
+}
+
+#[test]
 fn a_failed_sync_is_told_and_no_put_is_acknowledged_after_it() {
     let mut server = Server::new();
     server.send(b"set q 0 0 1\r\na\r\n");
