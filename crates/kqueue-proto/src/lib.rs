@@ -19,6 +19,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod client;
+mod codec;
 mod error;
 mod name;
 mod number;
@@ -26,10 +27,11 @@ mod request;
 mod response;
 mod server;
 
+pub use codec::{Codec, Encoded};
 pub use error::{ClientError, Excerpt, Fatal};
 pub use name::{Name, NameError, NameRef};
-pub use request::{BadOptions, Body, GetOptions, Request};
-pub use response::{Response, StatsWriter, Text};
+pub use request::{BadOptions, Body, Expiry, GetOptions, Request};
+pub use response::{Fetched, QueueInfo, Response, StatsWriter, Text};
 pub use server::Decoder;
 
 /// The longest queue name, in bytes (memcached clients refuse longer keys themselves).

@@ -1,4 +1,4 @@
-//! What a client can ask, after parsing.
+//! What a client can ask, after parsing, in whichever protocol it was asked.
 //!
 //! Invariant: a request that exists is complete (its body has arrived or was swallowed) and its
 //! numbers are in range. Keys of Kestrel's commands are raw: whether a bad name is an error or
@@ -8,6 +8,8 @@
 //! Must not: say what a request does.
 
 use core::fmt;
+
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -23,9 +25,8 @@ pub enum Request {
         key: Bytes,
         /// Opaque to the server, returned with the item.
         flags: u32,
-        /// As sent: 0 never; below 1 000 000 seconds from now (negative: already expired);
-        /// otherwise absolute unix seconds. Within the range of an `i32`.
-        expiry: i64,
+        /// When the item expires.
+        expiry: Expiry,
         /// The item.
         body: Body,
         /// No reply of any kind may be sent.
@@ -57,8 +58,54 @@ pub enum Request {
         /// No reply may be sent.
         noreply: bool,
     },
+    /// `monitor <key> <seconds> [max]`: items as they come, held as by `get .../open`.
+    Monitor {
+        /// Raw queue name.
+        key: Bytes,
+        /// How long to go on, in milliseconds.
+        wait_ms: u64,
+        /// End after so many items; `None`: as many as may be open.
+        max: Option<u32>,
+        /// Confirm what is open of this queue first (the text protocol does).
+        close_all: bool,
+    },
+    /// `confirm <key> <count>`
+    Confirm {
+        /// Raw queue name.
+        key: Bytes,
+        /// How many, oldest first; within the range of an `i32`.
+        count: i32,
+    },
+    /// `flush_expired <key>`
+    FlushExpired {
+        /// Raw queue name.
+        key: Bytes,
+    },
+    /// `flush_all_expired`
+    FlushAllExpired,
     /// `stats`
     Stats,
+    /// `dump_stats [<key>...]`
+    DumpStats {
+        /// Raw queue names; empty: all queues.
+        keys: Vec<Bytes>,
+    },
+    /// `status [<name>]`
+    Status {
+        /// What the server is to become; `None`: the client asks what it is.
+        set: Option<Bytes>,
+    },
+    /// `reload`
+    Reload,
+    /// `shutdown`
+    Shutdown,
+    /// `verbosity ... [noreply]`, of memcached: nothing happens.
+    Verbosity {
+        /// No reply may be sent.
+        noreply: bool,
+    },
+    /// `mn`, of memcached: answered `MN`, nothing happens.
+    MetaNoop,
     /// `version`
     Version,
     /// `quit`
@@ -108,6 +155,48 @@ pub enum Request {
         /// The item.
         id: u64,
     },
+    /// Thrift's `put`: items in order, up to the first that is refused.
+    PutAll {
+        /// Raw queue name.
+        key: Bytes,
+        /// When they expire.
+        expiry: Expiry,
+        /// The items.
+        bodies: Vec<Body>,
+    },
+    /// Thrift's `get`: items until there are `max` or the time is over.
+    Fetch {
+        /// Raw queue name.
+        key: Bytes,
+        /// At most so many.
+        max: u32,
+        /// How long to wait for them, in milliseconds; 0 not at all.
+        wait_ms: u32,
+        /// When they return by themselves, in milliseconds after the reply; 0: they are removed.
+        auto_abort_ms: u32,
+    },
+    /// Thrift's `confirm` and `abort`, of items that any connection fetched.
+    Settle {
+        /// What [`crate::Response::Fetched`] named.
+        ids: Vec<i64>,
+        /// Give them back instead of confirming them.
+        abort: bool,
+    },
+    /// Thrift's `peek`: the queue's head and figures.
+    QueueInfo {
+        /// Raw queue name.
+        key: Bytes,
+    },
+}
+
+/// When an item expires, as the protocols say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Kestrel's number: 0 never; below 1 000 000 seconds from now (negative: already expired);
+    /// otherwise absolute unix seconds. Within the range of an `i32`.
+    Kestrel(i32),
+    /// So many milliseconds from now; 0 never.
+    AfterMs(u64),
 }
 
 /// The body of a put.
@@ -135,6 +224,8 @@ pub struct GetOptions {
     pub abort: bool,
     /// Look at the head without removing it.
     pub peek: bool,
+    /// Confirm all open reads of this queue first; the text protocol does, `get` has no word for it.
+    pub close_all: bool,
 }
 
 /// Options of a `get` that exclude each other.

@@ -11,6 +11,8 @@
 use core::fmt::{self, Write as _};
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -66,8 +68,22 @@ pub enum Response {
     Deleted,
     /// `Flushed all queues.`
     Flushed,
-    /// The lines of a [`StatsWriter`] and the `END` that follows them.
-    Stats(Bytes),
+    /// Whole lines; [`Response::End`] follows after the last of them.
+    Lines(Bytes),
+    /// A number alone: the answer to `flush_expired`, or how many items a request was about.
+    Count(u64),
+    /// The server's status in capitals.
+    Status(&'static str),
+    /// `Reloaded config.`
+    Reloaded,
+    /// Nothing: the connection is closed instead.
+    Nothing,
+    /// `MN`
+    MetaNoop,
+    /// The answer to [`crate::Request::Fetch`]; no line protocol has it.
+    Fetched(Vec<Fetched>),
+    /// The answer to [`crate::Request::QueueInfo`]; no line protocol has it.
+    QueueInfo(Box<QueueInfo>),
     /// `VERSION <version>`
     Version(&'static str),
     /// `CAPABILITIES kqueue/<version> <words>`; the version is given.
@@ -82,6 +98,34 @@ pub enum Response {
     Error(Text),
     /// `SERVER_ERROR <reason>`
     ServerError(Text),
+}
+
+/// An item that Thrift's `get` hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// What `confirm` and `abort` take, unique since the server started; 0: there is nothing to confirm.
+    pub id: i64,
+    /// The item.
+    pub body: Bytes,
+}
+
+/// What Thrift's `peek` tells of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueInfo {
+    /// The item that would be handed out next.
+    pub head: Option<Bytes>,
+    /// Waiting items.
+    pub items: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// About what they take in the journal, in bytes.
+    pub journal_bytes: u64,
+    /// Milliseconds since the item that was removed last had been put.
+    pub age_ms: u64,
+    /// Clients that wait.
+    pub waiters: u64,
+    /// Items handed out tentatively.
+    pub open_transactions: u64,
 }
 
 impl Response {
@@ -108,7 +152,21 @@ impl Response {
             Self::End => out.put_slice(b"END\r\n"),
             Self::Deleted => out.put_slice(b"DELETED\r\n"),
             Self::Flushed => out.put_slice(b"Flushed all queues.\r\n"),
-            Self::Stats(_) => {}
+            Self::Lines(_) | Self::Nothing => {}
+            Self::Count(count) => {
+                put_u64(out, *count);
+                out.put_slice(b"\r\n");
+            }
+            Self::Status(status) => {
+                out.put_slice(status.as_bytes());
+                out.put_slice(b"\r\n");
+            }
+            Self::Reloaded => out.put_slice(b"Reloaded config.\r\n"),
+            Self::MetaNoop => out.put_slice(b"MN\r\n"),
+            Self::Fetched(_) | Self::QueueInfo(_) => {
+                debug_assert!(false, "no line protocol asks for it");
+                out.put_slice(b"SERVER_ERROR this answer has no words here\r\n");
+            }
             Self::Version(version) => word_and_text(out, b"VERSION", version),
             Self::Capabilities(version) => {
                 out.put_slice(b"CAPABILITIES kqueue/");
@@ -126,7 +184,7 @@ impl Response {
     /// The bytes between head and tail, by reference.
     pub fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::ValueEnd { body, .. } | Self::Item { body, .. } | Self::Stats(body) => Some(body),
+            Self::ValueEnd { body, .. } | Self::Item { body, .. } | Self::Lines(body) => Some(body),
             _ => None,
         }
     }
@@ -136,7 +194,6 @@ impl Response {
         match self {
             Self::ValueEnd { .. } => b"\r\nEND\r\n",
             Self::Item { .. } => b"\r\n",
-            Self::Stats(_) => b"END\r\n",
             _ => b"",
         }
     }
@@ -164,7 +221,7 @@ impl From<&Fatal> for Response {
     }
 }
 
-/// Builds the lines of a `stats` reply in one buffer.
+/// Builds lines of the replies to `stats` and `dump_stats` in one buffer.
 #[derive(Debug, Default)]
 pub struct StatsWriter {
     out: BytesMut,
@@ -174,6 +231,16 @@ impl StatsWriter {
     /// No line yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether there is no line yet.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
     }
 
     /// `STAT <name> <value>`
@@ -190,14 +257,49 @@ impl StatsWriter {
         self.finish_line(name, value);
     }
 
-    /// The reply.
+    /// `queue '<name>' {`, of `dump_stats`.
+    pub fn begin_block(&mut self, queue: &[u8]) {
+        self.out.put_slice(b"queue '");
+        self.out
+            .extend(queue.iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
+        self.out.put_slice(b"' {\r\n");
+    }
+
+    /// `  <name>=<value>` in a block.
+    pub fn block_stat(&mut self, name: &str, value: impl fmt::Display) {
+        self.out.put_slice(b"  ");
+        text(&mut self.out, name);
+        self.out.put_u8(b'=');
+        self.value(value);
+    }
+
+    /// The line of a block that has nothing in it.
+    pub fn empty_block(&mut self) {
+        self.out.put_slice(b"  \r\n");
+    }
+
+    /// `}`
+    pub fn end_block(&mut self) {
+        self.out.put_slice(b"}\r\n");
+    }
+
+    /// An empty line: what `dump_stats` says of no queues.
+    pub fn empty_line(&mut self) {
+        self.out.put_slice(b"\r\n");
+    }
+
+    /// The lines, without the `END` that follows them.
     pub fn finish(self) -> Response {
-        Response::Stats(self.out.freeze())
+        Response::Lines(self.out.freeze())
     }
 
     fn finish_line(&mut self, name: &str, value: impl fmt::Display) {
         text(&mut self.out, name);
         self.out.put_u8(b' ');
+        self.value(value);
+    }
+
+    fn value(&mut self, value: impl fmt::Display) {
         // Writing into memory cannot fail; a Display that claims it did loses only its own text.
         let _ = write!(TextSink(&mut self.out), "{value}");
         self.out.put_slice(b"\r\n");

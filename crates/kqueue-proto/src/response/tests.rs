@@ -38,7 +38,7 @@ fn golden_bytes_of_every_reply() {
         (Response::End, b"END\r\n"),
         (Response::Deleted, b"DELETED\r\n"),
         (Response::Flushed, b"Flushed all queues.\r\n"),
-        (StatsWriter::new().finish(), b"END\r\n"),
+        (StatsWriter::new().finish(), b""),
         (Response::Version("0.1.0"), b"VERSION 0.1.0\r\n"),
         (Response::Capabilities("0.1.0"), b"CAPABILITIES kqueue/0.1.0 put reserve ack release\r\n"),
         (Response::Ok, b"OK\r\n"),
@@ -95,7 +95,7 @@ fn head_body_and_tail_are_the_encoding_and_the_body_is_not_copied() {
 }
 
 #[test]
-fn stats_are_lines_and_an_end() {
+fn stats_are_lines() {
     let mut stats = StatsWriter::new();
     stats.stat("version", "0.1.0");
     stats.stat("uptime", 42u64);
@@ -104,7 +104,7 @@ fn stats_are_lines_and_an_end() {
     assert_eq!(
         bytes(&stats.finish()),
         b"STAT version 0.1.0\r\nSTAT uptime 42\r\nSTAT reserved_memory_ratio 0.250\r\n\
-          STAT queue_a+\xe9_items 3\r\nEND\r\n"
+          STAT queue_a+\xe9_items 3\r\n"
     );
 }
 
@@ -115,7 +115,7 @@ fn no_text_can_break_a_reply() {
     assert_eq!(bytes(&Response::ServerError(evil.into())), expected);
     let mut stats = StatsWriter::new();
     stats.stat("x", evil);
-    assert_eq!(bytes(&stats.finish()), b"STAT x a??STORED???b\r\nEND\r\n");
+    assert_eq!(bytes(&stats.finish()), b"STAT x a??STORED???b\r\n");
 }
 
 #[test]

@@ -11,12 +11,15 @@
 
 use core::slice;
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::number::{parse_kestrel, parse_u32, parse_u64};
 use crate::{
-    BODY_BYTES_MAX, Body, ClientError, Fatal, GetOptions, Limits, Name, RESERVE_QUEUES_MAX, Request,
+    BODY_BYTES_MAX, Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, RESERVE_QUEUES_MAX,
+    Request,
 };
 
 /// What a line turned out to be.
@@ -34,7 +37,7 @@ pub(super) enum Pending {
     Set {
         key: Bytes,
         flags: u32,
-        expiry: i64,
+        expiry: Expiry,
         noreply: bool,
     },
     Put {
@@ -97,7 +100,7 @@ fn is_space(byte: &u8) -> bool {
 }
 
 /// Longer than every command.
-const COMMAND_BYTES_MAX: usize = 16;
+const COMMAND_BYTES_MAX: usize = 24;
 
 /// Parses one line, its line end removed.
 pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal> {
@@ -119,7 +122,17 @@ pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal>
         b"delete" => Ok(settle(delete(words))),
         b"flush" => Ok(settle(flush(words))),
         b"flush_all" => Ok(done(Request::FlushAll { noreply: words.ends_with_noreply() })),
+        b"monitor" => monitor(words).map(done),
+        b"confirm" => confirm(words),
+        b"flush_expired" => flush_expired(words).map(done),
+        b"flush_all_expired" => Ok(done(Request::FlushAllExpired)),
         b"stats" => Ok(done(Request::Stats)),
+        b"dump_stats" => Ok(done(dump_stats(words))),
+        b"status" => Ok(done(Request::Status { set: words.next().map(|word| words.share(word)) })),
+        b"reload" => Ok(done(Request::Reload)),
+        b"shutdown" => Ok(done(Request::Shutdown)),
+        b"verbosity" => Ok(done(Request::Verbosity { noreply: words.ends_with_noreply() })),
+        b"mn" => Ok(done(Request::MetaNoop)),
         b"version" => Ok(done(Request::Version)),
         b"quit" => Ok(done(Request::Quit)),
         b"capabilities" => Ok(done(Request::Capabilities)),
@@ -152,7 +165,7 @@ fn set(mut words: Words<'_>) -> Result<Parsed, Fatal> {
     let word = words.share(flags);
     let noreply = words.ends_with_noreply();
     let pending = match parse_flags(flags) {
-        Some(flags) => Pending::Set { key, flags, expiry: i64::from(expiry), noreply },
+        Some(flags) => Pending::Set { key, flags, expiry: Expiry::Kestrel(expiry), noreply },
         None => Pending::Refused { error: ClientError::BadNumber("flags", word), noreply },
     };
     Ok(Parsed::Body { pending, bytes })
@@ -208,6 +221,51 @@ fn delete(mut words: Words<'_>) -> Result<Request, ClientError> {
 fn flush(mut words: Words<'_>) -> Result<Request, ClientError> {
     let key = words.next().ok_or(ClientError::Missing("queue name"))?;
     Ok(Request::Flush { key: words.share(key) })
+}
+
+/// `<key> <seconds> [max]`: Kestrel closes for everything that is wrong here.
+fn monitor(mut words: Words<'_>) -> Result<Request, Fatal> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    let key = words.share(key);
+    let seconds = words.next().ok_or(ClientError::Missing("timeout"))?;
+    let seconds = kestrel_number(&words, seconds, "timeout")?;
+    let wait_ms = u64::try_from(seconds).unwrap_or(0) * 1000;
+    let max = match words.next() {
+        Some(max) => Some(u32::try_from(kestrel_number(&words, max, "max")?).unwrap_or(0)),
+        None => None,
+    };
+    Ok(Request::Monitor { key, wait_ms, max, close_all: false })
+}
+
+/// `<key> <count>`
+fn confirm(mut words: Words<'_>) -> Result<Parsed, Fatal> {
+    let Some(key) = words.next() else {
+        return Ok(settle(Err(ClientError::Missing("queue name"))));
+    };
+    let Some(count) = words.next() else {
+        return Ok(settle(Err(ClientError::Missing("count"))));
+    };
+    let count = kestrel_number(&words, count, "count")?;
+    Ok(done(Request::Confirm { key: words.share(key), count }))
+}
+
+/// `<key>`: Kestrel closes if there is none.
+fn flush_expired(mut words: Words<'_>) -> Result<Request, Fatal> {
+    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
+    Ok(Request::FlushExpired { key: words.share(key) })
+}
+
+/// `[<key>...]`
+fn dump_stats(mut words: Words<'_>) -> Request {
+    let mut keys = Vec::new();
+    while let Some(key) = words.next() {
+        keys.push(words.share(key));
+    }
+    Request::DumpStats { keys }
+}
+
+fn kestrel_number(words: &Words<'_>, word: &[u8], what: &'static str) -> Result<i32, ClientError> {
+    parse_kestrel(word).ok_or_else(|| ClientError::BadNumber(what, words.share(word)))
 }
 
 /// `<key> <bytes> [ttl=<seconds>] [flags=<n>]`

@@ -1,7 +1,9 @@
 //! What one half writes, the other reads, however it is cut.
 
 use super::*;
-use crate::{Body, CAPABILITY_WORDS, Decoder, GetOptions, Limits, Request, Response, StatsWriter};
+use crate::{
+    Body, CAPABILITY_WORDS, Decoder, Expiry, GetOptions, Limits, Request, Response, StatsWriter,
+};
 use proptest::prelude::*;
 use std::string::String;
 use std::vec;
@@ -106,6 +108,7 @@ fn options() -> impl Strategy<Value = GetOptions> {
             close,
             abort,
             peek,
+            close_all: false,
         })
         .prop_filter("options that go together", |options| options.check().is_ok())
 }
@@ -117,7 +120,7 @@ fn any_request() -> impl Strategy<Value = Request> {
             Request::Set {
                 key: key.into_bytes(),
                 flags,
-                expiry: expiry.into(),
+                expiry: Expiry::Kestrel(expiry),
                 body: Body::Bytes(body),
                 noreply: false,
             }
@@ -157,7 +160,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 fn encode(out: &mut Vec<u8>, request: &Request) {
     let body = match request {
         Request::Set { key: k, flags, expiry, body: Body::Bytes(body), .. } => {
-            let expiry = i32::try_from(*expiry).unwrap();
+            let Expiry::Kestrel(expiry) = *expiry else { unreachable!("made above") };
             set(out, key(k), *flags, expiry, body.len()).unwrap();
             body
         }
@@ -230,7 +233,7 @@ fn any_reply() -> impl Strategy<Value = (Response, Vec<Reply>)> {
             stats.queue_stat(&key, "items", value);
             let name = [b"queue_", key.as_bytes(), b"_items"].concat().into();
             let value = Bytes::from(std::format!("{value}"));
-            (stats.finish(), vec![Reply::Stat { name, value }, Reply::End])
+            (stats.finish(), vec![Reply::Stat { name, value }])
         }),
         Just((Response::Version("0.1.0"), vec![Reply::Version(Bytes::from_static(b"0.1.0"))])),
         Just((

@@ -1,11 +1,12 @@
 //! Every row of the command and error tables.
 
 use super::*;
-use crate::{GetOptions, NameError};
+use crate::{Expiry, GetOptions, NameError};
 use smallvec::smallvec;
 use std::vec;
 
-fn set(key: &[u8], flags: u32, expiry: i64, body: &[u8], noreply: bool) -> Request {
+fn set(key: &[u8], flags: u32, expiry: i32, body: &[u8], noreply: bool) -> Request {
+    let expiry = Expiry::Kestrel(expiry);
     Request::Set { key: bytes(key), flags, expiry, body: Body::Bytes(bytes(body)), noreply }
 }
 
@@ -13,8 +14,14 @@ fn get(key: &[u8], options: GetOptions) -> Request {
     Request::Get { key: bytes(key), options, with_cas: false }
 }
 
-const PLAIN: GetOptions =
-    GetOptions { wait_ms: 0, open: false, close: false, abort: false, peek: false };
+const PLAIN: GetOptions = GetOptions {
+    wait_ms: 0,
+    open: false,
+    close: false,
+    abort: false,
+    peek: false,
+    close_all: false,
+};
 
 #[test]
 fn commands_without_arguments() {
@@ -65,7 +72,7 @@ fn set_takes_what_kestrel_and_memcached_take() {
     assert_eq!(request(b"set q 0 0 0\r\n\r\n"), set(b"q", 0, 0, b"", false));
     assert_eq!(request(b"set q 4294967295 -1 1\nx\r\n"), set(b"q", u32::MAX, -1, b"x", false));
     assert_eq!(request(b"set q -1 9 1\r\nx\r\n"), set(b"q", u32::MAX, 9, b"x", false));
-    let max = i64::from(i32::MAX);
+    let max = i32::MAX;
     assert_eq!(request(b"set q 0 2147483647 1\r\nx\r\n"), set(b"q", 0, max, b"x", false));
     assert_eq!(request(b"set q 0 0 1 noreply\r\nx\r\n"), set(b"q", 0, 0, b"x", true));
     assert_eq!(request(b"set q 0 0 1 77\r\nx\r\n"), set(b"q", 0, 0, b"x", false));
@@ -207,7 +214,6 @@ fn what_is_no_command_closes() {
         (b"prepend q 0 0 1\r\nx\r\n", "prepend"),
         (b"cas q 0 0 1 5\r\nx\r\n", "cas"),
         (b"incr q 1\r\n", "incr"),
-        (b"verbosity 1\r\n", "verbosity"),
         (b"dump_config\r\n", "dump_config"),
         (b"capabilitiesxxxxx\r\n", "capabilitiesxxxxx"),
         (b"\x80get q\r\n", "\\x80get"),
@@ -349,4 +355,58 @@ fn the_name_that_is_too_long_is_named_but_not_repeated() {
     let reason = malformed(&input);
     assert!(reason.starts_with("queue name longer than 250 bytes: 'nnn"), "{reason}");
     assert!(reason.len() < 100, "{reason}");
+}
+
+#[test]
+fn the_rest_of_kestrels_commands() {
+    let monitor =
+        |wait_ms, max| Request::Monitor { key: bytes(b"q"), wait_ms, max, close_all: false };
+    let cases = [
+        (&b"monitor q 5\r\n"[..], monitor(5000, None)),
+        (b"MONITOR q 0 3\r\n", monitor(0, Some(3))),
+        (b"monitor q -1 -1\r\n", monitor(0, Some(0))),
+        (b"monitor q 2147483647\r\n", monitor(2_147_483_647_000, None)),
+        (b"confirm q 3\r\n", Request::Confirm { key: bytes(b"q"), count: 3 }),
+        (b"confirm q -3 x\r\n", Request::Confirm { key: bytes(b"q"), count: -3 }),
+        (b"flush_expired q.x\r\n", Request::FlushExpired { key: bytes(b"q.x") }),
+        (b"flush_all_expired now\r\n", Request::FlushAllExpired),
+        (b"dump_stats\r\n", Request::DumpStats { keys: vec![] }),
+        (b"dump_stats a b/c\r\n", Request::DumpStats { keys: vec![bytes(b"a"), bytes(b"b/c")] }),
+        (b"status\r\n", Request::Status { set: None }),
+        (b"STATUS ReadOnly x\r\n", Request::Status { set: Some(bytes(b"ReadOnly")) }),
+        (b"reload\r\n", Request::Reload),
+        (b"shutdown\r\n", Request::Shutdown),
+        (b"verbosity 1\r\n", Request::Verbosity { noreply: false }),
+        (b"verbosity 1 noreply\r\n", Request::Verbosity { noreply: true }),
+        (b"mn\r\n", Request::MetaNoop),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(request(line), expected, "{}", line.escape_ascii());
+    }
+}
+
+#[test]
+fn where_kestrel_closes_for_a_missing_or_bad_argument_so_do_we() {
+    for (line, reason) in [
+        (&b"monitor\r\n"[..], "missing queue name"),
+        (b"monitor q\r\n", "missing timeout"),
+        (b"monitor q x\r\n", "bad timeout 'x'"),
+        (b"monitor q 1 x\r\n", "bad max 'x'"),
+        (b"monitor q 2147483648\r\n", "bad timeout '2147483648'"),
+        (b"confirm q x\r\n", "bad count 'x'"),
+        (b"flush_expired\r\n", "missing queue name"),
+    ] {
+        match all(line).as_slice() {
+            [Event::Fatal(fatal)] => assert_eq!(fatal.text(), reason),
+            other => panic!("{}: {other:?}", line.escape_ascii()),
+        }
+    }
+    for (line, reason) in
+        [(&b"confirm\r\n"[..], "missing queue name"), (b"confirm q\r\n", "missing count")]
+    {
+        match request(line) {
+            Request::Malformed { error, noreply: false } => assert_eq!(error.text(), reason),
+            other => panic!("{}: {other:?}", line.escape_ascii()),
+        }
+    }
 }
