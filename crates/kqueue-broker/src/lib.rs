@@ -26,6 +26,7 @@ mod read;
 mod retire;
 mod session;
 mod stats;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -48,3 +49,4 @@ pub use output::Output;
 pub use read::{BadPlace, Load, SegmentRead};
 pub use retire::{Checkpoint, RetireStep, Retirement};
 pub use session::Session;
+pub use status::{Status, StatusError};

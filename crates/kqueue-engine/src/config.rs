@@ -146,6 +146,8 @@ pub struct ConfigTable {
     pub defaults: Arc<QueueConfig>,
     /// What was written down, by queue name.
     pub named: BTreeMap<Box<[u8]>, QueueOverrides>,
+    /// Names that stand for other queues: what is put there goes to each of them, in this order. No destination is an alias.
+    pub aliases: BTreeMap<Box<[u8]>, Box<[Arc<[u8]>]>>,
 }
 
 impl ConfigTable {
