@@ -3,7 +3,6 @@
 //! Invariant: an alias hides a queue of the same name, whatever is in it, and is never changed by a client.
 //! Must not: expand aliases of aliases; the table has only queues as destinations.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;

@@ -46,9 +46,11 @@ pub struct QueueStats {
 }
 
 impl Engine {
-    /// The queues made after the one numbered `after` (0: all), in order of creation.
+    /// The queues made after the one numbered `after` (0: all), in order of creation, but for those that an alias hides.
     pub fn queue_stats(&self, now: Now, after: u64) -> impl Iterator<Item = QueueStats> {
-        self.by_number.range(after + 1..).map(move |(_, &slot)| self.stats_of(now, slot))
+        let slots = self.by_number.range(after + 1..).map(|(_, &slot)| slot);
+        let is_shown = |&slot: &Slot| !self.is_alias(&self.queue(slot).name);
+        slots.filter(is_shown).map(move |slot| self.stats_of(now, slot))
     }
 
     /// One queue; `None` if there is none of this name, or an alias hides it.
