@@ -93,4 +93,9 @@ impl ItemLines {
         }
         (self.scanned, self.passed, self.ends_with_cr) = (0, passed, last == b'\r');
     }
+    /// How much of a line has left the caller's buffer, and the memory that is held for it.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (u64, usize) {
+        (self.passed, self.collected.capacity())
+    }
 }

@@ -68,6 +68,12 @@ impl Replies {
         }
     }
 
+    /// Entries that are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
     /// See [`crate::Codec::encode`].
     pub(super) fn encode<'r>(
         &mut self,
