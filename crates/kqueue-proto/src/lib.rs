@@ -1,8 +1,10 @@
 //! The wire, both directions: bytes to requests and replies, requests and replies to bytes.
 //!
 //! Owns every byte of syntax of the memcache-style protocol (Kestrel's commands as amended in
-//! `docs/protocol.md`, and the extended commands `capabilities put reserve ack release`).
-//! [`Decoder`] and [`Response`] are the server's half, [`client`] is the mirror image.
+//! `docs/protocol.md`, and the extended commands `capabilities put reserve ack release`) and of
+//! Kestrel's text protocol. [`Decoder`] and [`Response`] are the server's half of the first,
+//! [`client`] is the mirror image. [`TextCodec`] is the server's half of the second; nobody here
+//! needs the other one.
 //!
 //! Invariants
 //! - A decoder's answer depends on the bytes alone, never on how they were cut into reads.
@@ -10,7 +12,8 @@
 //!   its bytes arrive, never allocated by the length that was announced.
 //! - "Need more bytes" is `Ok(None)`, never an error.
 //! - What leaves through an encoder cannot break the framing: names are proven ([`Name`]), reasons
-//!   lose their control characters.
+//!   lose their control characters. An item of the text protocol is a line and nothing can be
+//!   done about one that holds a line end.
 //!
 //! Must not: know what a queue does, read a clock, or perform I/O.
 #![no_std]
@@ -26,6 +29,8 @@ mod number;
 mod request;
 mod response;
 mod server;
+mod text;
+mod words;
 
 pub use codec::{Codec, Encoded};
 pub use error::{ClientError, Excerpt, Fatal};
@@ -33,6 +38,7 @@ pub use name::{Name, NameError, NameRef};
 pub use request::{BadOptions, Body, Expiry, GetOptions, Request};
 pub use response::{Fetched, QueueInfo, Response, StatsWriter, Text};
 pub use server::Decoder;
+pub use text::TextCodec;
 
 /// The longest queue name, in bytes (memcached clients refuse longer keys themselves).
 pub const NAME_BYTES_MAX: usize = 250;
@@ -43,7 +49,7 @@ pub const BODY_BYTES_MAX: u64 = i32::MAX as u64;
 /// The extended commands this crate speaks, as listed by `capabilities`.
 pub const CAPABILITY_WORDS: &str = "put reserve ack release";
 
-/// The bounds fed to a [`Decoder`].
+/// The bounds fed to a [`Decoder`] or another [`Codec`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest request line in bytes, its line end not counted. Longer: fatal.

@@ -344,7 +344,7 @@ fn word_and_text(out: &mut BytesMut, word: &[u8], reason: &str) {
 }
 
 /// Text that stays on its line.
-fn text(out: &mut BytesMut, text: &str) {
+pub(crate) fn text(out: &mut BytesMut, text: &str) {
     let mut cut = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(cut) {
         cut -= 1;

@@ -1,15 +1,12 @@
 //! Request lines to requests: the only place that knows the words of the server's half.
 //!
-//! Kestrel's commands keep Kestrel's rules: one space separates, empty tokens count, empty tokens
-//! at the end do not, only the command is lower-cased, options of `get` that nobody knows are
-//! ignored. The extended commands are strict: an unknown word is an error.
+//! Kestrel's commands keep Kestrel's rules: only the command is lower-cased, options of `get` that
+//! nobody knows are ignored. The extended commands are strict: an unknown word is an error.
 //!
 //! Invariant: an error is [`Fatal`] exactly if the end of the request is not known, or if Kestrel
 //! closes the connection for it.
 //!
 //! Must not: look behind the line.
-
-use core::slice;
 
 use alloc::vec::Vec;
 
@@ -17,6 +14,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::number::{parse_kestrel, parse_u32, parse_u64};
+use crate::words::{COMMAND_BYTES_MAX, Words, lower};
 use crate::{
     BODY_BYTES_MAX, Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, RESERVE_QUEUES_MAX,
     Request,
@@ -68,50 +66,11 @@ impl Pending {
     }
 }
 
-/// The words of one line.
-struct Words<'a> {
-    line: &'a Bytes,
-    split: slice::Split<'a, u8, fn(&u8) -> bool>,
-}
-
-impl<'a> Words<'a> {
-    fn new(line: &'a Bytes) -> Self {
-        let end = line.iter().rposition(|&byte| byte != b' ').map_or(0, |at| at + 1);
-        Self { line, split: line[..end].split(is_space as fn(&u8) -> bool) }
-    }
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.split.next()
-    }
-
-    /// `word`, a part of the line, as a slice that shares its memory.
-    fn share(&self, word: &[u8]) -> Bytes {
-        self.line.slice_ref(word)
-    }
-
-    /// Whether the last of the remaining words is `noreply`.
-    fn ends_with_noreply(mut self) -> bool {
-        self.split.next_back().is_some_and(|word| word == b"noreply")
-    }
-}
-
-fn is_space(byte: &u8) -> bool {
-    *byte == b' '
-}
-
-/// Longer than every command.
-const COMMAND_BYTES_MAX: usize = 24;
-
 /// Parses one line, its line end removed.
 pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal> {
     let mut words = Words::new(line);
     let command = words.next().unwrap_or_default();
-    let mut lower = [0u8; COMMAND_BYTES_MAX];
-    let lower = &mut lower[..command.len().min(COMMAND_BYTES_MAX)];
-    for (to, from) in lower.iter_mut().zip(command) {
-        *to = from.to_ascii_lowercase();
-    }
-    match &*lower {
+    match lower(command, &mut [0; COMMAND_BYTES_MAX]) {
         b"set" => set(words),
         b"get" => get(words, false),
         b"gets" => get(words, true),

@@ -25,7 +25,7 @@ use grammar::{Parsed, Pending};
 
 /// Bodies up to here wait in the caller's buffer until they are complete and are then copied once;
 /// larger ones are collected as they arrive.
-const SMALL_BODY_BYTES: usize = 16 * 1024;
+pub(crate) const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// Decodes the requests of one connection; resumable at any byte.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ fn take_body(
         return Ok(Some(body));
     }
     if total > SMALL_BODY_BYTES {
-        collect(buf, total, collected);
+        collect(buf, buf.len().min(total - collected.len()), total, collected);
     }
     let have = collected.len();
     if have + buf.len() < total {
@@ -172,10 +172,10 @@ fn take_body(
     Ok(Some(Bytes::from(mem::take(collected))))
 }
 
-/// Moves what `buf` holds of the body. Capacity doubles with what arrived and ends at exactly the
-/// size of the body, so nothing is reserved on the word of the peer and nothing is wasted.
-fn collect(buf: &mut BytesMut, total: usize, collected: &mut Vec<u8>) {
-    let now = buf.len().min(total - collected.len());
+/// Moves `now` bytes of a body that is at most `total` bytes long. Capacity doubles with what
+/// arrived and ends at `total`, so nothing is reserved on the word of the peer, and a body of
+/// `total` bytes wastes nothing.
+pub(crate) fn collect(buf: &mut BytesMut, now: usize, total: usize, collected: &mut Vec<u8>) {
     let needed = collected.len() + now;
     if needed > collected.capacity() {
         let capacity = needed.max(collected.capacity() * 2).min(total);
