@@ -21,6 +21,8 @@ mod broker;
 mod execute;
 mod gate;
 mod handles;
+#[cfg(test)]
+mod kestrel_tests;
 mod log;
 mod look;
 mod output;
