@@ -9,7 +9,7 @@
 //! | `boot`, [`datadir`], [`disk`] | the files |
 //! | `clock` | the only clock |
 //! | `fatal` | panics after which nobody may go on |
-//! | [`tools`] | the subcommands: check, dump, import, backup, restore |
+//! | [`tools`] | the subcommands: check, check-config, dump, import, backup, restore |
 
 mod boot;
 mod clock;
