@@ -14,14 +14,18 @@
 //! Must not: perform I/O, read a clock, know sockets or files.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 
 use kqueue_engine::{ConfigTable, Delivery, Engine, EngineLimits, Now, Seq, SessionId, SyncPolicy};
 use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
 
+use crate::admin::Ask;
 use crate::gate::Gates;
+use crate::handles::Handles;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Session, State, body_of};
+use crate::session::{Access, Session, Shape, State, body_bytes_of, bytes_are_put};
+use crate::status::{Status, StatusControl};
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
@@ -42,6 +46,14 @@ pub struct BrokerConfig {
     pub sweep_every_ms: u64,
     /// Version shown to clients.
     pub version: &'static str,
+    /// The status to begin with.
+    pub status: Status,
+    /// How long a status that allows less is told before it is enforced, in milliseconds.
+    pub status_grace_ms: u64,
+    /// A connection that makes more than so many may not take items, as long as it lasts.
+    pub refuse_reads_over: Option<u64>,
+    /// A connection that makes more than so many may not put, flush or delete, as long as it lasts.
+    pub refuse_writes_over: Option<u64>,
 }
 
 /// What clients asked for, since start.
@@ -50,6 +62,16 @@ pub(crate) struct Counters {
     pub(crate) cmd_get: u64,
     pub(crate) cmd_set: u64,
     pub(crate) cmd_peek: u64,
+    /// Monitors, and Thrift's gets.
+    pub(crate) cmd_monitor: u64,
+    /// What monitors asked their queue for.
+    pub(crate) cmd_monitor_get: u64,
+    /// Open reads that returned because their connection ended.
+    pub(crate) cmd_get_open_dropped: u64,
+    /// Waits that ended because their client went away.
+    pub(crate) cmd_get_timeout_dropped: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
     pub(crate) get_hits: u64,
     pub(crate) get_misses: u64,
     pub(crate) connections: u64,
@@ -60,6 +82,14 @@ pub(crate) struct Counters {
     pub(crate) loads: u64,
     /// Puts refused because the disk was full.
     pub(crate) refused_no_space: u64,
+    /// Puts refused because a queue was full, or the item too large for it or the server.
+    pub(crate) refused_by_limits: u64,
+    /// Puts refused because there would have been one queue too many.
+    pub(crate) refused_too_many_queues: u64,
+    /// Reads refused by the status or a connection limit.
+    pub(crate) refused_reads: u64,
+    /// Puts, flushes and deletes refused by the status or a connection limit.
+    pub(crate) refused_writes: u64,
     pub(crate) clock_ahead_ms: i64,
 }
 
@@ -89,10 +119,17 @@ pub struct Broker {
     pub(crate) default_sync: SyncPolicy,
     pub(crate) item_bytes_max: usize,
     pub(crate) started: Now,
+    pub(crate) status: StatusControl,
+    refuse_reads_over: Option<u64>,
+    refuse_writes_over: Option<u64>,
+    pub(crate) asks: VecDeque<Ask>,
+    /// Answers of the shell's, by who waits for one.
+    pub(crate) answers: BTreeMap<SessionId, Option<Result<(), String>>>,
+    pub(crate) handles: Handles,
     gates: Gates,
     /// What sessions waited for and have not picked up yet.
     delivered: BTreeMap<SessionId, Delivery>,
-    ready: VecDeque<SessionId>,
+    pub(crate) ready: VecDeque<SessionId>,
     /// Sessions with a put that waits until it is known whether there is space.
     wait_for_space: alloc::vec::Vec<SessionId>,
     /// Places that could not be read, and the queue that looked there for items.
@@ -118,6 +155,12 @@ impl Broker {
             default_sync: config.table.defaults.sync,
             item_bytes_max: config.max_item_size,
             started: now,
+            status: StatusControl::new(config.status, config.status_grace_ms),
+            refuse_reads_over: config.refuse_reads_over,
+            refuse_writes_over: config.refuse_writes_over,
+            asks: VecDeque::new(),
+            answers: BTreeMap::new(),
+            handles: Handles::default(),
             gates: Gates::default(),
             delivered: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -128,32 +171,68 @@ impl Broker {
         }
     }
 
-    /// A connection was opened. `session` must differ from every session that is connected.
-    pub fn handle_connect(&mut self, _session: SessionId) {
+    /// Replaces the status that was configured, before anybody is served.
+    pub fn begin_with_status(&mut self, status: Status) {
+        self.status.begin_with(status);
+    }
+
+    /// A connection was opened. `session` must differ from every session that is connected, and from every one that left ([`Broker::handle_leave`]) and still holds items.
+    /// Answers what it may do.
+    pub fn handle_connect(&mut self, _session: SessionId) -> Access {
         self.counters.connections += 1;
         self.counters.connections_total += 1;
+        let connections = self.counters.connections;
+        let is_within = |limit: Option<u64>| limit.is_none_or(|limit| connections <= limit);
+        Access {
+            reads: is_within(self.refuse_reads_over),
+            writes: is_within(self.refuse_writes_over),
+        }
     }
 
     /// A connection ended: it waits no more, and what it held returns to its place.
     pub fn handle_disconnect(&mut self, now: Now, session: SessionId) {
-        self.counters.connections -= 1;
-        self.delivered.remove(&session);
+        self.counters.cmd_get_open_dropped += self.engine.held_by(session) as u64;
+        self.forget_connection(session);
         self.engine.handle_disconnect(now, session, &mut self.log);
         self.collect_deliveries();
+    }
+
+    /// A connection ended whose fetched items others may confirm (Thrift's): they stay held until their time is over.
+    pub fn handle_leave(&mut self, now: Now, session: SessionId) {
+        self.forget_connection(session);
+        self.engine.handle_leave(now, session, &mut self.log);
+        self.collect_deliveries();
+    }
+
+    fn forget_connection(&mut self, session: SessionId) {
+        self.counters.connections -= 1;
+        self.delivered.remove(&session);
+        self.answers.remove(&session);
+    }
+
+    /// So many bytes were read from clients and written to them since start.
+    pub fn note_traffic(&mut self, read: u64, written: u64) {
+        (self.counters.bytes_read, self.counters.bytes_written) = (read, written);
     }
 
     /// Gives the session what it waited for and runs its requests, until one has to wait, there is none, or its replies pile up.
     pub fn execute(&mut self, now: Now, session: &mut Session) {
         session.take_ready();
         self.finish_waiting(now, session);
-        while let Some(decoded) = session.next_request() {
-            let put = body_of(&decoded.input);
-            if put.is_some_and(|body| self.log.writer.must_wait_for_space(body.len() as u64)) {
-                self.wait_for_space.push(session.id);
-                session.block(decoded);
+        loop {
+            if let Some(task) = session.next_step() {
+                self.step(now, session, task);
+            } else if let Some(decoded) = session.next_request() {
+                let bytes = body_bytes_of(&decoded.input) as u64;
+                if bytes_are_put(&decoded.input) && self.log.writer.must_wait_for_space(bytes) {
+                    self.wait_for_space.push(session.id);
+                    session.block(decoded);
+                    break;
+                }
+                self.dispatch(now, session, decoded);
+            } else {
                 break;
             }
-            self.dispatch(now, session, decoded);
             self.collect_deliveries();
             // A request may have been served while it was still being asked: by an item that its own confirmation made room for.
             self.finish_waiting(now, session);
@@ -172,13 +251,24 @@ impl Broker {
 
     fn finish_waiting(&mut self, now: Now, session: &mut Session) {
         let State::Waiting(shape) = session.state else { return };
+        if shape == Shape::Answer {
+            return self.finish_ask(session);
+        }
         if session.must_stop_waiting() && !self.engine.waits_for_disk(session.id) {
             // The peer hangs up, or the server drains: what was handed over goes back before anybody could have seen it.
             let delivery = self.delivered.remove(&session.id);
             let items = delivery.map(|delivery| delivery.items).unwrap_or_default();
             self.engine.cancel_wait(now, session.id, &items, &mut self.log);
             self.collect_deliveries();
-            session.stop_waiting();
+            session.state = State::Open;
+            if session.has_hung_up() {
+                self.counters.cmd_get_timeout_dropped += 1;
+            }
+            match shape {
+                // The task sees for itself that it is to end.
+                Shape::Monitor | Shape::Fetch => {}
+                _ => self.finish_wait(now, session, &[], shape),
+            }
             return;
         }
         if let Some(delivery) = self.delivered.remove(&session.id) {
@@ -187,7 +277,7 @@ impl Broker {
         }
     }
 
-    fn collect_deliveries(&mut self) {
+    pub(crate) fn collect_deliveries(&mut self) {
         while let Some(delivery) = self.engine.poll_delivery() {
             self.ready.push_back(delivery.session);
             self.delivered.insert(delivery.session, delivery);
@@ -209,10 +299,12 @@ impl Broker {
 
     /// Ends waits and leases whose time has come, and sweeps expired items.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.status.handle_timeout(now.mono_ms);
         self.engine.handle_timeout(now, &mut self.log);
         self.engine.retry_moves(now, &mut self.log);
         if self.sweep_every_ms > 0 && now.mono_ms >= self.sweep_due_ms {
             self.engine.sweep_expired(now, &mut self.log);
+            self.handles.tidy(&self.engine);
             self.sweep_due_ms = now.mono_ms.saturating_add(self.sweep_every_ms);
         }
         self.collect_deliveries();
@@ -221,10 +313,7 @@ impl Broker {
     /// When [`Broker::handle_timeout`] is due, on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<u64> {
         let sweep = (self.sweep_every_ms > 0).then_some(self.sweep_due_ms);
-        match (self.engine.poll_timeout(), sweep) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [self.engine.poll_timeout(), sweep, self.status.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next disk job, if one is due and none is in flight.

@@ -9,12 +9,19 @@ use bytes::Bytes;
 use kqueue_engine::{
     ItemId, Mode, Now, PutArgs, PutOutcome, Refusal, SyncPolicy, TakeArgs, TakeOutcome, Taken,
 };
-use kqueue_proto::{Body, ClientError, GetOptions, Name, NameError, Request, Response};
+use kqueue_proto::{
+    Body, ClientError, Expiry, GetOptions, Name, NameError, QueueInfo, Request, Response,
+};
 use smallvec::SmallVec;
 
+use crate::admin::Ask;
 use crate::broker::Broker;
 use crate::gate::Gate;
+use crate::handles::Handle;
 use crate::session::{Decoded, Input, Session, Shape, State};
+use crate::stats::Listing;
+use crate::task::{Fetch, Monitor, Task};
+use crate::timing::{Timed, Timing};
 
 /// Expiries below this count from now, others are unix times (Kestrel's threshold, not memcached's).
 const ABSOLUTE_EXPIRY_MIN: i64 = 1_000_000;
@@ -40,14 +47,14 @@ enum PutResult {
 impl Broker {
     /// Runs one request. Every reply it makes is queued in the session, behind the gate that it needs.
     pub(crate) fn dispatch(&mut self, now: Now, session: &mut Session, decoded: Decoded) {
-        let Decoded { input, body_crc } = decoded;
+        let Decoded { input, body_crc, body_crcs, .. } = decoded;
         let request = match input {
             Input::Request(request) => request,
-            Input::Fatal(fatal) => return close_with(session, &fatal.error),
+            Input::Fatal(fatal) => return session.refuse(Response::from(&fatal)),
         };
         match request {
             Request::Set { key, flags, expiry, body, noreply } => {
-                let expiry_ms = absolute_expiry_ms(now, expiry);
+                let expiry_ms = expiry_ms(now, expiry);
                 let put = Put { queue: &key, flags, expiry_ms, body: &body, body_crc };
                 self.set(now, session, put, noreply);
             }
@@ -55,7 +62,23 @@ impl Broker {
             Request::Delete { key, noreply } => self.delete(now, session, &key, noreply),
             Request::Flush { key } => self.flush(now, session, &key),
             Request::FlushAll { noreply } => self.flush_all(now, session, noreply),
-            Request::Stats => session.reply(Gate::Open, self.stats(now)),
+            Request::Monitor { key, wait_ms, max, close_all } => {
+                self.monitor(now, session, key, wait_ms, max, close_all);
+            }
+            Request::Confirm { key, count } => self.confirm(now, session, &key, count),
+            Request::FlushExpired { key } => self.flush_expired(now, session, &key),
+            Request::FlushAllExpired => self.flush_all_expired(now, session),
+            Request::Stats => session.task = Some(Task::List(Listing::stats())),
+            Request::DumpStats { keys } => session.task = Some(Task::List(Listing::dump(keys))),
+            Request::Status { set } => self.show_or_set_status(now, session, set.as_deref()),
+            Request::Reload => self.ask(session, Ask::Reload { session: session.id }),
+            Request::Shutdown => self.shut_down(session),
+            Request::Verbosity { noreply } => {
+                if !noreply {
+                    session.reply(Gate::Open, Response::Ok);
+                }
+            }
+            Request::MetaNoop => session.reply(Gate::Open, Response::MetaNoop),
             Request::Version => session.reply(Gate::Open, Response::Version(self.version)),
             Request::Quit => session.state = State::Closing,
             Request::Malformed { error, noreply } => {
@@ -83,10 +106,22 @@ impl Broker {
                 let held = self.engine.release(now, session.id, &key, ItemId(id), &mut self.log);
                 session.reply(Gate::Open, if held { Response::Ok } else { Response::NotHeld });
             }
+            Request::PutAll { key, expiry, bodies } => {
+                let expiry_ms = expiry_ms(now, expiry);
+                self.put_all(now, session, &key, expiry_ms, &bodies, &body_crcs);
+            }
+            Request::Fetch { key, max, wait_ms, auto_abort_ms } => {
+                self.fetch(now, session, key, max, wait_ms, auto_abort_ms);
+            }
+            Request::Settle { ids, abort } => self.settle(now, session, &ids, abort),
+            Request::QueueInfo { key } => self.queue_info(now, session, &key),
         }
     }
 
     fn set(&mut self, now: Now, session: &mut Session, put: Put<'_>, noreply: bool) {
+        if self.refuses_write(session, noreply) {
+            return;
+        }
         if let Err(error) = Name::check(put.queue) {
             return refuse_name(session, error, put.queue, noreply);
         }
@@ -96,17 +131,53 @@ impl Broker {
             PutResult::Unavailable(reason) => (Gate::Open, Response::ServerError(reason)),
         };
         if !noreply {
-            session.reply(gate, response);
+            session.reply_timed(gate, response, timed_put(gate));
         }
     }
 
     fn put(&mut self, now: Now, session: &mut Session, put: Put<'_>) {
+        if !(session.access.writes && self.status.enforced().takes()) {
+            self.counters.refused_writes += 1;
+            let reason = self.unavailable(session.access.writes);
+            return session.reply(Gate::Open, reason);
+        }
         let (gate, response) = match self.store(now, put) {
             PutResult::Stored { id, gate } => (gate, Response::StoredId(id.0)),
             PutResult::Refused(reason) => (Gate::Open, Response::NotStoredBecause(reason)),
             PutResult::Unavailable(reason) => (Gate::Open, Response::ServerError(reason)),
         };
-        session.reply(gate, response);
+        session.reply_timed(gate, response, timed_put(gate));
+    }
+
+    /// Items in order, up to the first that is refused.
+    fn put_all(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        queue: &[u8],
+        expiry_ms: u64,
+        bodies: &[Body],
+        crcs: &[u32],
+    ) {
+        if self.refuses_write(session, false) {
+            return;
+        }
+        if let Err(error) = Name::check(queue) {
+            return refuse_name(session, error, queue, false);
+        }
+        let (mut gate, mut count) = (Gate::Open, 0);
+        for (body, &body_crc) in bodies.iter().zip(crcs) {
+            match self.store(now, Put { queue, flags: 0, expiry_ms, body, body_crc }) {
+                // All go to the same queues, so the last gate opens last.
+                PutResult::Stored { gate: last, .. } => (gate, count) = (last, count + 1),
+                PutResult::Refused(_) => break,
+                PutResult::Unavailable(reason) if count == 0 => {
+                    return session.reply(Gate::Open, Response::ServerError(reason));
+                }
+                PutResult::Unavailable(_) => break,
+            }
+        }
+        session.reply_timed(gate, Response::Count(count), timed_put(gate));
     }
 
     fn store(&mut self, now: Now, put: Put<'_>) -> PutResult {
@@ -114,6 +185,7 @@ impl Broker {
         let body = match put.body {
             Body::Bytes(body) => body,
             Body::TooLarge { bytes } => {
+                self.counters.refused_by_limits += 1;
                 return PutResult::Refused(too_large(*bytes, self.item_bytes_max));
             }
         };
@@ -138,13 +210,19 @@ impl Broker {
             }
             PutOutcome::Refused(
                 refusal @ (Refusal::TooManyQueues { .. } | Refusal::TooManySubQueues { .. }),
-            ) => PutResult::Unavailable(refusal_text(refusal, body.len())),
-            PutOutcome::Refused(refusal) => PutResult::Refused(refusal_text(refusal, body.len())),
+            ) => {
+                self.counters.refused_too_many_queues += 1;
+                PutResult::Unavailable(refusal_text(refusal, body.len()))
+            }
+            PutOutcome::Refused(refusal) => {
+                self.counters.refused_by_limits += 1;
+                PutResult::Refused(refusal_text(refusal, body.len()))
+            }
         }
     }
 
     /// The gate that a queue's `sync_journal` puts before the reply; asks the journal for the sync that it promises.
-    fn gate_for(&mut self, now: Now, sync: SyncPolicy, seq: u64) -> Gate {
+    pub(crate) fn gate_for(&mut self, now: Now, sync: SyncPolicy, seq: u64) -> Gate {
         if seq == 0 {
             // Nothing was recorded. A gate would be older than those of the replies before it, and a session waits for its last ones only.
             return Gate::Open;
@@ -170,12 +248,19 @@ impl Broker {
             self.engine.abort_oldest(now, session.id, queue, &mut self.log);
             return session.reply(Gate::Open, Response::End);
         }
+        if options.close_all {
+            self.engine.close_all(now, session.id, queue, &mut self.log);
+            self.sync_lazily(now);
+        }
         if options.close {
             self.engine.close_oldest(now, session.id, queue, &mut self.log);
             self.sync_lazily(now);
             if !options.open {
                 return session.reply(Gate::Open, Response::End);
             }
+        }
+        if self.refuses_read(session) {
+            return;
         }
         let (mode, shape) = match (options.peek, options.open) {
             (true, _) => (Mode::Peek, Shape::Value),
@@ -185,6 +270,9 @@ impl Broker {
         match mode {
             Mode::Peek => self.counters.cmd_peek += 1,
             _ => self.counters.cmd_get += 1,
+        }
+        if self.engine.is_alias(queue) {
+            return session.reply(Gate::Open, Response::End);
         }
         let queues: SmallVec<[&[u8]; 1]> = SmallVec::from_buf([queue]);
         let wait_ms = if session.must_not_wait() { 0 } else { options.wait_ms };
@@ -203,6 +291,11 @@ impl Broker {
         lease_ms: u32,
         keys: &[Name],
     ) {
+        if !self.gives_to(session) {
+            self.counters.refused_reads += 1;
+            let reason = self.unavailable(session.access.reads);
+            return session.reply(Gate::Open, reason);
+        }
         self.counters.cmd_get += 1;
         let queues: SmallVec<[&[u8]; 1]> = keys.iter().map(Name::as_bytes).collect();
         let wait_ms = if session.must_not_wait() { 0 } else { wait_ms };
@@ -218,7 +311,116 @@ impl Broker {
         self.finish_take(now, session, outcome, Shape::Item);
     }
 
-    fn take(&mut self, now: Now, session: &Session, args: TakeArgs<'_>) -> TakeOutcome {
+    fn monitor(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        key: Bytes,
+        wait_ms: u64,
+        max: Option<u32>,
+        close_all: bool,
+    ) {
+        if let Err(error) = Name::check(&key) {
+            return session.deny(Response::from(&ClientError::BadName(error, key)));
+        }
+        if close_all {
+            self.engine.close_all(now, session.id, &key, &mut self.log);
+            self.sync_lazily(now);
+        }
+        if self.refuses_read(session) {
+            return;
+        }
+        self.counters.cmd_monitor += 1;
+        let deadline_ms = now.mono_ms.saturating_add(wait_ms);
+        let left = max.unwrap_or(u32::MAX);
+        session.task = Some(Task::Monitor(Monitor { key, deadline_ms, left }));
+    }
+
+    fn fetch(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        key: Bytes,
+        max: u32,
+        wait_ms: u32,
+        auto_abort_ms: u32,
+    ) {
+        if self.refuses_read(session) {
+            return;
+        }
+        if let Err(error) = Name::check(&key) {
+            return refuse_name(session, error, &key, false);
+        }
+        self.counters.cmd_monitor += 1;
+        let fetch = Fetch::new(now, key, max, wait_ms, auto_abort_ms);
+        session.task = Some(Task::Fetch(fetch.into()));
+    }
+
+    /// Confirms or gives back what any connection fetched, and answers how many items that were.
+    fn settle(&mut self, now: Now, session: &mut Session, ids: &[i64], abort: bool) {
+        let mut count = 0;
+        for &id in ids {
+            let Some(Handle { session: owner, queue, item }) = self.handles.take(id) else {
+                continue;
+            };
+            let is_settled = match abort {
+                true => self.engine.release(now, owner, &queue, item, &mut self.log),
+                false => self.engine.ack(now, owner, &queue, item, &mut self.log),
+            };
+            count += u64::from(is_settled);
+        }
+        self.sync_lazily(now);
+        session.reply(Gate::Open, Response::Count(count));
+    }
+
+    fn queue_info(&mut self, now: Now, session: &mut Session, queue: &[u8]) {
+        if self.refuses_read(session) {
+            return;
+        }
+        if let Err(error) = Name::check(queue) {
+            return refuse_name(session, error, queue, false);
+        }
+        if self.engine.is_alias(queue) {
+            let reason = "an alias has no items: ask for one of its destinations";
+            return session.deny(Response::ClientError(reason.into()));
+        }
+        self.counters.cmd_peek += 1;
+        let queues = [queue];
+        let args = TakeArgs {
+            queues: &queues,
+            mode: Mode::Peek,
+            max: 1,
+            max_bytes: u64::MAX,
+            wait_ms: 0,
+            lease_ms: 0,
+        };
+        session.asked_of = Bytes::copy_from_slice(queue);
+        match self.take(now, session, args) {
+            TakeOutcome::Items(items) => self.show_info(now, session, &items),
+            TakeOutcome::Waiting => session.state = State::Waiting(Shape::Info),
+            _ => self.show_info(now, session, &[]),
+        }
+    }
+
+    fn show_info(&mut self, now: Now, session: &mut Session, items: &[Taken]) {
+        let name = core::mem::take(&mut session.asked_of);
+        let head = items.first().map(|item| item.body.clone());
+        let info = match self.engine.stats_of_queue(now, &name) {
+            None => QueueInfo::default(),
+            Some(queue) => QueueInfo {
+                head,
+                items: queue.items,
+                bytes: queue.bytes,
+                journal_bytes: queue.journal_bytes,
+                age_ms: queue.age_ms,
+                waiters: queue.waiters,
+                open_transactions: queue.open_transactions,
+            },
+        };
+        session.reply(Gate::Open, Response::QueueInfo(info.into()));
+    }
+
+    pub(crate) fn take(&mut self, now: Now, session: &Session, args: TakeArgs<'_>) -> TakeOutcome {
         let before = self.log.writer.last_seq();
         let outcome = self.engine.take(now, session.id, args, &mut self.log);
         if self.log.writer.last_seq() != before {
@@ -235,18 +437,20 @@ impl Broker {
                 if shape == Shape::TakenValue {
                     self.sync_lazily(now);
                 }
-                show(now, session, &items, shape);
+                self.show(now, session, &items, shape);
             }
             TakeOutcome::Empty => {
                 self.counters.get_misses += 1;
-                session.reply(Gate::Open, Response::End);
+                session.reply_timed(Gate::Open, Response::End, Timed::GetMiss);
             }
             TakeOutcome::Waiting => session.state = State::Waiting(shape),
             TakeOutcome::TooManyOpen => {
-                close_with_error(session, "too many open reads on this queue by this connection");
+                let reason = "too many open reads on this queue by this connection";
+                session.deny(Response::Error(reason.into()));
             }
             TakeOutcome::HoldsOpen => {
-                close_with_error(session, "this connection holds an open read of this queue");
+                let reason = "this connection holds an open read of this queue";
+                session.deny(Response::Error(reason.into()));
             }
         }
     }
@@ -259,88 +463,78 @@ impl Broker {
         items: &[Taken],
         shape: Shape,
     ) {
+        session.has_waited = true;
+        match shape {
+            Shape::Monitor | Shape::Fetch => return self.finish_task_wait(now, session, items),
+            Shape::Info => return self.show_info(now, session, items),
+            Shape::Value | Shape::TakenValue | Shape::Item | Shape::Answer => {}
+        }
         if items.is_empty() {
             self.counters.get_misses += 1;
-            return session.reply(Gate::Open, Response::End);
+            return session.reply_timed(Gate::Open, Response::End, Timed::GetWait);
         }
         self.counters.get_hits += 1;
         if shape == Shape::TakenValue {
             self.engine.accept_delivery(now, session.id, &mut self.log);
             self.sync_lazily(now);
         }
-        show(now, session, items, shape);
+        self.show(now, session, items, shape);
     }
 
-    fn delete(&mut self, now: Now, session: &mut Session, queue: &[u8], noreply: bool) {
-        // A name that cannot exist is absent, and deleting what is absent succeeds.
-        self.engine.delete(now, queue, &mut self.log);
-        let gate = self.gate_of_last(now);
-        if !noreply {
-            session.reply(gate, Response::Deleted);
+    /// Queues the replies for items that were handed out.
+    #[expect(clippy::unused_self, reason = "one of the family")]
+    pub(crate) fn show(&self, now: Now, session: &mut Session, items: &[Taken], shape: Shape) {
+        for item in items {
+            let key = Bytes::copy_from_slice(&item.queue);
+            let (flags, body) = (item.flags, item.body.clone());
+            let age_ms = now.wall_ms.saturating_sub(item.put_ms);
+            let response = match shape {
+                Shape::Item => {
+                    let attempts = item.attempts;
+                    Response::Item { key, id: item.id.0, flags, attempts, age_ms, body }
+                }
+                _ => Response::ValueEnd { key, flags, body, cas: None },
+            };
+            session.measured(Timing { what: Timed::Delivery, us: age_ms.saturating_mul(1000) });
+            session.reply_timed(
+                Gate::Open,
+                response,
+                match session.has_waited {
+                    true => Timed::GetWait,
+                    false => Timed::GetHit,
+                },
+            );
         }
-    }
-
-    fn flush(&mut self, now: Now, session: &mut Session, queue: &[u8]) {
-        self.engine.flush(now, queue, &mut self.log);
-        let gate = self.gate_of_last(now);
-        session.reply(gate, Response::End);
-    }
-
-    fn flush_all(&mut self, now: Now, session: &mut Session, noreply: bool) {
-        self.engine.flush_all(now, &mut self.log);
-        let gate = self.gate_of_last(now);
-        if !noreply {
-            session.reply(gate, Response::Flushed);
+        if shape == Shape::Item {
+            session.reply(Gate::Open, Response::End);
         }
-    }
-
-    /// Administration is as durable as the default policy makes a put.
-    fn gate_of_last(&mut self, now: Now) -> Gate {
-        self.log.flush();
-        let seq = self.log.writer.last_seq().0;
-        self.gate_for(now, self.default_sync, seq)
     }
 }
 
-/// Queues the replies for items that were handed out.
-fn show(now: Now, session: &mut Session, items: &[Taken], shape: Shape) {
-    for item in items {
-        let key = Bytes::copy_from_slice(&item.queue);
-        let (flags, body) = (item.flags, item.body.clone());
-        let response = match shape {
-            Shape::Value | Shape::TakenValue => Response::ValueEnd { key, flags, body, cas: None },
-            Shape::Item => Response::Item {
-                key,
-                id: item.id.0,
-                flags,
-                attempts: item.attempts,
-                age_ms: now.wall_ms.saturating_sub(item.put_ms),
-                body,
-            },
-        };
-        session.reply(Gate::Open, response);
-    }
-    if shape == Shape::Item {
-        session.reply(Gate::Open, Response::End);
+/// A put that waits for the disk is measured apart.
+fn timed_put(gate: Gate) -> Timed {
+    match gate {
+        Gate::Synced(_) => Timed::SyncedPut,
+        Gate::Open | Gate::Written(_) => Timed::Put,
     }
 }
 
 /// Kestrel closes on a name that it cannot create, except on one of only `+`.
-fn refuse_name(session: &mut Session, error: NameError, name: &[u8], noreply: bool) {
+pub(crate) fn refuse_name(session: &mut Session, error: NameError, name: &[u8], noreply: bool) {
     let reason = ClientError::BadName(error, Bytes::copy_from_slice(name));
     if error.closes() {
-        close_with(session, &reason);
+        session.deny(Response::from(&reason));
     } else if !noreply {
         session.reply(Gate::Open, Response::from(&reason));
     }
 }
 
-fn close_with(session: &mut Session, error: &ClientError) {
-    session.refuse(Response::from(error));
-}
-
-fn close_with_error(session: &mut Session, reason: &'static str) {
-    session.refuse(Response::Error(Cow::Borrowed(reason)));
+fn expiry_ms(now: Now, expiry: Expiry) -> u64 {
+    match expiry {
+        Expiry::Kestrel(expiry) => absolute_expiry_ms(now, i64::from(expiry)),
+        Expiry::AfterMs(0) => 0,
+        Expiry::AfterMs(ms) => now.wall_ms.saturating_add(ms),
+    }
 }
 
 fn absolute_expiry_ms(now: Now, expiry: i64) -> u64 {

@@ -15,10 +15,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admin;
 mod boot;
 mod broker;
 mod execute;
 mod gate;
+mod handles;
 mod log;
 mod look;
 mod output;
@@ -27,14 +29,17 @@ mod retire;
 mod session;
 mod stats;
 mod status;
+mod task;
 #[cfg(test)]
 mod tests;
+mod timing;
 
+pub use admin::Ask;
 pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
-    ConfigTable, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo, QueueOverrides,
-    RecordBuf, Seq, SessionId, SyncPolicy,
+    AliasStats, ConfigTable, Destinations, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo,
+    QueueOverrides, QueueStats, RecordBuf, Seq, SessionId, SyncPolicy,
 };
 pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{
@@ -43,10 +48,15 @@ pub use kqueue_journal::{
     SegmentHeader, Start, SuperState, Superblock, VERSION, Verdict, WriterConfig, parse_header,
     segment_file_name, segment_number,
 };
-pub use kqueue_proto::{Limits, Name};
+pub use kqueue_proto::{
+    Body, ClientError, Codec, Decoder, Encoded, Expiry, Fatal, Fetched, Limits, Name, QueueInfo,
+    Request, Response,
+};
 pub use look::{Look, LookStep, QueueSize};
 pub use output::Output;
 pub use read::{BadPlace, Load, SegmentRead};
 pub use retire::{Checkpoint, RetireStep, Retirement};
-pub use session::Session;
+pub use session::{Access, Session};
+pub use stats::ServerStats;
 pub use status::{Status, StatusError};
+pub use timing::{Timed, Timing};

@@ -56,7 +56,7 @@ pub enum LookStep {
 impl Broker {
     /// All queues, by name.
     pub fn queues(&self) -> Vec<QueueSize> {
-        let sizes = self.engine.queue_stats(Now::default()).map(|queue| QueueSize {
+        let sizes = self.engine.queue_stats(Now::default(), 0).map(|queue| QueueSize {
             name: queue.name,
             items: queue.items,
             bytes: queue.bytes,

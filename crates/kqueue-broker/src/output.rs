@@ -6,7 +6,7 @@
 use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
-use kqueue_proto::Response;
+use kqueue_proto::{Codec, Response};
 
 /// Bodies from this size on are a chunk of their own; below, copying is cheaper than another slice in `writev`.
 const SHARED_BODY_MIN: usize = 4096;
@@ -21,19 +21,21 @@ pub struct Output {
 
 impl Output {
     /// Appends a reply.
-    pub fn push(&mut self, response: &Response) {
+    pub(crate) fn push(&mut self, codec: &mut dyn Codec, response: &Response) {
         let before = self.tail.len();
-        match response.body() {
+        let encoded = codec.encode(response, &mut self.tail);
+        match encoded.body {
             Some(body) if body.len() >= SHARED_BODY_MIN => {
-                response.head(&mut self.tail);
-                self.bytes += self.tail.len() - before + body.len();
-                self.chunks.push_back(self.tail.split().freeze());
+                self.bytes += self.tail.len() - before + body.len() + encoded.tail.len();
+                if !self.tail.is_empty() {
+                    self.chunks.push_back(self.tail.split().freeze());
+                }
                 self.chunks.push_back(body.clone());
-                self.tail.extend_from_slice(response.tail());
-                self.bytes += self.tail.len();
+                self.tail.extend_from_slice(encoded.tail);
             }
-            _ => {
-                response.encode(&mut self.tail);
+            body => {
+                self.tail.extend_from_slice(body.map_or(&[], |body| body));
+                self.tail.extend_from_slice(encoded.tail);
                 self.bytes += self.tail.len() - before;
             }
         }

@@ -7,15 +7,20 @@
 //!
 //! Must not: touch queues or the journal; only the broker runs requests.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 use kqueue_engine::SessionId;
 use kqueue_journal::Progress;
-use kqueue_proto::{Body, Decoder, Fatal, Limits, Request, Response};
+use kqueue_proto::{Body, Codec, Decoder, Fatal, Limits, Request, Response};
 
+use crate::admin::Ask;
 use crate::gate::Gate;
 use crate::output::Output;
+use crate::task::Task;
+use crate::timing::{Timed, Timing};
 
 /// Requests decoded ahead of being run.
 const REQUESTS_MAX: usize = 64;
@@ -25,6 +30,8 @@ const AHEAD_BYTES_MAX: usize = 256 * 1024;
 const REPLY_BYTES_MAX: usize = 256 * 1024;
 /// What a reply is taken to cost besides its body.
 const REPLY_LINE_BYTES: usize = 64;
+/// Measurements that are kept for a shell that does not fetch them.
+const TIMINGS_MAX: usize = 128;
 
 /// A request, with what could be computed of it without the broker.
 #[derive(Debug)]
@@ -32,6 +39,10 @@ pub(crate) struct Decoded {
     pub(crate) input: Input,
     /// CRC-32 of the body, computed before the lock is taken.
     pub(crate) body_crc: u32,
+    /// The same of each body, where there may be several.
+    pub(crate) body_crcs: Vec<u32>,
+    /// When it was decoded, see [`Session::note_time`].
+    at_us: u64,
 }
 
 /// What the decoder made of the bytes.
@@ -62,6 +73,38 @@ pub(crate) enum Shape {
     TakenValue,
     /// `ITEM` of the extended `reserve`.
     Item,
+    /// `VALUE`, as one of several: the session's task goes on with it.
+    Monitor,
+    /// Collected by the session's task.
+    Fetch,
+    /// The head of a queue, shown with its figures.
+    Info,
+    /// No item, but an answer of the shell's, which always comes.
+    Answer,
+}
+
+/// What a connection may do besides what every connection may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Take items.
+    pub reads: bool,
+    /// Put, flush and delete.
+    pub writes: bool,
+}
+
+impl Access {
+    /// Everything.
+    pub const ALL: Self = Self { reads: true, writes: true };
+}
+
+/// A reply that has not left.
+#[derive(Debug)]
+struct Reply {
+    gate: Gate,
+    response: Response,
+    timed: Option<Timed>,
+    /// When its request was decoded.
+    began_us: u64,
 }
 
 /// One connection. See the module's description.
@@ -69,13 +112,26 @@ pub(crate) enum Shape {
 pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) state: State,
-    decoder: Decoder,
+    pub(crate) access: Access,
+    /// The request that is being run in several steps; no other one is run before it has ended.
+    pub(crate) task: Option<Task>,
+    /// The queue whose figures the session waits for.
+    pub(crate) asked_of: Bytes,
+    /// What the shell was asked for, if the session waits for that.
+    pub(crate) last_ask: Option<Ask>,
+    codec: Box<dyn Codec>,
     /// The decoder gave up: nothing behind that point is looked at.
     broken: bool,
     requests: VecDeque<Decoded>,
     ahead_bytes: usize,
-    replies: VecDeque<(Gate, Response)>,
+    replies: VecDeque<Reply>,
     reply_bytes: usize,
+    now_us: u64,
+    /// When the request that runs was decoded.
+    began_us: u64,
+    /// The request that runs has waited for its item.
+    pub(crate) has_waited: bool,
+    timings: Vec<Timing>,
     /// The broker named this session since it last ran.
     ready: bool,
     hung_up: bool,
@@ -86,17 +142,30 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session at its beginning. `id` must not be that of another living session.
+    /// A session at its beginning that speaks the memcache protocol and may do everything. `id` must not be that of another living session.
     pub fn new(id: SessionId, limits: Limits) -> Self {
+        Self::with_codec(id, Box::new(Decoder::new(limits)), Access::ALL)
+    }
+
+    /// A session at its beginning that speaks whatever `codec` does.
+    pub fn with_codec(id: SessionId, codec: Box<dyn Codec>, access: Access) -> Self {
         Self {
             id,
             state: State::Open,
-            decoder: Decoder::new(limits),
+            access,
+            task: None,
+            asked_of: Bytes::new(),
+            last_ask: None,
+            codec,
             broken: false,
             requests: VecDeque::new(),
             ahead_bytes: 0,
             replies: VecDeque::new(),
             reply_bytes: 0,
+            now_us: 0,
+            began_us: 0,
+            has_waited: false,
+            timings: Vec::new(),
             ready: false,
             hung_up: false,
             drain: false,
@@ -110,6 +179,16 @@ impl Session {
         self.id
     }
 
+    /// Says what time it is, in microseconds from wherever: what follows happens then. For measurements only; without it there are none worth anything.
+    pub fn note_time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+    }
+
+    /// What was measured since the last call.
+    pub fn take_timings(&mut self) -> impl Iterator<Item = Timing> {
+        self.timings.drain(..)
+    }
+
     /// Decodes what is complete in `input`, up to a bound; true if at least one request was decoded.
     pub fn feed(&mut self, input: &mut BytesMut) -> bool {
         let before = self.requests.len();
@@ -119,7 +198,7 @@ impl Session {
             && self.requests.len() < REQUESTS_MAX
             && self.ahead_bytes < AHEAD_BYTES_MAX
         {
-            match self.decoder.decode(input) {
+            match self.codec.decode(input) {
                 Ok(Some(request)) => self.push(Input::Request(request)),
                 Ok(None) => break,
                 Err(fatal) => {
@@ -133,48 +212,75 @@ impl Session {
     }
 
     fn push(&mut self, input: Input) {
-        let body = body_of(&input);
-        let body_crc = body.map_or(0, |body| crc32fast::hash(body));
-        self.ahead_bytes += body.map_or(0, Bytes::len);
-        self.requests.push_back(Decoded { input, body_crc });
+        let body_crc = body_of(&input).map_or(0, |body| crc32fast::hash(body));
+        let body_crcs = bodies_of(&input).iter().map(crc_of).collect();
+        self.ahead_bytes += body_bytes_of(&input);
+        self.requests.push_back(Decoded { input, body_crc, body_crcs, at_us: self.now_us });
     }
 
     pub(crate) fn next_request(&mut self) -> Option<Decoded> {
-        if self.state != State::Open || self.reply_bytes >= REPLY_BYTES_MAX {
+        if !self.has_room_for_replies() || self.task.is_some() {
             return None;
         }
         let decoded = self.requests.pop_front()?;
-        self.ahead_bytes -= body_of(&decoded.input).map_or(0, Bytes::len);
+        self.ahead_bytes -= body_bytes_of(&decoded.input);
+        (self.began_us, self.has_waited) = (decoded.at_us, false);
         Some(decoded)
+    }
+
+    /// The task that may go on now.
+    pub(crate) fn next_step(&mut self) -> Option<Task> {
+        if self.has_room_for_replies() { self.task.take() } else { None }
+    }
+
+    fn has_room_for_replies(&self) -> bool {
+        self.state == State::Open && self.reply_bytes < REPLY_BYTES_MAX
     }
 
     /// The request is to be run later: once the broker names this session.
     pub(crate) fn block(&mut self, decoded: Decoded) {
-        self.ahead_bytes += body_of(&decoded.input).map_or(0, Bytes::len);
+        self.ahead_bytes += body_bytes_of(&decoded.input);
         self.requests.push_front(decoded);
         self.blocked = true;
     }
 
     pub(crate) fn reply(&mut self, gate: Gate, response: Response) {
+        self.push_reply(gate, response, None);
+    }
+
+    /// A reply whose delay since its request is measured when it leaves.
+    pub(crate) fn reply_timed(&mut self, gate: Gate, response: Response, timed: Timed) {
+        self.push_reply(gate, response, Some(timed));
+    }
+
+    fn push_reply(&mut self, gate: Gate, response: Response, timed: Option<Timed>) {
         self.reply_bytes += reply_cost(&response);
-        self.replies.push_back((gate, response));
+        self.replies.push_back(Reply { gate, response, timed, began_us: self.began_us });
+    }
+
+    pub(crate) fn measured(&mut self, timing: Timing) {
+        if self.timings.len() < TIMINGS_MAX {
+            self.timings.push(timing);
+        }
     }
 
     /// Moves the replies that may leave to `output`, in order; a reply whose record will never be on disk becomes an error.
     pub fn encode(&mut self, progress: &Progress, output: &mut Output) {
-        while let Some((gate, _)) = self.replies.front() {
-            let open = gate.is_open(progress);
+        while let Some(reply) = self.replies.front() {
+            let open = reply.gate.is_open(progress);
             if !open && !progress.poisoned {
                 return;
             }
-            let Some((_, response)) = self.replies.pop_front() else { return };
-            self.reply_bytes -= reply_cost(&response);
+            let Some(reply) = self.replies.pop_front() else { return };
+            self.reply_bytes -= reply_cost(&reply.response);
             if open {
-                output.push(&response);
+                output.push(&mut *self.codec, &reply.response);
             } else {
-                output.push(&Response::ServerError(
-                    "the journal failed, the outcome is unknown".into(),
-                ));
+                let unknown = "the journal failed, the outcome is unknown";
+                output.push(&mut *self.codec, &Response::ServerError(unknown.into()));
+            }
+            if let Some(what) = reply.timed {
+                self.measured(Timing { what, us: self.now_us.saturating_sub(reply.began_us) });
             }
         }
     }
@@ -190,10 +296,9 @@ impl Session {
 
     /// Whether a decoded request can be run at once.
     pub fn can_run(&self) -> bool {
-        self.state == State::Open
-            && !self.blocked
-            && self.reply_bytes < REPLY_BYTES_MAX
-            && !self.requests.is_empty()
+        !self.blocked
+            && self.has_room_for_replies()
+            && (self.task.is_some() || !self.requests.is_empty())
     }
 
     /// The broker named this session ([`crate::Broker::poll_event`]).
@@ -221,11 +326,17 @@ impl Session {
     }
 
     pub(crate) fn must_stop_waiting(&self) -> bool {
-        self.is_waiting() && self.must_not_wait()
+        self.is_waiting() && self.must_not_wait() && self.state != State::Waiting(Shape::Answer)
+    }
+
+    /// Whether the peer will send nothing more, and may be gone.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.hung_up
     }
 
     pub(crate) fn must_close(&self) -> bool {
-        self.drain && self.requests.is_empty() && self.state == State::Open
+        let is_done = self.requests.is_empty() && self.task.is_none();
+        self.drain && is_done && self.state == State::Open
     }
 
     /// Whether a request waits, for an item or for a place on the disk: what is behind it may not even be decoded meanwhile.
@@ -244,7 +355,8 @@ impl Session {
 
     /// Whether nothing is left to run, to wait for or to send.
     pub fn is_idle(&self) -> bool {
-        self.requests.is_empty() && self.replies.is_empty() && !self.is_waiting()
+        let has_work = !self.requests.is_empty() || self.task.is_some() || self.is_waiting();
+        !has_work && self.replies.is_empty()
     }
 
     /// Whether the session is over: the connection is to be closed once its output has been sent.
@@ -259,29 +371,32 @@ impl Session {
         self.refused = true;
     }
 
+    /// Answers with an error for which Kestrel closes a memcache connection; in other protocols the next request is served.
+    pub(crate) fn deny(&mut self, response: Response) {
+        match self.codec.closes_on_error() {
+            true => self.refuse(response),
+            false => self.reply(Gate::Open, response),
+        }
+    }
+
     /// Whether the session ended with an error of the peer, who may still be sending.
     pub fn is_refused(&self) -> bool {
         self.refused
     }
 
-    pub(crate) fn stop_waiting(&mut self) {
-        self.reply(Gate::Open, Response::End);
-        self.state = State::Open;
-    }
-
     /// Whether the peer has begun a request and not finished it.
     pub fn is_mid_request(&self, input: &BytesMut) -> bool {
-        self.state == State::Open && self.requests.is_empty() && self.decoder.is_mid_request(input)
+        self.state == State::Open && self.requests.is_empty() && self.codec.is_mid_request(input)
     }
 
     pub(crate) fn last_gates(&self) -> (Gate, Gate) {
         let mut written = Gate::Open;
         let mut synced = Gate::Open;
-        for (gate, _) in &self.replies {
-            match gate {
+        for reply in &self.replies {
+            match reply.gate {
                 Gate::Open => {}
-                Gate::Written(_) => written = *gate,
-                Gate::Synced(_) => synced = *gate,
+                Gate::Written(_) => written = reply.gate,
+                Gate::Synced(_) => synced = reply.gate,
             }
         }
         (written, synced)
@@ -298,7 +413,40 @@ pub(crate) fn body_of(input: &Input) -> Option<&Bytes> {
     }
 }
 
+/// The bodies of a request that may have several.
+pub(crate) fn bodies_of(input: &Input) -> &[Body] {
+    match input {
+        Input::Request(Request::PutAll { bodies, .. }) => bodies,
+        _ => &[],
+    }
+}
+
+/// Whether a request puts items: then it may have to wait for space on the disk.
+pub(crate) fn bytes_are_put(input: &Input) -> bool {
+    body_of(input).is_some() || matches!(input, Input::Request(Request::PutAll { .. }))
+}
+
+/// Bytes of all bodies of a request.
+pub(crate) fn body_bytes_of(input: &Input) -> usize {
+    let bytes = |body: &Body| match body {
+        Body::Bytes(body) => body.len(),
+        Body::TooLarge { .. } => 0,
+    };
+    body_of(input).map_or(0, Bytes::len) + bodies_of(input).iter().map(bytes).sum::<usize>()
+}
+
+fn crc_of(body: &Body) -> u32 {
+    match body {
+        Body::Bytes(body) => crc32fast::hash(body),
+        Body::TooLarge { .. } => 0,
+    }
+}
+
 /// What a reply costs in memory, roughly: its body and a short line.
 fn reply_cost(response: &Response) -> usize {
-    REPLY_LINE_BYTES + response.body().map_or(0, Bytes::len)
+    let fetched = match response {
+        Response::Fetched(items) => items.iter().map(|item| item.body.len()).sum(),
+        _ => 0,
+    };
+    REPLY_LINE_BYTES + fetched + response.body().map_or(0, Bytes::len)
 }

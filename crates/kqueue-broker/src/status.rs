@@ -103,6 +103,11 @@ impl StatusControl {
         Self { shown: status, enforced: status, due_ms: None, grace_ms }
     }
 
+    /// Another status to begin with.
+    pub(crate) fn begin_with(&mut self, status: Status) {
+        *self = Self::new(status, self.grace_ms);
+    }
+
     /// What clients are told.
     pub(crate) fn shown(&self) -> Status {
         self.shown

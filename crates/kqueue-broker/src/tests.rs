@@ -39,8 +39,17 @@ fn boot_within(
     table: ConfigTable,
     files: &BTreeMap<u64, Vec<u8>>,
 ) -> Broker {
-    let config =
-        BrokerConfig { table, limits, max_item_size: 4096, sweep_every_ms: 0, version: "1.2.3" };
+    let config = BrokerConfig {
+        table,
+        limits,
+        max_item_size: 4096,
+        sweep_every_ms: 0,
+        version: "1.2.3",
+        status: Status::Up,
+        status_grace_ms: 0,
+        refuse_reads_over: None,
+        refuse_writes_over: None,
+    };
     let sizes = WriterConfig {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: 4 * SEGMENT_BYTES,

@@ -130,8 +130,9 @@ impl Engine {
             body_crc: recorded.body_crc,
         });
         for owner in owners {
-            let last_again = &mut self.queue_mut(owner.slot).last_again;
-            let previous = core::mem::replace(last_again, new.seq);
+            let queue = self.queue_mut(owner.slot);
+            queue.counters.rewritten_items += 1;
+            let previous = core::mem::replace(&mut queue.last_again, new.seq);
             if owner.is_cold {
                 moves.0.push(Move {
                     queue: owner.no,

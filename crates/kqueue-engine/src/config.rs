@@ -139,6 +139,9 @@ impl QueueOverrides {
     }
 }
 
+/// The queues that an alias stands for.
+pub type Destinations = Box<[Arc<[u8]>]>;
+
 /// The settings of all queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigTable {
@@ -147,7 +150,7 @@ pub struct ConfigTable {
     /// What was written down, by queue name.
     pub named: BTreeMap<Box<[u8]>, QueueOverrides>,
     /// Names that stand for other queues: what is put there goes to each of them, in this order. No destination is an alias.
-    pub aliases: BTreeMap<Box<[u8]>, Box<[Arc<[u8]>]>>,
+    pub aliases: BTreeMap<Box<[u8]>, Destinations>,
 }
 
 impl ConfigTable {

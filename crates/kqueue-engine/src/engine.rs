@@ -10,15 +10,17 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use smallvec::SmallVec;
 
-use crate::config::{ConfigTable, SyncPolicy, master_of};
+use crate::alias::AliasCounters;
+use crate::config::{ConfigTable, QueueConfig, SyncPolicy, master_of};
 use crate::queue::{Item, KEEP_ALL, Queue};
-use crate::record::{Origin, Reason, Record, Recorder};
+use crate::record::{Reason, Record, Recorder};
 use crate::types::{
     Delivery, ItemId, Items, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
     TakeArgs, TakeOutcome,
@@ -80,7 +82,7 @@ impl Default for EngineLimits {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) table: ConfigTable,
-    limits: EngineLimits,
+    pub(crate) limits: EngineLimits,
     pub(crate) queues: Vec<Option<Box<Queue>>>,
     free: Vec<Slot>,
     pub(crate) by_name: HashMap<Bytes, Slot>,
@@ -94,9 +96,9 @@ pub struct Engine {
     /// Queues that may hold items which expire.
     pub(crate) expiring: BTreeSet<Slot>,
     /// Queues with something at their head that is to go elsewhere, for which there was no room.
-    stayed: BTreeSet<Slot>,
+    pub(crate) stayed: BTreeSet<Slot>,
     /// Queues that are deleted when they are old and unused.
-    aging: BTreeSet<Slot>,
+    pub(crate) aging: BTreeSet<Slot>,
     /// Queues with items that have to be written before they are forgotten.
     pub(crate) folding: BTreeSet<Slot>,
     /// Queues whose items have to be read from the disk.
@@ -104,7 +106,7 @@ pub struct Engine {
     pub(crate) stalled_loads: Vec<Slot>,
     pub(crate) next_token: u64,
     /// Queues that received items in the course of something else, and whose waiters were not served yet.
-    pending: Vec<Slot>,
+    pub(crate) pending: Vec<Slot>,
     /// What `ready` and `returned` of all queues take in memory.
     pub(crate) hot_cost: u64,
     /// Nothing of what is replayed is forgotten: it was written by a version that kept everything in memory.
@@ -118,6 +120,7 @@ pub struct Engine {
     pub(crate) newest_put_ms: u64,
     last_no: u64,
     pub(crate) counters: EngineCounters,
+    pub(crate) alias_counters: BTreeMap<Box<[u8]>, AliasCounters>,
 }
 
 impl Engine {
@@ -151,11 +154,24 @@ impl Engine {
             newest_put_ms: 0,
             last_no: 0,
             counters: EngineCounters::default(),
+            alias_counters: BTreeMap::new(),
         }
     }
 
-    /// Puts an item into a queue, which is made if there is none, and into its sub-queues.
+    /// Puts an item into a queue, which is made if there is none, and into its sub-queues; or to everything that an alias stands for.
     pub fn put(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) -> PutOutcome {
+        match self.table.aliases.get(args.queue) {
+            None => self.put_one(now, args, rec),
+            Some(destinations) => self.put_to_all(now, &args, destinations.clone(), rec),
+        }
+    }
+
+    pub(crate) fn put_one(
+        &mut self,
+        now: Now,
+        args: PutArgs<'_>,
+        rec: &mut impl Recorder,
+    ) -> PutOutcome {
         let master = match self.slot_or_create(now, args.queue, rec) {
             Ok(slot) => slot,
             Err(refusal) => return PutOutcome::Refused(refusal),
@@ -381,10 +397,14 @@ impl Engine {
         let slots: Slots = args
             .queues
             .iter()
+            .filter(|name| !self.table.aliases.contains_key(**name))
+            .copied()
+            .collect::<SmallVec<[&[u8]; 1]>>()
+            .into_iter()
             .filter_map(|name| self.slot_or_create(now, name, rec).ok())
             .collect();
         if slots.is_empty() {
-            // No further queue may be made, and one that is not there has nothing.
+            // An alias has nothing. No further queue may be made, and one that is not there has nothing.
             return TakeOutcome::Empty;
         }
         let outcome = self.take_from(now, session, &args, slots, rec);
@@ -503,310 +523,9 @@ impl Engine {
         }
     }
 
-    /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often. What is to go to another queue stays while there is no
-    /// room for it on the disk.
-    pub(crate) fn drop_expired_head(
-        &mut self,
-        now: Now,
-        slot: Slot,
-        max: u64,
-        rec: &mut impl Recorder,
-    ) {
-        let mut expired = 0;
-        loop {
-            let queue = self.queue(slot);
-            let Some(head) = queue.head() else { return };
-            let is_expired = queue.is_expired(head, now);
-            if !(is_expired && expired < max || queue.is_dead(head)) {
-                return;
-            }
-            let moves = !is_expired || queue.expires_elsewhere();
-            if moves && !rec.has_room(head.body.len() as u64) {
-                self.stayed.insert(slot);
-                return;
-            }
-            let Some(item) = self.pop(slot) else { return };
-            if is_expired {
-                expired += 1;
-                self.expire(now, slot, item, rec);
-            } else {
-                self.bury(now, slot, item, rec);
-            }
-        }
-    }
-
-    /// An item's time is over: it goes, or to another queue.
-    fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
-        let queue = self.queue_mut(slot);
-        queue.counters.expired_items += 1;
-        let target = queue.config.expire_to_queue.clone().filter(|_| queue.expires_elsewhere());
-        match target {
-            Some(target) => self.transfer(now, slot, &target, item, Reason::Expired, rec),
-            None => remove(queue.no, &item, Reason::Expired, rec),
-        }
-    }
-
-    /// An item was delivered too often: it goes to the dead-letter queue.
-    pub(crate) fn bury(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
-        let queue = self.queue_mut(slot);
-        let Some(target) = queue.config.dead_letter_queue.clone() else { return };
-        queue.counters.dead_lettered += 1;
-        self.transfer(now, slot, &target, item, Reason::DeadLettered, rec);
-    }
-
-    /// Moves an item to the end of another queue, past its limits: nothing is lost because that one is full. Who waits there is served by [`Engine::settle`].
-    fn transfer(
-        &mut self,
-        now: Now,
-        slot: Slot,
-        target: &[u8],
-        item: Item,
-        reason: Reason,
-        rec: &mut impl Recorder,
-    ) {
-        let to = self.slot_of_name(now, target, rec);
-        // Its name may have been lost in a power cut.
-        self.define(to, rec);
-        let id = self.next_id(rec);
-        let (from, target) = (self.queue(slot), self.queue(to));
-        let is_journaled = target.config.keep_journal;
-        let mut moved = Item {
-            id: id.0,
-            seq: Seq(0),
-            put_ms: now.wall_ms,
-            expiry_ms: 0,
-            attempts: 0,
-            share: 0,
-            ..item.clone()
-        };
-        let origin = Origin {
-            queue: &from.name,
-            id: ItemId(item.id),
-            put_ms: item.put_ms,
-            attempts: item.attempts,
-            reason,
-        };
-        if is_journaled {
-            let recorded = rec.record(&Record::Transfer {
-                from: from.no,
-                origin,
-                id,
-                flags: item.flags,
-                put_ms: now.wall_ms,
-                to: target.no,
-                body: &item.body,
-                body_crc: item.body_crc,
-            });
-            (moved.seq, moved.share) = (recorded.seq, recorded.share);
-            rec.unref(item.seq, 1, u64::from(item.share));
-        } else {
-            remove(from.no, &item, reason, rec);
-        }
-        self.add(to, moved);
-        self.pending.push(to);
-    }
-
-    /// Serves those who wait for what came in the course of something else.
-    pub(crate) fn settle(&mut self, now: Now, rec: &mut impl Recorder) {
-        while let Some(slot) = self.pending.pop() {
-            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
-                self.serve(now, slot, rec);
-            }
-        }
-    }
-
-    /// Tries again to move what stayed for want of room, and serves those who wait behind it. To be called when something has been written or time has passed.
-    pub fn retry_moves(&mut self, now: Now, rec: &mut impl Recorder) {
-        if self.stayed.is_empty() {
-            return;
-        }
-        for slot in core::mem::take(&mut self.stayed) {
-            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
-                let max = self.queue(slot).config.max_expire_sweep;
-                self.drop_expired_head(now, slot, max, rec);
-                self.serve(now, slot, rec);
-                self.end_hopeless(slot, rec);
-            }
-        }
-        self.settle(now, rec);
-    }
-
-    /// Whether something that cannot be handed out yet will be known or out of the way soon: the disk is read, or written.
-    pub(crate) fn comes_by_itself(&self, slot: Slot, rec: &impl Recorder) -> bool {
-        self.queue(slot).needs_load() || self.stayed.contains(&slot) && !rec.is_full()
-    }
-
-    /// Removes expired items from the heads of all queues, and queues that are old and unused.
-    pub fn sweep_expired(&mut self, now: Now, rec: &mut impl Recorder) {
-        let slots: Vec<Slot> = self.expiring.iter().copied().collect();
-        for slot in slots {
-            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
-                let max = self.queue(slot).config.max_expire_sweep;
-                self.drop_expired_head(now, slot, max, rec);
-                if self.queue(slot).needs_load() {
-                    self.want_load(slot);
-                }
-                if !self.queue(slot).is_empty() || !self.queue(slot).open.is_empty() {
-                    continue;
-                }
-            }
-            self.expiring.remove(&slot);
-        }
-        self.sweep_queues(now, rec);
-        self.settle(now, rec);
-    }
-
-    /// Deletes queues that have outlived `max_queue_age`, and where no further queue may be made also those that were only looked into.
-    fn sweep_queues(&mut self, now: Now, rec: &mut impl Recorder) {
-        let is_unused =
-            |queue: &Queue| queue.is_empty() && queue.open.is_empty() && queue.waiting == 0;
-        let is_old = |queue: &Queue| {
-            let age_ms = now.mono_ms.saturating_sub(queue.created_ms);
-            queue.config.max_queue_age_ms.is_some_and(|max| age_ms > max)
-        };
-        let mut gone: Vec<Slot> = self
-            .aging
-            .iter()
-            .copied()
-            .filter(|&slot| is_unused(self.queue(slot)) && is_old(self.queue(slot)))
-            .collect();
-        if self.by_number.len() as u64 >= self.limits.max_queues {
-            // Nothing was ever put into them. (A sub-queue is a subscription, and wanted although it is empty.)
-            let idle = self.by_number.values().copied().filter(|&slot| {
-                let queue = self.queue(slot);
-                let is_new = !queue.is_defined && queue.counters.total_items == 0;
-                is_unused(queue) && is_new && master_of(&queue.name).is_none()
-            });
-            gone.extend(idle);
-        }
-        for slot in gone {
-            if self.queues[slot as usize].is_some() {
-                self.counters.queue_expires += 1;
-                self.counters.queue_deletes += 1;
-                self.remove_queue(slot, rec);
-            }
-        }
-    }
-
-    /// Confirms the session's oldest open read of a queue; false if there is none.
-    pub fn close_oldest(
-        &mut self,
-        _now: Now,
-        session: SessionId,
-        queue: &[u8],
-        rec: &mut impl Recorder,
-    ) -> bool {
-        let Some(held) = self.take_oldest(session, queue) else { return false };
-        self.confirm(held, Reason::Acked, rec);
-        true
-    }
-
-    /// Gives the session's oldest open read of a queue back; false if there is none.
-    pub fn abort_oldest(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        queue: &[u8],
-        rec: &mut impl Recorder,
-    ) -> bool {
-        let Some(held) = self.take_oldest(session, queue) else { return false };
-        self.give_back(now, held, rec);
-        self.settle(now, rec);
-        true
-    }
-
-    /// Confirms an item that the session holds; false if it does not.
-    pub fn ack(
-        &mut self,
-        _now: Now,
-        session: SessionId,
-        queue: &[u8],
-        id: ItemId,
-        rec: &mut impl Recorder,
-    ) -> bool {
-        let Some(held) = self.take_held(session, queue, id) else { return false };
-        self.confirm(held, Reason::Acked, rec);
-        true
-    }
-
-    /// Gives an item that the session holds back to its old place; false if it does not hold it.
-    pub fn release(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        queue: &[u8],
-        id: ItemId,
-        rec: &mut impl Recorder,
-    ) -> bool {
-        let Some(held) = self.take_held(session, queue, id) else { return false };
-        self.give_back(now, held, rec);
-        self.settle(now, rec);
-        true
-    }
-
-    fn take_oldest(&mut self, session: SessionId, queue: &[u8]) -> Option<Held> {
-        let slot = *self.by_name.get(queue)?;
-        let index = self
-            .held
-            .get(&session)?
-            .iter()
-            .position(|held| held.slot == slot && !held.is_handed)?;
-        self.take_at(session, index)
-    }
-
-    fn take_held(&mut self, session: SessionId, queue: &[u8], id: ItemId) -> Option<Held> {
-        let slot = *self.by_name.get(queue)?;
-        let is_it = |held: &Held| held.slot == slot && held.item.id == id.0 && !held.is_handed;
-        let index = self.held.get(&session)?.iter().position(is_it)?;
-        self.take_at(session, index)
-    }
-
-    /// Takes an item out of a session's hands; it is nowhere until the caller puts it somewhere.
-    pub(crate) fn take_at(&mut self, session: SessionId, index: usize) -> Option<Held> {
-        let all = self.held.get_mut(&session)?;
-        let held = all.remove(index)?;
-        if all.is_empty() {
-            self.held.remove(&session);
-        }
-        if let Some(lease) = held.lease {
-            self.leases.remove(lease);
-        }
-        self.queue_mut(held.slot).open.remove(&held.item.id);
-        Some(held)
-    }
-
-    pub(crate) fn confirm(&mut self, held: Held, reason: Reason, rec: &mut impl Recorder) {
-        let queue = self.queue_mut(held.slot);
-        queue.counters.removed_items += 1;
-        queue.counters.last_put_ms = held.item.put_ms;
-        remove(queue.no, &held.item, reason, rec);
-    }
-
-    /// An item returns to its old place, or to the one who has waited longest.
-    pub(crate) fn give_back(&mut self, now: Now, held: Held, rec: &mut impl Recorder) {
-        let slot = held.slot;
-        self.put_back(now, held, rec);
-        self.serve(now, slot, rec);
-    }
-
-    /// An item returns to its old place, or goes to the dead-letter queue if it has come too often.
-    pub(crate) fn put_back(&mut self, now: Now, held: Held, rec: &mut impl Recorder) {
-        let queue = self.queue_mut(held.slot);
-        if !held.is_handed {
-            queue.counters.canceled_transactions += 1;
-        }
-        if queue.is_dead(&held.item) {
-            if rec.has_room(held.item.body.len() as u64) {
-                return self.bury(now, held.slot, held.item, rec);
-            }
-            self.stayed.insert(held.slot);
-        }
-        self.with(held.slot, |queue| queue.insert(held.item));
-    }
-
     /// Deletes a queue with all its items, open ones too; false if there is none. Who waits on it alone gets nothing.
     pub fn delete(&mut self, _now: Now, queue: &[u8], rec: &mut impl Recorder) -> bool {
-        let Some(slot) = self.by_name.get(queue).copied() else { return false };
+        let Some(slot) = self.slot_named(queue) else { return false };
         self.counters.queue_deletes += 1;
         self.remove_queue(slot, rec);
         true
@@ -853,10 +572,15 @@ impl Engine {
 
     /// Removes a queue's waiting items and returns how many; open ones stay.
     pub fn flush(&mut self, _now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
-        match self.by_name.get(queue).copied() {
+        match self.slot_named(queue) {
             Some(slot) => self.flush_slot(slot, rec),
             None => 0,
         }
+    }
+
+    /// The queue that a client means by a name: none if it is an alias.
+    pub(crate) fn slot_named(&self, queue: &[u8]) -> Option<Slot> {
+        if self.is_alias(queue) { None } else { self.by_name.get(queue).copied() }
     }
 
     /// Flushes all queues.
@@ -883,21 +607,54 @@ impl Engine {
         count
     }
 
-    /// Every queue gets the settings of `table`; nothing that waits is touched.
+    /// Every queue gets the settings of `table`; nothing that waits is touched. For the time before anybody is served.
     pub fn reconfigure(&mut self, table: ConfigTable) {
         self.table = table;
-        for (slot, queue) in self.queues.iter_mut().enumerate() {
-            if let Some(queue) = queue {
-                queue.config = self.table.resolve(&queue.name);
-                if queue.config.max_age_ms.is_some() {
-                    self.expiring.insert(slot as Slot);
-                }
-                match queue.config.max_queue_age_ms {
-                    Some(_) => self.aging.insert(slot as Slot),
-                    None => self.aging.remove(&(slot as Slot)),
-                };
+        for slot in 0..self.queues.len() {
+            if let Some(queue) = &self.queues[slot] {
+                let config = self.table.resolve(&queue.name);
+                self.set_config(slot as Slot, config);
             }
         }
+    }
+
+    /// As [`Engine::reconfigure`], while clients are served. Where a queue is kept does not change before the next start: answers how many queues that concerns.
+    pub fn reload(&mut self, now: Now, table: ConfigTable, rec: &mut impl Recorder) -> u64 {
+        self.table = table;
+        let mut unchanged = 0;
+        let slots: Vec<Slot> = self.by_number.values().copied().collect();
+        for slot in slots {
+            let queue = self.queue(slot);
+            let (keep_journal, is_alias) = (queue.config.keep_journal, self.is_alias(&queue.name));
+            let mut config = self.table.resolve(&queue.name);
+            if config.keep_journal != keep_journal {
+                unchanged += 1;
+                Arc::make_mut(&mut config).keep_journal = keep_journal;
+            }
+            self.set_config(slot, config);
+            if is_alias {
+                self.end_waits_on(slot);
+            }
+            if self.queue(slot).waiting > 0 {
+                // What was too old or had come too often may not be that any more.
+                self.serve(now, slot, rec);
+                self.end_hopeless(slot, rec);
+            }
+        }
+        self.settle(now, rec);
+        unchanged
+    }
+
+    fn set_config(&mut self, slot: Slot, config: Arc<QueueConfig>) {
+        let may_age = config.max_queue_age_ms.is_some();
+        if config.max_age_ms.is_some() {
+            self.expiring.insert(slot);
+        }
+        self.queue_mut(slot).config = config;
+        match may_age {
+            true => self.aging.insert(slot),
+            false => self.aging.remove(&slot),
+        };
     }
 
     pub(crate) fn slot_or_create(
@@ -941,7 +698,7 @@ impl Engine {
             self.queues.push(None);
             (self.queues.len() - 1) as Slot
         });
-        let config = alloc::sync::Arc::clone(&self.table.defaults);
+        let config = Arc::clone(&self.table.defaults);
         self.queues[slot as usize] = Some(Box::new(Queue::new(no, Bytes::new(), config)));
         self.by_number.insert(no.0, slot);
         if !name.is_empty() {

@@ -22,10 +22,13 @@ extern crate alloc;
 extern crate std;
 
 mod again;
+mod alias;
 mod checkpoint;
 mod cold;
 mod config;
 mod engine;
+mod expiry;
+mod held;
 mod load;
 mod look;
 mod queue;
@@ -39,7 +42,8 @@ mod varint;
 mod waiting;
 
 pub use again::Moves;
-pub use config::{ConfigTable, QueueConfig, QueueOverrides, SyncPolicy};
+pub use alias::AliasStats;
+pub use config::{ConfigTable, Destinations, QueueConfig, QueueOverrides, SyncPolicy};
 pub use engine::{Engine, EngineCounters, EngineLimits};
 pub use look::{Contents, OnDisk, Stretch};
 pub use queue::QueueCounters;

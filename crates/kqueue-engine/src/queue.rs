@@ -89,6 +89,8 @@ pub struct QueueCounters {
     pub dead_lettered: u64,
     /// Items that could not be read from the disk any more.
     pub damaged_items: u64,
+    /// Items that were written again because their segment was emptied.
+    pub rewritten_items: u64,
     /// When the last item that was removed had been put, unix time in milliseconds; 0: none was removed.
     pub last_put_ms: u64,
 }
@@ -179,6 +181,12 @@ impl Queue {
     /// Bytes of the bodies of waiting items in memory.
     pub(crate) fn mem_bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About what its waiting items take in the journal, in bytes: bodies, and a record's head and ids of each.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        const RECORD_BYTES: u64 = 64;
+        if self.config.keep_journal { self.bytes() + self.len() * RECORD_BYTES } else { 0 }
     }
 
     /// What `ready` and `returned` take in memory, in bytes.

@@ -4,13 +4,15 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::engine::{Engine, EngineCounters};
+use crate::engine::{Engine, EngineCounters, Slot};
 use crate::queue::QueueCounters;
 use crate::types::{Now, Seq};
 
 /// One queue's figures.
 #[derive(Clone, Debug)]
 pub struct QueueStats {
+    /// Its number: it rises with every queue that is made.
+    pub number: u64,
     /// Its name.
     pub name: Bytes,
     /// Waiting items.
@@ -31,31 +33,57 @@ pub struct QueueStats {
     pub counters: QueueCounters,
     /// Names of the sub-queues, in order of creation.
     pub children: Vec<Bytes>,
+    /// As configured; `u64::MAX`: no limit.
+    pub max_items: u64,
+    /// As configured; `u64::MAX`: no limit.
+    pub max_bytes: u64,
+    /// About what its waiting items take in the journal, in bytes.
+    pub journal_bytes: u64,
+    /// When it was made, or found at start, on the monotonic clock.
+    pub created_ms: u64,
+    /// When the next item to be handed out was put, unix time in milliseconds; `None`: there is none, or it is on the disk only.
+    pub oldest_put_ms: Option<u64>,
 }
 
 impl Engine {
-    /// All queues, in order of creation.
-    pub fn queue_stats(&self, now: Now) -> impl Iterator<Item = QueueStats> {
-        self.by_number.values().map(move |&slot| {
-            let queue = self.queue(slot);
-            let counters = queue.counters;
-            let has_age = queue.bytes() > 0 && counters.last_put_ms > 0;
-            let children = self.children.get(&queue.name).map(|children| {
-                children.iter().map(|&child| self.queue(child).name.clone()).collect()
-            });
-            QueueStats {
-                name: queue.name.clone(),
-                items: queue.len(),
-                bytes: queue.bytes(),
-                mem_items: queue.mem_len(),
-                mem_bytes: queue.mem_bytes(),
-                waiters: queue.waiting as u64,
-                open_transactions: queue.open.len() as u64,
-                age_ms: if has_age { now.wall_ms.saturating_sub(counters.last_put_ms) } else { 0 },
-                counters,
-                children: children.unwrap_or_default(),
-            }
-        })
+    /// The queues made after the one numbered `after` (0: all), in order of creation, but for those that an alias hides.
+    pub fn queue_stats(&self, now: Now, after: u64) -> impl Iterator<Item = QueueStats> {
+        let slots = self.by_number.range(after + 1..).map(|(_, &slot)| slot);
+        let is_shown = |&slot: &Slot| !self.is_alias(&self.queue(slot).name);
+        slots.filter(is_shown).map(move |slot| self.stats_of(now, slot))
+    }
+
+    /// One queue; `None` if there is none of this name, or an alias hides it.
+    pub fn stats_of_queue(&self, now: Now, name: &[u8]) -> Option<QueueStats> {
+        self.slot_named(name).map(|slot| self.stats_of(now, slot))
+    }
+
+    fn stats_of(&self, now: Now, slot: Slot) -> QueueStats {
+        let queue = self.queue(slot);
+        let counters = queue.counters;
+        let has_age = queue.bytes() > 0 && counters.last_put_ms > 0;
+        let children = self
+            .children
+            .get(&queue.name)
+            .map(|children| children.iter().map(|&child| self.queue(child).name.clone()).collect());
+        QueueStats {
+            number: queue.no.0,
+            name: queue.name.clone(),
+            items: queue.len(),
+            bytes: queue.bytes(),
+            mem_items: queue.mem_len(),
+            mem_bytes: queue.mem_bytes(),
+            waiters: queue.waiting as u64,
+            open_transactions: queue.open.len() as u64,
+            age_ms: if has_age { now.wall_ms.saturating_sub(counters.last_put_ms) } else { 0 },
+            counters,
+            children: children.unwrap_or_default(),
+            max_items: queue.config.max_items,
+            max_bytes: queue.config.max_size,
+            journal_bytes: queue.journal_bytes(),
+            created_ms: queue.created_ms,
+            oldest_put_ms: queue.head().map(|item| item.put_ms),
+        }
     }
 
     /// Waiting items of all queues, and the bytes of their bodies.
@@ -63,6 +91,30 @@ impl Engine {
         self.by_number.values().fold((0, 0), |(items, bytes), &slot| {
             let queue = self.queue(slot);
             (items + queue.len(), bytes + queue.bytes())
+        })
+    }
+
+    /// What all queues together were promised in memory: the sum of their `max_memory_size`, in bytes.
+    pub fn reserved_memory(&self) -> u64 {
+        let limits = self.by_number.values().map(|&slot| self.queue(slot).config.max_memory_size);
+        limits.fold(0, u64::saturating_add)
+    }
+
+    /// What waiting items may take in memory, in bytes.
+    pub fn max_memory_size(&self) -> u64 {
+        self.limits.max_memory_size
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> u64 {
+        self.by_number.len() as u64
+    }
+
+    /// Clients that wait, and items that are held.
+    pub fn waiting_and_held(&self) -> (u64, u64) {
+        self.by_number.values().fold((0, 0), |(waiters, open), &slot| {
+            let queue = self.queue(slot);
+            (waiters + queue.waiting as u64, open + queue.open.len() as u64)
         })
     }
 

@@ -519,7 +519,7 @@ impl Pair {
     fn compare(&self) {
         let ours: BTreeMap<String, (u64, u64)> = self
             .engine
-            .queue_stats(self.now)
+            .queue_stats(self.now, 0)
             .map(|queue| {
                 let name = String::from_utf8(queue.name.to_vec()).expect("ascii");
                 (name, (queue.items, queue.open_transactions))
@@ -662,7 +662,7 @@ fn giving_up_a_wait_returns_what_came_and_keeps_what_was_held_before() {
     let delivery = engine.poll_delivery().expect("it was handed over");
     engine.cancel_wait(at(1), SessionId(1), &delivery.items, log);
     let held: BTreeSet<u64> =
-        engine.queue_stats(at(1)).map(|queue| queue.open_transactions).collect();
+        engine.queue_stats(at(1), 0).map(|queue| queue.open_transactions).collect();
     assert_eq!(held, BTreeSet::from([1]), "the item that it held before");
     let TakeOutcome::Items(items) = waits.wait(2, &[b"q"], Mode::Take, 0) else {
         panic!("what was handed over is back")

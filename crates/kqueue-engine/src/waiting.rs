@@ -231,12 +231,28 @@ impl Engine {
 
     /// A session ends: it waits no more, and what it holds returns to its place, in order, before anybody is served.
     pub fn handle_disconnect(&mut self, now: Now, session: SessionId, rec: &mut impl Recorder) {
+        self.end_session(now, session, |_| true, rec);
+    }
+
+    /// A session ends, but what it holds until a lease ends stays in its hands: somebody else may confirm it. The id must not be used for another session.
+    pub fn handle_leave(&mut self, now: Now, session: SessionId, rec: &mut impl Recorder) {
+        self.end_session(now, session, |held| held.lease.is_none() || held.is_handed, rec);
+    }
+
+    fn end_session(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        returns: impl Fn(&Held) -> bool,
+        rec: &mut impl Recorder,
+    ) {
         if let Some(arrival) = self.waiters.by_session.get(&session).copied() {
             self.end_wait(arrival);
         }
         self.deliveries.retain(|delivery| delivery.session != session);
         let mut touched = BTreeSet::new();
-        while let Some(held) = self.take_at(session, 0) {
+        let next = |engine: &Self| engine.held.get(&session)?.iter().position(&returns);
+        while let Some(held) = next(self).and_then(|index| self.take_at(session, index)) {
             touched.insert(held.slot);
             self.put_back(now, held, rec);
         }

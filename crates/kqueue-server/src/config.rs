@@ -23,6 +23,7 @@ use kqueue_broker::{
 };
 use toml::de::{DeTable, DeValue};
 
+use crate::datadir::STATUS;
 use queue::{read_queue, sync_policy};
 pub use reader::ConfigError;
 pub(crate) use reader::Places;
@@ -96,8 +97,6 @@ pub struct Config {
 
 /// The address used when nothing else is said: nobody outside this machine can reach it.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:22133";
-/// The name of the status file in the data directory.
-pub(crate) const STATUS_FILE: &str = "status";
 
 impl Config {
     /// Safe values for everything: loopback, durable, bounded.
@@ -239,7 +238,7 @@ impl Config {
 
     /// Where the status is kept that somebody has set.
     pub fn status_file(&self) -> PathBuf {
-        self.status_file.clone().unwrap_or_else(|| self.data_dir.join(STATUS_FILE))
+        self.status_file.clone().unwrap_or_else(|| self.data_dir.join(STATUS))
     }
 
     /// What the protocol needs to know.

@@ -11,16 +11,18 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use kqueue_broker::{Limits, Output, Session, SessionId};
+use kqueue_broker::{Output, Session, SessionId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::trace;
 
+use crate::protocol::Protocol;
 use crate::shared::Shared;
 
 /// How much is read at a time at first; an idle connection keeps no larger buffer than this.
@@ -42,7 +44,7 @@ const SLICES_MAX: usize = 16;
 /// What a connection needs to know of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnConfig {
-    pub(crate) limits: Limits,
+    pub(crate) protocol: Protocol,
     /// Closes a connection that has not sent a complete request for so long; `None`: never.
     pub(crate) client_timeout: Option<Duration>,
 }
@@ -90,11 +92,12 @@ socket!(UnixStream, unix);
 struct Registration<'a> {
     shared: &'a Shared,
     session: SessionId,
+    leaves: bool,
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.shared.disconnect(self.session);
+        self.shared.disconnect(self.session, self.leaves);
     }
 }
 
@@ -106,8 +109,9 @@ pub(crate) async fn serve<S: Socket>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let notify = Arc::new(Notify::new());
-    let session = shared.connect(Arc::clone(&notify));
-    let registration = Registration { shared: &shared, session };
+    let (session, access) = shared.connect(Arc::clone(&notify));
+    let leaves = config.protocol.items_outlive_connections();
+    let registration = Registration { shared: &shared, session, leaves };
     let (read, write) = socket.halves();
     let conn = Connection {
         shared: &shared,
@@ -115,13 +119,14 @@ pub(crate) async fn serve<S: Socket>(
         read,
         write,
         notify: &notify,
-        session: Session::new(session, config.limits),
+        session: Session::with_codec(session, config.protocol.codec(), access),
         input: BytesMut::new(),
         read_bytes: READ_MIN,
         output: Output::default(),
         peer_open: true,
         request_began: None,
         last_request: Instant::now(),
+        began: std::time::Instant::now(),
     };
     let ended = conn.run(&mut shutdown).await;
     drop(registration);
@@ -171,6 +176,8 @@ struct Connection<'a, R, W> {
     peer_open: bool,
     request_began: Option<Instant>,
     last_request: Instant,
+    /// When the connection began.
+    began: std::time::Instant,
 }
 
 impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
@@ -178,6 +185,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         loop {
             while self.work() {}
             let was_full = self.is_output_full();
+            self.shared.latencies.note(self.session.take_timings());
             self.flush()?;
             if was_full && !self.is_output_full() {
                 // What waits for room in the output was read long ago: nothing else will say that there is some.
@@ -207,6 +215,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         if self.is_output_full() {
             return false;
         }
+        self.session.note_time(self.now_us());
         let decoded = self.session.feed(&mut self.input);
         if decoded {
             self.last_request = Instant::now();
@@ -220,9 +229,15 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         }
         let was_held_up = self.session.is_held_up();
         let progress = self.shared.run_session(&mut self.session);
+        self.session.note_time(self.now_us());
         self.session.encode(&progress, &mut self.output);
         // What arrived during a wait has not been decoded yet.
         decoded || self.session.can_run() || was_held_up && !self.session.is_held_up()
+    }
+
+    /// For measurements.
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn is_output_full(&self) -> bool {
@@ -230,6 +245,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     }
 
     fn note_read(&mut self, bytes: usize) {
+        self.shared.traffic.read.fetch_add(bytes as u64, Ordering::Relaxed);
         if bytes == 0 {
             self.peer_open = false;
             self.session.peer_closed();
@@ -268,7 +284,10 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
             }
             match self.write.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.output.advance(written),
+                Ok(written) => {
+                    self.shared.traffic.written.fetch_add(written as u64, Ordering::Relaxed);
+                    self.output.advance(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

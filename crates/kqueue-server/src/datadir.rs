@@ -25,9 +25,22 @@ pub(crate) const IMPORT_STATE_NEW: &str = "import-kestrel.json.new";
 /// Whoever copies the segments holds it, shared: none is removed meanwhile.
 pub(crate) const BACKUP_LOCK: &str = "backup.lock";
 const LOCK: &str = "lock";
+/// The server's status, unless the configuration has it elsewhere.
+pub(crate) const STATUS: &str = "status";
+/// The same while it is written.
+const STATUS_NEW: &str = "status.new";
 /// Files and directories of ours that are no part of the log.
-const OTHERS: [&str; 7] =
-    [LOCK, BACKUP_LOCK, QUARANTINE, SUPERBLOCK_NEW, IMPORT_STATE, IMPORT_STATE_NEW, "lost+found"];
+const OTHERS: [&str; 9] = [
+    LOCK,
+    BACKUP_LOCK,
+    QUARANTINE,
+    SUPERBLOCK_NEW,
+    IMPORT_STATE,
+    IMPORT_STATE_NEW,
+    STATUS,
+    STATUS_NEW,
+    "lost+found",
+];
 
 /// A directory that this process has for itself, until it is dropped.
 #[derive(Debug)]

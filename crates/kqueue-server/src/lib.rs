@@ -7,7 +7,8 @@
 //! | `listen`, `conn` | sockets: accepting, reading, writing |
 //! | `shared` | the broker behind its lock, and the three lanes to the disk |
 //! | `boot`, [`datadir`], [`disk`] | the files |
-//! | `clock` | the only clock |
+//! | `control` | reload, status, shutdown |
+//! | `clock`, `latency` | the only clock, and what it measured |
 //! | `fatal` | panics after which nobody may go on |
 //! | [`tools`] | the subcommands: check, check-config, dump, import, backup, restore |
 
@@ -15,14 +16,19 @@ mod boot;
 mod clock;
 pub mod config;
 mod conn;
+mod control;
 pub mod datadir;
 mod descriptors;
 pub mod disk;
 mod fatal;
+mod latency;
 mod listen;
+mod protocol;
 mod quarantine;
 pub mod run;
 mod shared;
+mod status_file;
 pub mod tools;
 
+pub use control::Source;
 pub use listen::Bound;

@@ -1,11 +1,11 @@
 //! `kqueue-server`: arguments, logging, signals, exit codes. Everything else is in the library.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use kqueue_server::config::{Config, check_name};
-use kqueue_server::{Bound, run, tools};
+use kqueue_server::{Bound, Source, run, tools};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -141,7 +141,7 @@ fn queue_name(name: &str) -> Result<String, String> {
 fn run_tool(tool: Tool) -> u8 {
     match tool {
         Tool::Check { directory } => tools::check::run(&directory),
-        Tool::CheckConfig { file, queues } => match configuration(Some(&file)) {
+        Tool::CheckConfig { file, queues } => match loaded(&source(Some(file))) {
             Ok(config) => tools::check_config::run(&config, &queues),
             Err(code) => code,
         },
@@ -149,7 +149,7 @@ fn run_tool(tool: Tool) -> u8 {
             tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
         }
         Tool::ImportKestrel { from, data_dir, config, queues } => {
-            let mut config = match configuration(config.as_deref()) {
+            let mut config = match loaded(&source(config)) {
                 Ok(config) => config,
                 Err(code) => return code,
             };
@@ -178,11 +178,12 @@ fn main() -> ExitCode {
         return ExitCode::from(run_tool(tool));
     }
 
-    let config = match configuration(arguments.serve.config.as_deref()) {
+    let source = source(arguments.serve.config);
+    let config = match loaded(&source) {
         Ok(config) => config,
         Err(code) => return ExitCode::from(code),
     };
-    match serve(config) {
+    match serve(config, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
@@ -194,21 +195,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// The configuration, or the exit code if there is something wrong with it.
-fn configuration(path: Option<&Path>) -> Result<Config, u8> {
+/// Where the configuration is.
+fn source(path: Option<PathBuf>) -> Source {
     let data_dir =
         std::env::var_os("STATE_DIRECTORY").map_or_else(|| "kqueue-data".into(), PathBuf::from);
-    let config = match path {
-        None => Ok(Config::new(data_dir)),
-        Some(path) => Config::load(path, data_dir),
-    };
-    config.map_err(|error| {
+    Source { path, data_dir }
+}
+
+/// The configuration, or the exit code if there is something wrong with it.
+fn loaded(source: &Source) -> Result<Config, u8> {
+    source.load().map_err(|error| {
         error!("configuration error: {error}");
         EXIT_CONFIG
     })
 }
 
-fn serve(config: Config) -> Result<(), run::RunError> {
+fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
     for warning in config.warnings() {
         warn!("{warning}");
     }
@@ -219,7 +221,7 @@ fn serve(config: Config) -> Result<(), run::RunError> {
     runtime.block_on(async {
         let terminate = signal(SignalKind::terminate()).map_err(run::RunError::Thread)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(run::RunError::Thread)?;
-        run::run(config, stop_requested(terminate, interrupt), announce).await
+        run::run(config, source, stop_requested(terminate, interrupt), announce).await
     })
 }
 

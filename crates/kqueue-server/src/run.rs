@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use kqueue_broker::{Broker, Status};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -17,10 +19,13 @@ use crate::boot::{self, BootError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::ConnConfig;
+use crate::control::{Control, Source, names, tell_masked};
 use crate::descriptors;
 use crate::fatal::AbortOnPanic;
 use crate::listen::{Acceptor, Bound, Gauge, Listener};
+use crate::protocol::Protocol;
 use crate::shared::Shared;
+use crate::status_file::StatusFile;
 
 /// How long connections get to finish what they have begun when the server drains.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -58,11 +63,15 @@ pub enum RunError {
 /// See [`RunError`].
 pub async fn run(
     config: Config,
+    source: Source,
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(&[Bound]),
 ) -> Result<(), RunError> {
     let clock = Clock::start();
-    let booted = boot::boot(&config, &clock)?;
+    let mut booted = boot::boot(&config, &clock)?;
+    let status_file = StatusFile::new(config.status_file());
+    begin_status(&mut booted.broker, &status_file, &config);
+    tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
     let _data_dir = booted.data_dir;
@@ -71,22 +80,29 @@ pub async fn run(
 
     let (drain, draining) = watch::channel(false);
     let gauge = Gauge::new(descriptors::room_for_connections(config.max_connections));
-    let conn = ConnConfig { limits: config.limits(), client_timeout: config.client_timeout };
     let mut acceptors = JoinSet::new();
-    for listener in listeners {
+    for (protocol, listener) in listeners {
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
-            config: conn,
+            config: ConnConfig { protocol, client_timeout: config.client_timeout },
             gauge: Arc::clone(&gauge),
             draining: draining.clone(),
         };
         acceptors.spawn(acceptor.run(listener));
     }
     let timer = tokio::spawn(Arc::clone(&shared).run_timer());
+    let control = Control::new(Arc::clone(&shared), source, config.clone(), status_file);
+    let mut tasks = JoinSet::new();
+    if let Some(asks) = shared.take_asks() {
+        tasks.spawn(Arc::clone(&control).run(asks));
+    }
+    let hangup = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
+    tasks.spawn(reload_on_hangup(Arc::clone(&control), hangup));
     on_ready(&bound);
 
     let failed = tokio::select! {
         () = shutdown => false,
+        () = control.shutdown.notified() => false,
         () = shared.journal_failed.notified() => true,
     };
     info!("draining: no new connections, finishing what was begun");
@@ -96,6 +112,7 @@ pub async fn run(
         warn!("some connections did not finish in {DRAIN:?}; what they hold returns to the queues");
     }
     timer.abort();
+    tasks.shutdown().await;
     shared.stop();
     // Joining blocks, but nothing else is left to run.
     for thread in threads {
@@ -116,15 +133,38 @@ pub async fn run(
     Ok(())
 }
 
-async fn bind_all(config: &Config) -> Result<(Vec<Listener>, Vec<Bound>), RunError> {
+/// The status that was set last, or the configured one.
+fn begin_status(broker: &mut Broker, file: &StatusFile, config: &Config) {
+    match file.read() {
+        Ok(None) => {}
+        Ok(Some(status)) => broker.begin_with_status(status),
+        Err(error) => warn!("default_status is used: {error}"),
+    }
+    if broker.status() != Status::Up {
+        warn!("the status is {}: see server.default_status and `status up`", broker.status());
+    }
+}
+
+async fn reload_on_hangup(control: Arc<Control>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        // What is wrong has been logged.
+        let _ = control.reload().await;
+    }
+}
+
+async fn bind_all(config: &Config) -> Result<(Vec<(Protocol, Listener)>, Vec<Bound>), RunError> {
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
-    for address in &config.listen_memcache {
-        let (listener, at) = Listener::bind(address)
-            .await
-            .map_err(|source| RunError::Listen { address: address.to_string(), source })?;
-        listeners.push(listener);
-        bound.push(at);
+    let limits = config.limits();
+    let protocols = [(Protocol::Memcache(limits), &config.listen_memcache)];
+    for (protocol, addresses) in protocols {
+        for address in addresses {
+            let (listener, at) = Listener::bind(address)
+                .await
+                .map_err(|source| RunError::Listen { address: address.to_string(), source })?;
+            listeners.push((protocol, listener));
+            bound.push(at);
+        }
     }
     Ok((listeners, bound))
 }

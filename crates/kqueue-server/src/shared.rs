@@ -16,20 +16,21 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kqueue_broker::{
-    BadPlace, Broker, DiskFault, FaultKind, Job, Load, Now, Progress, RetireStep, Retirement,
-    SegmentRead, Session, SessionId,
+    Access, Ask, BadPlace, Broker, DiskFault, DiskOp, FaultKind, Job, Load, Now, Progress,
+    RetireStep, Retirement, SegmentRead, Session, SessionId,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::disk::{Disk, is_transient};
 use crate::fatal::AbortOnPanic;
+use crate::latency::Latencies;
 use crate::quarantine::Quarantine;
 
 /// How many batches a connection's thread writes for others before it hands the log to the disk thread.
@@ -94,6 +95,21 @@ pub(crate) struct Shared {
     /// Something was written or synced: for tools that wait for it.
     done_wake: Condvar,
     quarantine: Quarantine,
+    /// What the broker asks of whoever controls the server.
+    asks: mpsc::UnboundedSender<Ask>,
+    /// Until somebody takes it.
+    asked: Mutex<Option<mpsc::UnboundedReceiver<Ask>>>,
+    /// How long things took.
+    pub(crate) latencies: Latencies,
+    /// Bytes read from and written to clients.
+    pub(crate) traffic: Traffic,
+}
+
+/// Bytes on the wire since start.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
 }
 
 impl Shared {
@@ -116,6 +132,7 @@ impl Shared {
             is_kept: false,
             settled: false,
         };
+        let (asks, asked) = mpsc::unbounded_channel();
         Arc::new(Self {
             core: Mutex::new(core),
             disk,
@@ -128,6 +145,10 @@ impl Shared {
             reader_wake: Condvar::new(),
             done_wake: Condvar::new(),
             quarantine,
+            asks,
+            asked: Mutex::new(Some(asked)),
+            latencies: Latencies::new(),
+            traffic: Traffic::default(),
         })
     }
 
@@ -137,18 +158,21 @@ impl Shared {
     }
 
     /// Registers a connection; `notify` is told whenever the broker has something for it.
-    pub(crate) fn connect(&self, notify: Arc<Notify>) -> SessionId {
+    pub(crate) fn connect(&self, notify: Arc<Notify>) -> (SessionId, Access) {
         let mut core = self.lock();
         let session = core.connections.insert(notify);
-        core.broker.handle_connect(session);
-        session
+        let access = core.broker.handle_connect(session);
+        (session, access)
     }
 
-    /// Ends a connection: what it holds goes back to the queues.
-    pub(crate) fn disconnect(&self, session: SessionId) {
+    /// Ends a connection: what it holds goes back to the queues, unless others may confirm that (`leaves`).
+    pub(crate) fn disconnect(&self, session: SessionId, leaves: bool) {
         let now = self.clock.now();
         self.drive(now, |core| {
-            core.broker.handle_disconnect(now, session);
+            match leaves {
+                true => core.broker.handle_leave(now, session),
+                false => core.broker.handle_disconnect(now, session),
+            }
             core.connections.remove(session);
         });
     }
@@ -156,7 +180,33 @@ impl Shared {
     /// Runs what the session has decoded and picks up what the broker has for it; the replies whose gate is open when this returns may leave.
     pub(crate) fn run_session(&self, session: &mut Session) -> Progress {
         let now = self.clock.now();
-        self.drive(now, |core| core.broker.execute(now, session))
+        let read = self.traffic.read.load(Ordering::Relaxed);
+        let written = self.traffic.written.load(Ordering::Relaxed);
+        self.drive(now, |core| {
+            core.broker.note_traffic(read, written);
+            core.broker.execute(now, session);
+        })
+    }
+
+    /// What the broker will ask for, for the one who controls the server. `None` the second time.
+    pub(crate) fn take_asks(&self) -> Option<mpsc::UnboundedReceiver<Ask>> {
+        self.asked.lock().take()
+    }
+
+    /// Looks at the broker without changing anything.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(Now, &Broker) -> R) -> R {
+        look(self.clock.now(), &self.lock().broker)
+    }
+
+    fn run_job(&self, job: &Job) -> Result<(), DiskFault> {
+        let syncs = job.ops.iter().any(|op| matches!(op, DiskOp::Sync { .. }));
+        if !syncs {
+            return self.disk.run(job);
+        }
+        let began = std::time::Instant::now();
+        let result = self.disk.run(job);
+        self.latencies.note_sync(began.elapsed());
+        result
     }
 
     /// Lets `work` change the broker, then writes what that put into the journal and wakes whom it concerns.
@@ -169,6 +219,10 @@ impl Shared {
         let mut job = self.next_inline_job(&mut core, now);
         core.collect_ready(&mut ready);
         self.collect_loads(&mut core);
+        while let Some(ask) = core.broker.poll_ask() {
+            // Without a receiver there is nobody to be asked: the server ends.
+            let _ = self.asks.send(ask);
+        }
         self.rearm_timer(&mut core);
         let mut progress = core.broker.progress();
         drop(core);
@@ -176,7 +230,7 @@ impl Shared {
 
         for left in (0..INLINE_JOBS_MAX).rev() {
             let Some(current) = job.take() else { break };
-            let result = self.disk.run(&current);
+            let result = self.run_job(&current);
             let now = self.clock.now();
             let mut core = self.lock();
             core.finish(now, &current, result);
@@ -195,7 +249,7 @@ impl Shared {
         progress
     }
 
-    /// For tools: changes the queues without a client.
+    /// Changes the queues without a client: for tools, and for whoever controls the server.
     pub(crate) fn change<R>(&self, work: impl FnOnce(Now, &mut Broker) -> R) -> R {
         let now = self.clock.now();
         let mut result = None;
@@ -343,7 +397,7 @@ impl Shared {
                 },
             };
             drop(core);
-            let result = self.disk.run(&job);
+            let result = self.run_job(&job);
             core = self.finish_job(&job, result);
         }
         core.settled = true;
@@ -374,7 +428,7 @@ impl Shared {
         loop {
             if let Some(job) = core.background.take() {
                 drop(core);
-                let result = self.disk.run(&job);
+                let result = self.run_job(&job);
                 core = self.finish_job(&job, result);
             } else if core.settled {
                 return;
@@ -444,7 +498,7 @@ impl Shared {
             // The job that writes may be this thread's own, or wait for a spare that only this thread makes.
             if let Some(job) = core.background.take() {
                 drop(core);
-                let result = self.disk.run(&job);
+                let result = self.run_job(&job);
                 core = self.finish_job(&job, result);
             } else {
                 self.housekeeping_wake.wait_for(&mut core.guard, STEP_PAUSE);

@@ -2,7 +2,8 @@
 
 use kqueue_broker::{
     Boot, BootError, Booted, Broker, BrokerConfig, EngineLimits, HEADER_BYTES, Now, Report, Rest,
-    SegmentHeader, Start, SuperState, Superblock, Survey, Verdict, WriterConfig, parse_header,
+    SegmentHeader, Start, Status, SuperState, Superblock, Survey, Verdict, WriterConfig,
+    parse_header,
 };
 
 use crate::conn::{ITEM_BYTES_MAX, OPEN_MAX};
@@ -152,5 +153,9 @@ fn config(scenario: &Scenario) -> BrokerConfig {
         max_item_size: ITEM_BYTES_MAX,
         sweep_every_ms: 500,
         version: "sim",
+        status: Status::Up,
+        status_grace_ms: 0,
+        refuse_reads_over: None,
+        refuse_writes_over: None,
     }
 }

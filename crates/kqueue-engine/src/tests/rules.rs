@@ -83,13 +83,13 @@ impl World {
 
     fn items(&self, queue: &str) -> Option<u64> {
         self.engine
-            .queue_stats(self.now)
+            .queue_stats(self.now, 0)
             .find(|stats| stats.name == queue.as_bytes())
             .map(|stats| stats.items)
     }
 
     fn counters(&self, queue: &str) -> QueueCounters {
-        let mut all = self.engine.queue_stats(self.now);
+        let mut all = self.engine.queue_stats(self.now, 0);
         all.find(|stats| stats.name == queue.as_bytes()).expect("the queue").counters
     }
 
@@ -341,7 +341,7 @@ fn what_is_on_the_disk_only_is_read_for_who_wants_it_and_a_lost_item_is_no_hang(
         world.put("q", &format!("{n}"), 0);
     }
     world.engine.handle_written(Seq(world.log.last), &world.log);
-    let stats = world.engine.queue_stats(world.now).next().unwrap();
+    let stats = world.engine.queue_stats(world.now, 0).next().unwrap();
     assert_eq!((stats.items, stats.mem_items, stats.mem_bytes), (3, 0, 0));
     assert_eq!(world.take("q", Mode::Open), TakeOutcome::Waiting);
     assert!(world.engine.waits_for_disk(WORKER));

@@ -3,28 +3,29 @@
 //! Invariant: after [`flatten`] no destination is an alias, and none is there twice.
 //! Must not: know what is put where (the engine does).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kqueue_broker::Destinations;
 use toml::de::DeValue;
 
 use super::check_name;
 use super::reader::{self, ConfigError, Places, Table, named_key};
 
-/// One put to an alias is one record, which names every queue that received it.
+/// A put to an alias is a put to each of them, and everybody else waits meanwhile.
 const DESTINATIONS_MAX: usize = 1000;
 
 /// Destinations by the name of the alias.
-pub(super) type Aliases = std::collections::BTreeMap<Box<[u8]>, Box<[Arc<[u8]>]>>;
+pub(super) type Aliases = BTreeMap<Box<[u8]>, Destinations>;
 
 /// Reads the destinations as they are written.
-pub(super) fn read(table: &mut Table<'_, '_>) -> Result<Box<[Arc<[u8]>]>, reader::Error> {
+pub(super) fn read(table: &mut Table<'_, '_>) -> Result<Destinations, reader::Error> {
     let mut read = None;
     table.set("destinations", &mut read, |value| destinations(value).map(Some))?;
     read.ok_or_else(|| table.lacks("destinations", "a list of the queues that receive"))
 }
 
-fn destinations(value: &DeValue<'_>) -> Result<Box<[Arc<[u8]>]>, String> {
+fn destinations(value: &DeValue<'_>) -> Result<Destinations, String> {
     let expected = || "a list of names of queues, such as [\"a\", \"b\"]".to_owned();
     let list = value.as_array().ok_or_else(expected)?;
     if !(1..=DESTINATIONS_MAX).contains(&list.len()) {
@@ -73,7 +74,7 @@ pub(super) fn flatten(written: &Aliases, places: &Places) -> Result<Aliases, Con
 }
 
 /// `written` with the destinations of the aliases in it, which are all in `flat`.
-fn expand(written: &[Arc<[u8]>], flat: &Aliases) -> Box<[Arc<[u8]>]> {
+fn expand(written: &[Arc<[u8]>], flat: &Aliases) -> Destinations {
     let mut seen = BTreeSet::new();
     let expanded = written.iter().flat_map(|to| match flat.get(&**to) {
         Some(inner) => &inner[..],

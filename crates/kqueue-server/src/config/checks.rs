@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use kqueue_broker::{QueueConfig, WriterConfig};
 
-use super::{Config, ConfigError, ListenAddress, STATUS_FILE, named_key};
+use super::{Config, ConfigError, ListenAddress, named_key};
+use crate::datadir::STATUS;
 
 /// What a record has besides its body, at most.
 const RECORD_META_BYTES: u64 = 64 * 1024;
@@ -63,10 +64,10 @@ impl Config {
     /// A start refuses a data directory in which something lies that it does not know.
     fn check_status_file(&self) -> Result<(), ConfigError> {
         let Some(path) = &self.status_file else { return Ok(()) };
-        if path.starts_with(&self.data_dir) && *path != self.data_dir.join(STATUS_FILE) {
+        if path.starts_with(&self.data_dir) && *path != self.data_dir.join(STATUS) {
             let message = format!(
                 "server.status_file: in server.data_dir it can only be {}",
-                self.data_dir.join(STATUS_FILE).display()
+                self.data_dir.join(STATUS).display()
             );
             return Err(self.places.error("server.status_file", message));
         }

@@ -1,0 +1,229 @@
+//! Requests that take several steps: `monitor`, Thrift's `get`, `stats` and `dump_stats` of very many queues.
+//!
+//! A task is what its session runs instead of the next request. A step does what can be done at once and either ends the task with its last reply or leaves it in the session, to
+//! be gone on with when an item came, or when the replies so far have left: so neither memory nor the time under the lock grows with what was asked for.
+//!
+//! Invariant: a task ends with exactly one last reply, whatever happens to its session meanwhile.
+//! Must not: know bytes on the wire.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use kqueue_engine::{ItemId, Mode, Now, TakeArgs, TakeOutcome, Taken};
+use kqueue_proto::{Fetched, Response};
+
+use crate::broker::Broker;
+use crate::gate::Gate;
+use crate::session::{Session, Shape, State};
+use crate::stats::Listing;
+
+/// Bytes of bodies that one Thrift `get` hands out at most, beyond its last item.
+const FETCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Items that one Thrift `get` hands out at most.
+const FETCH_ITEMS_MAX: u32 = 100_000;
+
+/// What a session is in the middle of.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Monitor(Monitor),
+    Fetch(Box<Fetch>),
+    List(Box<Listing>),
+}
+
+/// `monitor`: items are shown as they come.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    pub(crate) key: Bytes,
+    pub(crate) deadline_ms: u64,
+    /// How many may still come.
+    pub(crate) left: u32,
+}
+
+/// Thrift's `get`: items are collected.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    key: Bytes,
+    deadline_ms: Option<u64>,
+    left: u32,
+    auto_abort_ms: u32,
+    items: Vec<(ItemId, Bytes)>,
+    bytes: u64,
+    /// So many of them have been confirmed already, to make room for more.
+    confirmed: usize,
+}
+
+impl Fetch {
+    pub(crate) fn new(now: Now, key: Bytes, max: u32, wait_ms: u32, auto_abort_ms: u32) -> Self {
+        let deadline_ms = (wait_ms > 0).then(|| now.mono_ms.saturating_add(u64::from(wait_ms)));
+        Self {
+            key,
+            deadline_ms,
+            left: max.min(FETCH_ITEMS_MAX),
+            auto_abort_ms,
+            items: Vec::new(),
+            bytes: 0,
+            confirmed: 0,
+        }
+    }
+
+    fn push(&mut self, items: &[Taken]) {
+        for item in items {
+            self.bytes += item.body.len() as u64;
+            self.left = self.left.saturating_sub(1);
+            self.items.push((item.id, item.body.clone()));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == 0 || self.bytes >= FETCH_BYTES_MAX
+    }
+
+    /// How long it may still wait, in milliseconds.
+    fn wait_ms(&self, now: Now) -> u32 {
+        let left = self.deadline_ms.map_or(0, |deadline| deadline.saturating_sub(now.mono_ms));
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+}
+
+impl Broker {
+    /// Goes on with a task; it is back in the session if it has not ended.
+    pub(crate) fn step(&mut self, now: Now, session: &mut Session, task: Task) {
+        match task {
+            Task::Monitor(monitor) => self.step_monitor(now, session, monitor),
+            Task::Fetch(fetch) => self.step_fetch(now, session, fetch),
+            Task::List(listing) => self.step_listing(now, session, listing),
+        }
+    }
+
+    /// What a task waited for has come, or its time is over.
+    pub(crate) fn finish_task_wait(&mut self, now: Now, session: &mut Session, items: &[Taken]) {
+        match session.task.take() {
+            Some(Task::Monitor(monitor)) if items.is_empty() => {
+                self.counters.get_misses += 1;
+                self.end_monitor(session, &monitor);
+            }
+            Some(Task::Monitor(monitor)) => self.show_monitored(now, session, monitor, items),
+            Some(Task::Fetch(mut fetch)) => {
+                if items.is_empty() {
+                    return self.finish_fetch(now, session, *fetch);
+                }
+                fetch.push(items);
+                session.task = Some(Task::Fetch(fetch));
+            }
+            other => session.task = other,
+        }
+    }
+
+    fn step_monitor(&mut self, now: Now, session: &mut Session, monitor: Monitor) {
+        let wait_ms = monitor.deadline_ms.saturating_sub(now.mono_ms);
+        let is_over = monitor.left == 0 || wait_ms == 0 || session.must_not_wait();
+        if is_over || !self.gives_to(session) {
+            return self.end_monitor(session, &monitor);
+        }
+        self.counters.cmd_monitor_get += 1;
+        let wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+        let outcome = self.take_open(now, session, &monitor.key, 1, u64::MAX, wait_ms);
+        match outcome {
+            TakeOutcome::Items(items) => self.show_monitored(now, session, monitor, &items),
+            TakeOutcome::Waiting => {
+                session.state = State::Waiting(Shape::Monitor);
+                session.task = Some(Task::Monitor(monitor));
+            }
+            TakeOutcome::Empty | TakeOutcome::TooManyOpen | TakeOutcome::HoldsOpen => {
+                self.end_monitor(session, &monitor);
+            }
+        }
+    }
+
+    fn show_monitored(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        mut monitor: Monitor,
+        items: &[Taken],
+    ) {
+        self.counters.get_hits += 1;
+        self.show(now, session, items, Shape::Monitor);
+        monitor.left = monitor.left.saturating_sub(1);
+        session.task = Some(Task::Monitor(monitor));
+    }
+
+    #[expect(clippy::unused_self, reason = "one of the family")]
+    fn end_monitor(&self, session: &mut Session, _monitor: &Monitor) {
+        session.reply(Gate::Open, Response::End);
+    }
+
+    fn step_fetch(&mut self, now: Now, session: &mut Session, mut fetch: Box<Fetch>) {
+        while !fetch.is_done() && !session.must_not_wait() {
+            let room = FETCH_BYTES_MAX - fetch.bytes;
+            let wait_ms = fetch.wait_ms(now);
+            match self.take_open(now, session, &fetch.key, fetch.left, room, wait_ms) {
+                TakeOutcome::Items(items) => fetch.push(&items),
+                TakeOutcome::Waiting => {
+                    session.state = State::Waiting(Shape::Fetch);
+                    session.task = Some(Task::Fetch(fetch));
+                    return;
+                }
+                TakeOutcome::TooManyOpen
+                    if fetch.auto_abort_ms == 0 && fetch.confirmed < fetch.items.len() =>
+                {
+                    // What is not to be confirmed by the client has no place among what is open.
+                    self.confirm_fetched(now, session, &mut fetch);
+                }
+                TakeOutcome::Empty | TakeOutcome::TooManyOpen | TakeOutcome::HoldsOpen => break,
+            }
+        }
+        self.finish_fetch(now, session, *fetch);
+    }
+
+    fn take_open(
+        &mut self,
+        now: Now,
+        session: &Session,
+        key: &Bytes,
+        max: u32,
+        max_bytes: u64,
+        wait_ms: u32,
+    ) -> TakeOutcome {
+        let queues = [&key[..]];
+        let args =
+            TakeArgs { queues: &queues, mode: Mode::Open, max, max_bytes, wait_ms, lease_ms: 0 };
+        self.take(now, session, args)
+    }
+
+    fn confirm_fetched(&mut self, now: Now, session: &Session, fetch: &mut Fetch) {
+        for (id, _) in &fetch.items[fetch.confirmed..] {
+            self.engine.ack(now, session.id, &fetch.key, *id, &mut self.log);
+        }
+        fetch.confirmed = fetch.items.len();
+        self.sync_lazily(now);
+    }
+
+    /// Hands over what was collected: the time within which it is to be confirmed begins now.
+    fn finish_fetch(&mut self, now: Now, session: &mut Session, mut fetch: Fetch) {
+        match fetch.items.len() as u64 {
+            0 => self.counters.get_misses += 1,
+            hits => self.counters.get_hits += hits,
+        }
+        if session.has_hung_up() {
+            // Nobody is there to get them: what can still be given back goes back.
+            for (id, _) in fetch.items.drain(..).skip(fetch.confirmed) {
+                self.engine.release(now, session.id, &fetch.key, id, &mut self.log);
+            }
+        } else if fetch.auto_abort_ms == 0 {
+            self.confirm_fetched(now, session, &mut fetch);
+        }
+        let mut fetched = Vec::with_capacity(fetch.items.len());
+        for (item, body) in fetch.items {
+            let mut id = 0;
+            if fetch.auto_abort_ms > 0 {
+                let lease_ms = u64::from(fetch.auto_abort_ms);
+                self.engine.touch(now, session.id, &fetch.key, item, lease_ms);
+                id = self.handles.add(session.id, &fetch.key, item);
+            }
+            fetched.push(Fetched { id, body });
+        }
+        session.reply(Gate::Open, Response::Fetched(fetched));
+    }
+}

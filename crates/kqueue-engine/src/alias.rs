@@ -1,0 +1,94 @@
+//! Names that stand for other queues: a put there goes to each of them, a read finds nothing.
+//!
+//! Invariant: an alias hides a queue of the same name, whatever is in it, and is never changed by a client.
+//! Must not: expand aliases of aliases; the table has only queues as destinations.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::Destinations;
+use crate::engine::Engine;
+use crate::record::Recorder;
+use crate::types::{Now, PutArgs, PutOutcome};
+
+/// What was put to an alias since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AliasCounters {
+    put_items: u64,
+    put_bytes: u64,
+}
+
+/// An alias and its figures.
+#[derive(Clone, Debug)]
+pub struct AliasStats<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Items put to it.
+    pub put_items: u64,
+    /// Bytes of their bodies.
+    pub put_bytes: u64,
+    /// The queues it stands for.
+    pub destinations: &'a [Arc<[u8]>],
+}
+
+impl Engine {
+    /// Whether a name stands for other queues.
+    pub fn is_alias(&self, name: &[u8]) -> bool {
+        self.table.aliases.contains_key(name)
+    }
+
+    /// Puts an item to every destination, each with its sub-queues, whether or not the others take it; refused if one of them refuses.
+    pub(crate) fn put_to_all(
+        &mut self,
+        now: Now,
+        args: &PutArgs<'_>,
+        destinations: Destinations,
+        rec: &mut impl Recorder,
+    ) -> PutOutcome {
+        let counters = self.alias_counters.entry(args.queue.into()).or_default();
+        counters.put_items += 1;
+        counters.put_bytes += args.body.len() as u64;
+        let mut stored = None;
+        let mut refused = None;
+        for queue in destinations {
+            match (self.put_one(now, PutArgs { queue: &queue, ..*args }, rec), stored) {
+                (PutOutcome::Refused(refusal), _) => refused = refused.or(Some(refusal)),
+                (PutOutcome::Stored { id, seq, sync }, None) => stored = Some((id, seq, sync)),
+                (PutOutcome::Stored { id, seq, sync }, Some((_, seq_before, sync_before))) => {
+                    stored = Some((id, seq.max(seq_before), sync.strictest(sync_before)));
+                }
+            }
+        }
+        match (refused, stored) {
+            (Some(refusal), _) => PutOutcome::Refused(refusal),
+            (None, Some((id, seq, sync))) => PutOutcome::Stored { id, seq, sync },
+            // A table without destinations is nobody's mistake but ours: nothing was asked for, and nothing is missing.
+            (None, None) => {
+                let id = self.next_id(rec);
+                PutOutcome::Stored { id, seq: crate::Seq(0), sync: crate::SyncPolicy::Never }
+            }
+        }
+    }
+
+    /// All aliases, by name.
+    pub fn alias_stats(&self) -> impl Iterator<Item = AliasStats<'_>> {
+        self.table.aliases.iter().map(|(name, destinations)| {
+            let counters = self.alias_counters.get(name).copied().unwrap_or_default();
+            AliasStats {
+                name,
+                put_items: counters.put_items,
+                put_bytes: counters.put_bytes,
+                destinations,
+            }
+        })
+    }
+
+    /// Queues that an alias hides, by name.
+    pub fn masked_queues(&self) -> impl Iterator<Item = &Bytes> {
+        self.table.aliases.keys().filter_map(|name| {
+            let slot = *self.by_name.get(&name[..])?;
+            Some(&self.queue(slot).name)
+        })
+    }
+}

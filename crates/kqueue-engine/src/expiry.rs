@@ -1,0 +1,223 @@
+//! What leaves a queue by itself: expired items, items that were delivered too often, queues that are old and unused.
+//!
+//! Invariant: an item that goes to another queue does so in one record, and stays where it is while there is no room for that record.
+//! Must not: look at a clock.
+
+use alloc::vec::Vec;
+
+use crate::config::master_of;
+use crate::engine::{Engine, Slot, remove};
+use crate::queue::{Item, Queue};
+use crate::record::{Origin, Reason, Record, Recorder};
+use crate::types::{ItemId, Now, Seq};
+
+impl Engine {
+    /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often. What is to go to another queue stays while there is no
+    /// room for it on the disk.
+    pub(crate) fn drop_expired_head(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        max: u64,
+        rec: &mut impl Recorder,
+    ) {
+        let mut expired = 0;
+        loop {
+            let queue = self.queue(slot);
+            let Some(head) = queue.head() else { return };
+            let is_expired = queue.is_expired(head, now);
+            if !(is_expired && expired < max || queue.is_dead(head)) {
+                return;
+            }
+            let moves = !is_expired || queue.expires_elsewhere();
+            if moves && !rec.has_room(head.body.len() as u64) {
+                self.stayed.insert(slot);
+                return;
+            }
+            let Some(item) = self.pop(slot) else { return };
+            if is_expired {
+                expired += 1;
+                self.expire(now, slot, item, rec);
+            } else {
+                self.bury(now, slot, item, rec);
+            }
+        }
+    }
+
+    /// An item's time is over: it goes, or to another queue.
+    fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
+        let queue = self.queue_mut(slot);
+        queue.counters.expired_items += 1;
+        let target = queue.config.expire_to_queue.clone().filter(|_| queue.expires_elsewhere());
+        match target {
+            Some(target) => self.transfer(now, slot, &target, item, Reason::Expired, rec),
+            None => remove(queue.no, &item, Reason::Expired, rec),
+        }
+    }
+
+    /// An item was delivered too often: it goes to the dead-letter queue.
+    pub(crate) fn bury(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
+        let queue = self.queue_mut(slot);
+        let Some(target) = queue.config.dead_letter_queue.clone() else { return };
+        queue.counters.dead_lettered += 1;
+        self.transfer(now, slot, &target, item, Reason::DeadLettered, rec);
+    }
+
+    /// Moves an item to the end of another queue, past its limits: nothing is lost because that one is full. Who waits there is served by [`Engine::settle`].
+    fn transfer(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        target: &[u8],
+        item: Item,
+        reason: Reason,
+        rec: &mut impl Recorder,
+    ) {
+        let to = self.slot_of_name(now, target, rec);
+        // Its name may have been lost in a power cut.
+        self.define(to, rec);
+        let id = self.next_id(rec);
+        let (from, target) = (self.queue(slot), self.queue(to));
+        let is_journaled = target.config.keep_journal;
+        let mut moved = Item {
+            id: id.0,
+            seq: Seq(0),
+            put_ms: now.wall_ms,
+            expiry_ms: 0,
+            attempts: 0,
+            share: 0,
+            ..item.clone()
+        };
+        let origin = Origin {
+            queue: &from.name,
+            id: ItemId(item.id),
+            put_ms: item.put_ms,
+            attempts: item.attempts,
+            reason,
+        };
+        if is_journaled {
+            let recorded = rec.record(&Record::Transfer {
+                from: from.no,
+                origin,
+                id,
+                flags: item.flags,
+                put_ms: now.wall_ms,
+                to: target.no,
+                body: &item.body,
+                body_crc: item.body_crc,
+            });
+            (moved.seq, moved.share) = (recorded.seq, recorded.share);
+            rec.unref(item.seq, 1, u64::from(item.share));
+        } else {
+            remove(from.no, &item, reason, rec);
+        }
+        self.add(to, moved);
+        self.pending.push(to);
+    }
+
+    /// Serves those who wait for what came in the course of something else.
+    pub(crate) fn settle(&mut self, now: Now, rec: &mut impl Recorder) {
+        while let Some(slot) = self.pending.pop() {
+            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
+                self.serve(now, slot, rec);
+            }
+        }
+    }
+
+    /// Tries again to move what stayed for want of room, and serves those who wait behind it. To be called when something has been written or time has passed.
+    pub fn retry_moves(&mut self, now: Now, rec: &mut impl Recorder) {
+        if self.stayed.is_empty() {
+            return;
+        }
+        for slot in core::mem::take(&mut self.stayed) {
+            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
+                let max = self.queue(slot).config.max_expire_sweep;
+                self.drop_expired_head(now, slot, max, rec);
+                self.serve(now, slot, rec);
+                self.end_hopeless(slot, rec);
+            }
+        }
+        self.settle(now, rec);
+    }
+
+    /// Whether something that cannot be handed out yet will be known or out of the way soon: the disk is read, or written.
+    pub(crate) fn comes_by_itself(&self, slot: Slot, rec: &impl Recorder) -> bool {
+        self.queue(slot).needs_load() || self.stayed.contains(&slot) && !rec.is_full()
+    }
+
+    /// Removes expired items from the heads of all queues, and queues that are old and unused.
+    pub fn sweep_expired(&mut self, now: Now, rec: &mut impl Recorder) {
+        let slots: Vec<Slot> = self.expiring.iter().copied().collect();
+        for slot in slots {
+            if self.queues.get(slot as usize).is_some_and(Option::is_some) {
+                self.sweep_queue(now, slot, rec);
+                if !self.queue(slot).is_empty() || !self.queue(slot).open.is_empty() {
+                    continue;
+                }
+            }
+            self.expiring.remove(&slot);
+        }
+        self.sweep_queues(now, rec);
+        self.settle(now, rec);
+    }
+
+    /// Deletes queues that have outlived `max_queue_age`, and where no further queue may be made also those that were only looked into.
+    fn sweep_queues(&mut self, now: Now, rec: &mut impl Recorder) {
+        let is_unused =
+            |queue: &Queue| queue.is_empty() && queue.open.is_empty() && queue.waiting == 0;
+        let is_old = |queue: &Queue| {
+            let age_ms = now.mono_ms.saturating_sub(queue.created_ms);
+            queue.config.max_queue_age_ms.is_some_and(|max| age_ms > max)
+        };
+        let mut gone: Vec<Slot> = self
+            .aging
+            .iter()
+            .copied()
+            .filter(|&slot| is_unused(self.queue(slot)) && is_old(self.queue(slot)))
+            .collect();
+        if self.by_number.len() as u64 >= self.limits.max_queues {
+            // Nothing was ever put into them. (A sub-queue is a subscription, and wanted although it is empty.)
+            let idle = self.by_number.values().copied().filter(|&slot| {
+                let queue = self.queue(slot);
+                let is_new = !queue.is_defined && queue.counters.total_items == 0;
+                is_unused(queue) && is_new && master_of(&queue.name).is_none()
+            });
+            gone.extend(idle);
+        }
+        for slot in gone {
+            if self.queues[slot as usize].is_some() {
+                self.counters.queue_expires += 1;
+                self.counters.queue_deletes += 1;
+                self.remove_queue(slot, rec);
+            }
+        }
+    }
+
+    /// Removes what has expired at the head of a queue and answers how many items that were; what is on the disk only follows as it is read.
+    pub fn flush_expired(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
+        let Some(slot) = self.slot_named(queue) else { return 0 };
+        let count = self.sweep_queue(now, slot, rec);
+        self.settle(now, rec);
+        count
+    }
+
+    /// [`Engine::flush_expired`] of all queues.
+    pub fn flush_all_expired(&mut self, now: Now, rec: &mut impl Recorder) -> u64 {
+        let slots: Vec<Slot> = self.expiring.iter().copied().collect();
+        let slots = slots.into_iter().filter(|&slot| self.queues[slot as usize].is_some());
+        let slots: Vec<Slot> = slots.collect();
+        let count = slots.into_iter().map(|slot| self.sweep_queue(now, slot, rec)).sum();
+        self.settle(now, rec);
+        count
+    }
+
+    fn sweep_queue(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) -> u64 {
+        let queue = self.queue(slot);
+        let (max, before) = (queue.config.max_expire_sweep, queue.counters.expired_items);
+        self.drop_expired_head(now, slot, max, rec);
+        if self.queue(slot).needs_load() {
+            self.want_load(slot);
+        }
+        self.queue(slot).counters.expired_items - before
+    }
+}

@@ -1,0 +1,157 @@
+//! What an operator asks of a running server, in whatever way: reload, a status to be remembered, the end.
+//!
+//! Invariants: a reload takes effect as a whole or not at all, and whoever asked is told which; two never run at the same time.
+//! Must not: know who asks: a client, a signal or a request to the admin port.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kqueue_broker::{Ask, SessionId, Status};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, ConfigError};
+use crate::shared::Shared;
+use crate::status_file::StatusFile;
+
+/// Where the configuration came from, to be read again.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file; `None`: there was none, and a reload changes nothing.
+    pub path: Option<PathBuf>,
+    /// The data directory, unless the file names one.
+    pub data_dir: PathBuf,
+}
+
+impl Source {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// One [`ConfigError`] that names file, line and key.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        match &self.path {
+            None => Ok(Config::new(self.data_dir.clone())),
+            Some(path) => Config::load(path, self.data_dir.clone()),
+        }
+    }
+}
+
+/// See the module's description.
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+    source: Source,
+    /// What the server runs on.
+    config: Mutex<Config>,
+    status_file: StatusFile,
+    /// Told when the server is to end.
+    pub(crate) shutdown: Notify,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        source: Source,
+        config: Config,
+        status_file: StatusFile,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            source,
+            config: Mutex::new(config),
+            status_file,
+            shutdown: Notify::new(),
+            reloading: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Does what the broker asks for, until there is nobody left who could.
+    pub(crate) async fn run(self: Arc<Self>, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        while let Some(ask) = asks.recv().await {
+            match ask {
+                Ask::Reload { session } => {
+                    let result = self.reload().await;
+                    self.answer(session, result);
+                }
+                Ask::SaveStatus { session, status } => {
+                    let result = self.save(status).await;
+                    if let Some(session) = session {
+                        self.answer(session, result);
+                    }
+                }
+                Ask::Shutdown => {
+                    info!("a client asked the server to shut down");
+                    self.shutdown.notify_one();
+                }
+            }
+        }
+    }
+
+    fn answer(&self, session: SessionId, result: Result<(), String>) {
+        self.shared.change(|_, broker| {
+            broker.answer(session, result.as_ref().map(|()| ()).map_err(String::as_str));
+        });
+    }
+
+    /// Reads the configuration again and uses what may change while the server runs; an error changes nothing.
+    pub(crate) async fn reload(&self) -> Result<(), String> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || source.load()).await;
+        let new = match read {
+            Ok(Ok(new)) => new,
+            Ok(Err(error)) => {
+                error!("not reloaded, configuration error: {error}");
+                return Err(format!("not reloaded: {error}"));
+            }
+            Err(error) => return Err(format!("not reloaded: {error}")),
+        };
+        self.tell_what_needs_a_restart(&new);
+        let table = new.queues.clone();
+        let (unchanged, masked) = self.shared.change(|now, broker| {
+            let unchanged = broker.reload(now, table);
+            (unchanged, names(broker.masked_queues().map(|name| &name[..])))
+        });
+        if unchanged > 0 {
+            warn!("keep_journal of {unchanged} queues changes at the next start");
+        }
+        tell_masked(&masked);
+        self.config.lock().queues = new.queues;
+        info!("configuration reloaded");
+        Ok(())
+    }
+
+    fn tell_what_needs_a_restart(&self, new: &Config) {
+        let waiting = self.config.lock().differences_that_need_a_restart(new);
+        if !waiting.is_empty() {
+            warn!(
+                "changed in the configuration, but only used after a restart: {}",
+                waiting.join(", ")
+            );
+        }
+    }
+
+    async fn save(&self, status: Status) -> Result<(), String> {
+        let file = self.status_file.clone();
+        let saved = tokio::task::spawn_blocking(move || file.write(status)).await;
+        let saved = saved.unwrap_or_else(|error| Err(error.to_string()));
+        match &saved {
+            Ok(()) => info!("status {status}"),
+            Err(error) => error!("status {status}, but not after a restart: {error}"),
+        }
+        saved.map_err(|error| format!("the server is {status}, but not after a restart: {error}"))
+    }
+}
+
+/// Queues that nobody reaches any more.
+pub(crate) fn tell_masked(names: &str) {
+    if !names.is_empty() {
+        warn!("queue name(s) masked by alias(es): {names}");
+    }
+}
+
+/// Names of queues for a message, in order.
+pub(crate) fn names<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
+    names.map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
+}
