@@ -75,3 +75,23 @@ pub fn files_in(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     }
     files
 }
+
+/// What `check-config` printed: the value and the origin by the full name of the key. A setting that is nothing is only a comment, and left out.
+///
+/// # Panics
+/// If a line is neither a table nor a setting with its origin.
+pub fn settings_of(printed: &str) -> BTreeMap<String, (String, String)> {
+    let mut settings = BTreeMap::new();
+    let mut table = "";
+    for line in printed.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            table = name;
+            continue;
+        }
+        let (setting, origin) = line.split_once(" # ").expect("a line says where it comes from");
+        let (key, value) = setting.split_once(" = ").expect("a key has a value");
+        let key = format!("{table}.{key}");
+        settings.insert(key, (value.trim().to_owned(), origin.to_owned()));
+    }
+    settings
+}

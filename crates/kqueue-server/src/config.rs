@@ -1,10 +1,15 @@
 //! The configuration: from a TOML file to values that are proven to work together.
 //!
 //! Every key is looked up by a reader that knows its line, and keys that nobody asked for are errors, so a typo never becomes a default.
+//! `queue.rs` reads the keys of queues, `aliases.rs` those of aliases, `checks.rs` knows what must fit together, `settings.rs` says all of it again as TOML.
 //! Parsing does nothing else: no port is opened, no directory made. `docs/operating.md` describes every key, `packaging/kqueue.toml` is a sample.
 //! Must not: read clocks or environment (but for the default data directory, which `main` passes in).
 
+mod aliases;
+mod checks;
+mod queue;
 mod reader;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kqueue_broker::{
-    ConfigTable, EngineLimits, Limits, Name, QueueConfig, QueueOverrides, SyncPolicy, WriterConfig,
+    ConfigTable, EngineLimits, Limits, Name, QueueConfig, Status, SyncPolicy, WriterConfig,
 };
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::datadir::STATUS;
+use queue::{read_queue, sync_policy};
 pub use reader::ConfigError;
-use reader::{Table, duration, duration_ms, size, whole};
+pub(crate) use reader::Places;
+use reader::{Spans, Table, duration, duration_ms, named_key, size, whole};
+pub(crate) use settings::{Setting, list, quoted};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +63,26 @@ pub struct Config {
     pub max_connections: usize,
     /// Largest item accepted, in bytes.
     pub max_item_size: usize,
+    /// The status at a start after which nobody has set another one.
+    pub default_status: Status,
+    /// How long after a status that allows less was set it is enforced, in milliseconds.
+    pub status_grace_ms: u64,
+    /// See [`Config::status_file()`].
+    pub status_file: Option<PathBuf>,
+    /// A connection that is accepted while there are more than so many may not put, as long as it lasts.
+    pub connection_limit_refuse_writes: Option<u64>,
+    /// The same for gets.
+    pub connection_limit_refuse_reads: Option<u64>,
     /// Where to listen for the memcache protocol.
     pub listen_memcache: Vec<ListenAddress>,
+    /// Where to listen for the text protocol.
+    pub listen_text: Vec<ListenAddress>,
+    /// Where to listen for Thrift.
+    pub listen_thrift: Vec<ListenAddress>,
+    /// Where to listen for the HTTP of operators.
+    pub listen_admin: Vec<ListenAddress>,
+    /// When puts are answered to queues for which nothing else is said. It is part of `queues.defaults`, too, unless they differ.
+    pub sync: SyncPolicy,
     /// Length of a segment's file, in bytes.
     pub segment_bytes: u64,
     /// Above this length the log's oldest segments are emptied, in bytes.
@@ -65,12 +91,12 @@ pub struct Config {
     pub strict: bool,
     /// Every queue's settings.
     pub queues: ConfigTable,
+    /// Where the keys were read.
+    pub(crate) places: Places,
 }
 
 /// The address used when nothing else is said: nobody outside this machine can reach it.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:22133";
-/// What a record has besides its body, at most.
-const RECORD_META_BYTES: u64 = 64 * 1024;
 
 impl Config {
     /// Safe values for everything: loopback, durable, bounded.
@@ -82,11 +108,21 @@ impl Config {
             engine: EngineLimits::default(),
             max_connections: 10_000,
             max_item_size: 1024 * 1024,
+            default_status: Status::Up,
+            status_grace_ms: 0,
+            status_file: None,
+            connection_limit_refuse_writes: None,
+            connection_limit_refuse_reads: None,
             listen_memcache: vec![ListenAddress::Tcp(DEFAULT_ADDRESS.to_owned())],
+            listen_text: Vec::new(),
+            listen_thrift: Vec::new(),
+            listen_admin: Vec::new(),
+            sync: SyncPolicy::Always,
             segment_bytes: 64 * 1024 * 1024,
             log_cap_bytes: 1024 * 1024 * 1024,
             strict: false,
             queues: ConfigTable::default(),
+            places: Places::default(),
         }
     }
 
@@ -105,35 +141,41 @@ impl Config {
     /// # Errors
     /// One [`ConfigError`].
     pub fn parse(text: &str, path: &Path, data_dir: PathBuf) -> Result<Self, ConfigError> {
-        Self::read(text, data_dir).map_err(|error| error.in_file(path, text))
+        let spans = Spans::default();
+        let mut config =
+            Self::read(text, data_dir, &spans).map_err(|error| error.in_file(path, text))?;
+        config.places = spans.in_file(path, text);
+        config.queues.aliases = aliases::flatten(&config.queues.aliases, &config.places)?;
+        config.check()?;
+        Ok(config)
     }
 
-    fn read(text: &str, data_dir: PathBuf) -> Result<Self, reader::Error> {
+    /// What is wrong with no key alone is not noticed here, and aliases are as they were written.
+    fn read(text: &str, data_dir: PathBuf, spans: &Spans) -> Result<Self, reader::Error> {
         let document = DeTable::parse(text).map_err(reader::Error::syntax)?;
         let mut config = Self::new(data_dir);
-        let mut root = Table::new("", document.get_ref());
+        let mut root = Table::new("", document.get_ref(), spans);
         root.table("server", |table| config.read_server(table))?;
         root.table("listen", |table| config.read_listen(table))?;
         root.table("journal", |table| config.read_journal(table))?;
         let defaults = root.table("queue_defaults", read_queue)?.unwrap_or_default();
-        config.queues.defaults = Arc::new(defaults.over(&config.queues.defaults));
-        root.each("queues", |name, key, value| {
-            let overrides = config.read_named(name, key, value)?;
-            config.queues.named.insert(name.as_bytes().into(), overrides);
+        let base = QueueConfig { sync: config.sync, ..QueueConfig::default() };
+        config.queues.defaults = Arc::new(defaults.over(&base));
+        let queues = &mut config.queues;
+        root.each("queues", check_name, |name, table| {
+            queues.named.insert(name.as_bytes().into(), read_queue(table)?);
+            Ok(())
+        })?;
+        root.each("aliases", check_name, |name, table| {
+            queues.aliases.insert(name.as_bytes().into(), aliases::read(table)?);
             Ok(())
         })?;
         root.finish()?;
-        config.check_sizes(&document)?;
-        config.check_dead_letters(&document)?;
-        config.check_targets(&document)?;
         Ok(config)
     }
 
     fn read_server(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
-        table.set("data_dir", &mut self.data_dir, |value| match value.as_str() {
-            Some(path) if !path.is_empty() => Ok(path.into()),
-            _ => Err("a path, such as \"/var/lib/kqueue\"".into()),
-        })?;
+        table.set("data_dir", &mut self.data_dir, path)?;
         table.set(
             "expiration_timer_frequency",
             &mut self.expiration_timer_frequency,
@@ -154,17 +196,36 @@ impl Config {
         table.set("max_item_size", &mut self.max_item_size, |value| {
             size(value, 1, 64 * 1024 * 1024).map(|bytes| bytes as usize)
         })?;
-        Ok(())
+        self.read_status(table)
+    }
+
+    /// When less than everything is served.
+    fn read_status(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
+        let limit = |value: &DeValue<'_>| {
+            whole(value, 0, u64::MAX).map(|number| (number > 0).then_some(number))
+        };
+        table.set("default_status", &mut self.default_status, status)?;
+        table.set("status_change_grace_period", &mut self.status_grace_ms, duration_ms)?;
+        table.set("status_file", &mut self.status_file, |value| path(value).map(Some))?;
+        table.set(
+            "connection_limit_refuse_writes",
+            &mut self.connection_limit_refuse_writes,
+            limit,
+        )?;
+        table.set("connection_limit_refuse_reads", &mut self.connection_limit_refuse_reads, limit)
     }
 
     fn read_listen(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
         // A protocol that is absent is not started.
         self.listen_memcache.clear();
-        table.set("memcache", &mut self.listen_memcache, addresses)
+        table.set("memcache", &mut self.listen_memcache, addresses)?;
+        table.set("text", &mut self.listen_text, addresses)?;
+        table.set("thrift", &mut self.listen_thrift, addresses)?;
+        table.set("admin", &mut self.listen_admin, addresses)
     }
 
     fn read_journal(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
-        table.set("sync", &mut Arc::make_mut(&mut self.queues.defaults).sync, sync_policy)?;
+        table.set("sync", &mut self.sync, sync_policy)?;
         table.set("strict", &mut self.strict, |value| {
             value.as_bool().ok_or_else(|| "true or false".into())
         })?;
@@ -175,92 +236,9 @@ impl Config {
         Ok(())
     }
 
-    fn read_named(
-        &self,
-        name: &str,
-        key: &Spanned<std::borrow::Cow<'_, str>>,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Result<QueueOverrides, reader::Error> {
-        if let Err(error) = Name::check(name.as_bytes()) {
-            return Err(reader::Error::at(key.span(), format!("queues.\"{name}\": {error}")));
-        }
-        let path = format!("queues.\"{name}\"");
-        let Some(table) = value.get_ref().as_table() else {
-            return Err(reader::Error::at(value.span(), format!("{path} must be a table")));
-        };
-        let mut table = Table::new(&path, table);
-        let overrides = read_queue(&mut table)?;
-        table.finish()?;
-        Ok(overrides)
-    }
-
-    /// What only shows when everything is known.
-    fn check_sizes(&self, document: &Spanned<DeTable<'_>>) -> Result<(), reader::Error> {
-        let journal = document.get_ref().get("journal");
-        let span = journal.map_or(0..0, Spanned::span);
-        let sizes = WriterConfig {
-            segment_bytes: self.segment_bytes,
-            log_cap_bytes: self.log_cap_bytes,
-            max_record_bytes: self.max_item_size as u64 + RECORD_META_BYTES,
-        };
-        if let Err(error) = sizes.check() {
-            let message = format!(
-                "journal.segment_size: {error} (server.max_item_size is {} bytes)",
-                self.max_item_size
-            );
-            return Err(reader::Error::at(span, message));
-        }
-        if self.log_cap_bytes < self.segment_bytes.saturating_mul(2) {
-            let message = "journal.log_cap must be at least 2 x journal.segment_size".to_owned();
-            return Err(reader::Error::at(span, message));
-        }
-        Ok(())
-    }
-
-    /// An item that came too often must have somewhere to go.
-    /// A queue that sends its items to itself.
-    fn check_targets(&self, document: &Spanned<DeTable<'_>>) -> Result<(), reader::Error> {
-        for (name, overrides) in &self.queues.named {
-            let is_itself = |target: &Option<Option<Arc<[u8]>>>| {
-                target.as_ref().and_then(Option::as_deref) == Some(&name[..])
-            };
-            let key = match () {
-                () if is_itself(&overrides.expire_to_queue) => "expire_to_queue",
-                () if is_itself(&overrides.dead_letter_queue) => "dead_letter_queue",
-                () => continue,
-            };
-            let name = String::from_utf8_lossy(name);
-            let queues = document.get_ref().get("queues");
-            let queues = queues.and_then(|queues| queues.get_ref().as_table());
-            let span =
-                queues.and_then(|queues| queues.get(name.as_ref())).map_or(0..0, Spanned::span);
-            let text = format!("queues.\"{name}\": {key} is the queue itself");
-            return Err(reader::Error::at(span, text));
-        }
-        Ok(())
-    }
-
-    fn check_dead_letters(&self, document: &Spanned<DeTable<'_>>) -> Result<(), reader::Error> {
-        let lacks = |config: &QueueConfig| {
-            config.max_attempts.is_some() && config.dead_letter_queue.is_none()
-        };
-        let what =
-            "max_attempts needs dead_letter_queue: where items go that were delivered so often";
-        let table = |key: &str| document.get_ref().get(key);
-        if lacks(&self.queues.defaults) {
-            let span = table("queue_defaults").map_or(0..0, Spanned::span);
-            return Err(reader::Error::at(span, format!("queue_defaults: {what}")));
-        }
-        for name in self.queues.named.keys() {
-            if lacks(&self.queues.resolve(name)) {
-                let name = String::from_utf8_lossy(name);
-                let queues = table("queues").and_then(|queues| queues.get_ref().as_table());
-                let span =
-                    queues.and_then(|queues| queues.get(name.as_ref())).map_or(0..0, Spanned::span);
-                return Err(reader::Error::at(span, format!("queues.\"{name}\": {what}")));
-            }
-        }
-        Ok(())
+    /// Where the status is kept that somebody has set.
+    pub fn status_file(&self) -> PathBuf {
+        self.status_file.clone().unwrap_or_else(|| self.data_dir.join(STATUS))
     }
 
     /// What the protocol needs to know.
@@ -269,60 +247,28 @@ impl Config {
     }
 }
 
-fn read_queue(table: &mut Table<'_, '_>) -> Result<QueueOverrides, reader::Error> {
-    let mut read = QueueOverrides::default();
-    let some_whole = |value: &DeValue<'_>| whole(value, 0, u64::MAX).map(Some);
-    let some_size = |value: &DeValue<'_>| size(value, 0, u64::MAX).map(Some);
-    let some_bool =
-        |value: &DeValue<'_>| value.as_bool().map(Some).ok_or_else(|| "true or false".into());
-    let some_limit =
-        |value: &DeValue<'_>| duration_ms(value).map(|ms| Some((ms > 0).then_some(ms)));
-    table.set("max_items", &mut read.max_items, some_whole)?;
-    table.set("max_size", &mut read.max_size, some_size)?;
-    table.set("max_item_size", &mut read.max_item_size, some_size)?;
-    table.set("max_age", &mut read.max_age_ms, some_limit)?;
-    table.set("discard_old_when_full", &mut read.discard_old_when_full, some_bool)?;
-    table.set("fanout_only", &mut read.fanout_only, some_bool)?;
-    table.set("sync_journal", &mut read.sync, |value| sync_policy(value).map(Some))?;
-    table.set("open_transaction_timeout", &mut read.open_transaction_timeout_ms, some_limit)?;
-    table.set("max_memory_size", &mut read.max_memory_size, some_size)?;
-    table.set("keep_journal", &mut read.keep_journal, some_bool)?;
-    table.set("expire_to_queue", &mut read.expire_to_queue, queue_name)?;
-    table.set("max_expire_sweep", &mut read.max_expire_sweep, some_whole)?;
-    table.set("max_queue_age", &mut read.max_queue_age_ms, some_limit)?;
-    table.set("max_attempts", &mut read.max_attempts, |value| {
-        whole(value, 0, u64::from(u32::MAX)).map(|max| Some((max > 0).then_some(max as u32)))
-    })?;
-    table.set("dead_letter_queue", &mut read.dead_letter_queue, queue_name)?;
-    Ok(read)
+/// Whether a queue or an alias can be called so.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn check_name(name: &str) -> Result<(), String> {
+    Name::check(name.as_bytes()).map(drop).map_err(|error| error.to_string())
 }
 
-/// The name of a queue, or "" for none.
-fn queue_name(value: &DeValue<'_>) -> Result<Option<Option<Arc<[u8]>>>, String> {
-    let name = value.as_str().ok_or("the name of a queue")?;
-    if name.is_empty() {
-        return Ok(Some(None));
+fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    match value.as_str() {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err("a path, such as \"/var/lib/kqueue\"".into()),
     }
-    match Name::check(name.as_bytes()) {
-        Ok(_) => Ok(Some(Some(name.as_bytes().into()))),
-        Err(error) => Err(format!("the name of a queue ({error})")),
-    }
+}
+
+fn status(value: &DeValue<'_>) -> Result<Status, String> {
+    let named = value.as_str().and_then(|name| Status::parse(name.as_bytes()).ok());
+    named.ok_or_else(|| "\"up\", \"writeavoid\", \"readonly\" or \"quiescent\"".into())
 }
 
 fn optional_duration(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
     duration(value).map(|duration| (!duration.is_zero()).then_some(duration))
-}
-
-fn sync_policy(value: &DeValue<'_>) -> Result<SyncPolicy, String> {
-    match value.as_str() {
-        Some("always") => Ok(SyncPolicy::Always),
-        Some("never") => Ok(SyncPolicy::Never),
-        _ => match duration_ms(value) {
-            Ok(0) => Ok(SyncPolicy::Always),
-            Ok(ms) => Ok(SyncPolicy::Every { ms }),
-            Err(_) => Err("\"always\", \"never\" or a duration such as \"10ms\"".into()),
-        },
-    }
 }
 
 fn addresses(value: &DeValue<'_>) -> Result<Vec<ListenAddress>, String> {
@@ -348,13 +294,5 @@ fn address(value: &DeValue<'_>) -> Result<ListenAddress, String> {
             Ok(ListenAddress::Tcp(text.to_owned()))
         }
         _ => Err(expected()),
-    }
-}
-impl Config {
-    pub(crate) fn status_file(&self) -> PathBuf {
-        self.data_dir.join("status")
-    }
-    pub(crate) fn differences_that_need_a_restart(&self, _new: &Config) -> Vec<&'static str> {
-        Vec::new()
     }
 }

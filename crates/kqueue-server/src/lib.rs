@@ -10,7 +10,7 @@
 //! | `control` | reload, status, shutdown |
 //! | `clock`, `latency` | the only clock, and what it measured |
 //! | `fatal` | panics after which nobody may go on |
-//! | [`tools`] | the subcommands: check, dump, import, backup, restore |
+//! | [`tools`] | the subcommands: check, check-config, dump, import, backup, restore |
 
 mod boot;
 mod clock;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use kqueue_server::config::Config;
+use kqueue_server::config::{Config, check_name};
 use kqueue_server::{Bound, Source, run, tools};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -50,6 +50,20 @@ enum Tool {
         /// The data directory of a server, or a backup.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+    },
+    /// Reads a configuration and prints every setting in force, with where it comes from.
+    ///
+    /// Prints TOML: the server's settings, the defaults of queues, and every queue and alias in the file with what it inherits. What is legal but probably not meant is said on
+    /// standard error. Opens no port and does not look at data_dir.
+    ///
+    /// Exit codes: 0 the server would take it, 1 cannot print, 2 error in the configuration (as the server says it) or the arguments.
+    CheckConfig {
+        /// The configuration.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Only the settings of a queue of this name, also if it is not in the file; may be given several times.
+        #[arg(long = "queue", value_name = "NAME", value_parser = queue_name)]
+        queues: Vec<String>,
     },
     /// Writes the waiting items as lines of JSON, in the order of the queues.
     ///
@@ -120,9 +134,17 @@ enum Tool {
     },
 }
 
+fn queue_name(name: &str) -> Result<String, String> {
+    check_name(name).map(|()| name.to_owned())
+}
+
 fn run_tool(tool: Tool) -> u8 {
     match tool {
         Tool::Check { directory } => tools::check::run(&directory),
+        Tool::CheckConfig { file, queues } => match loaded(&source(Some(file))) {
+            Ok(config) => tools::check_config::run(&config, &queues),
+            Err(code) => code,
+        },
         Tool::Dump { directory, queues, bodies } => {
             tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
         }
@@ -189,6 +211,9 @@ fn loaded(source: &Source) -> Result<Config, u8> {
 }
 
 fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,9 +1,12 @@
 //! Reading TOML by key, with the line of everything that is wrong.
 //!
-//! Invariant: a key is either asked for or an error ([`Table::finish`]).
+//! Invariants: a key is either asked for or an error ([`Table::finish`]); of every key that was read it is known where it stands ([`Places`]), so that what
+//! shows only when everything is known can be told with its line, too.
 //! Must not: know which keys there are.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -71,17 +74,68 @@ impl Error {
     }
 }
 
+/// Where in the text each key begins that was read, by its full name; tables, too.
+#[derive(Debug, Default)]
+pub(crate) struct Spans(RefCell<BTreeMap<String, usize>>);
+
+impl Spans {
+    fn note(&self, key: &str, written: &Spanned<Cow<'_, str>>) {
+        self.0.borrow_mut().insert(key.to_owned(), written.span().start);
+    }
+
+    pub(crate) fn in_file(self, path: &Path, text: &str) -> Places {
+        let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |start| 1 + newlines.partition_point(|&newline| newline < start);
+        let starts = self.0.into_inner().into_iter();
+        let lines = starts.map(|(key, start)| (key, line(start))).collect();
+        Places { path: path.to_path_buf(), lines }
+    }
+}
+
+/// In which line of which file each key stands. Empty if there was no file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    path: PathBuf,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Places {
+    /// The line of a key or a table, if it is in the file.
+    pub(crate) fn line(&self, key: &str) -> Option<usize> {
+        self.lines.get(key).copied()
+    }
+
+    /// The file, as messages name it.
+    pub(crate) fn file(&self) -> std::path::Display<'_> {
+        self.path.display()
+    }
+
+    /// What is wrong with a key. The message names it.
+    pub(crate) fn error(&self, key: &str, message: String) -> ConfigError {
+        ConfigError { path: self.path.clone(), line: self.line(key), message }
+    }
+}
+
 /// A table that is being read.
 pub(crate) struct Table<'a, 'i> {
     /// Its name, for messages; empty for the root.
     path: &'a str,
     table: &'a DeTable<'i>,
+    spans: &'a Spans,
     asked: Vec<&'static str>,
 }
 
 impl<'a, 'i> Table<'a, 'i> {
-    pub(crate) fn new(path: &'a str, table: &'a DeTable<'i>) -> Self {
-        Self { path, table, asked: Vec::new() }
+    pub(crate) fn new(path: &'a str, table: &'a DeTable<'i>, spans: &'a Spans) -> Self {
+        Self { path, table, spans, asked: Vec::new() }
+    }
+
+    /// What stands under a key; where it stands is remembered.
+    fn ask(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'i>>> {
+        self.asked.push(key);
+        let (written, value) = self.table.get_key_value(key)?;
+        self.spans.note(&self.name_of(key), written);
+        Some(value)
     }
 
     fn name_of(&self, key: &str) -> String {
@@ -95,8 +149,7 @@ impl<'a, 'i> Table<'a, 'i> {
         target: &mut T,
         parse: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
     ) -> Result<(), Error> {
-        self.asked.push(key);
-        let Some(value) = self.table.get(key) else { return Ok(()) };
+        let Some(value) = self.ask(key) else { return Ok(()) };
         *target = parse(value.get_ref()).map_err(|expected| {
             Error::at(value.span(), format!("{} must be {expected}", self.name_of(key)))
         })?;
@@ -109,30 +162,47 @@ impl<'a, 'i> Table<'a, 'i> {
         key: &'static str,
         read: impl FnOnce(&mut Table<'_, 'i>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        self.asked.push(key);
-        let Some(value) = self.table.get(key) else { return Ok(None) };
-        let path = self.name_of(key);
-        let Some(table) = value.get_ref().as_table() else {
-            return Err(Error::at(value.span(), format!("{path} must be a table")));
-        };
-        let mut inner = Table::new(&path, table);
-        let read = read(&mut inner)?;
-        inner.finish()?;
-        Ok(Some(read))
+        let Some(value) = self.ask(key) else { return Ok(None) };
+        self.inner(&self.name_of(key), value, read).map(Some)
     }
 
-    /// Reads every entry of a table whose keys are names.
+    /// Reads every table in a table whose keys are names. `check` says what is wrong with a name.
     pub(crate) fn each(
         &mut self,
         key: &'static str,
-        mut read: impl FnMut(&str, &Spanned<Cow<'i, str>>, &Spanned<DeValue<'i>>) -> Result<(), Error>,
+        check: impl Fn(&str) -> Result<(), String>,
+        mut read: impl FnMut(&str, &mut Table<'_, 'i>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.asked.push(key);
-        let Some(value) = self.table.get(key) else { return Ok(()) };
-        let Some(table) = value.get_ref().as_table() else {
-            return Err(Error::at(value.span(), format!("{} must be a table", self.name_of(key))));
-        };
-        table.iter().try_for_each(|(name, value)| read(name.get_ref(), name, value))
+        let Some(value) = self.ask(key) else { return Ok(()) };
+        let outer = self.name_of(key);
+        for (written, value) in as_table(&outer, value)? {
+            let name = written.get_ref().as_ref();
+            let path = named_key(&outer, name);
+            if let Err(reason) = check(name) {
+                return Err(Error::at(written.span(), format!("{path}: {reason}")));
+            }
+            self.spans.note(&path, written);
+            self.inner(&path, value, |table| read(name, table))?;
+        }
+        Ok(())
+    }
+
+    fn inner<T>(
+        &self,
+        path: &str,
+        value: &Spanned<DeValue<'i>>,
+        read: impl FnOnce(&mut Table<'_, 'i>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut inner = Table::new(path, as_table(path, value)?, self.spans);
+        let read = read(&mut inner)?;
+        inner.finish()?;
+        Ok(read)
+    }
+
+    /// A key that has to be there is not.
+    pub(crate) fn lacks(&self, key: &str, expected: &str) -> Error {
+        let start = self.spans.0.borrow().get(self.path).copied().unwrap_or(0);
+        Error::at(start..start, format!("{} is missing: {expected}", self.name_of(key)))
     }
 
     /// Every key must have been asked for.
@@ -146,6 +216,16 @@ impl<'a, 'i> Table<'a, 'i> {
         let known = self.asked.join(", ");
         Err(Error::at(key.span(), format!("unknown key {name} (known here: {known})")))
     }
+}
+
+fn as_table<'a, 'i>(path: &str, value: &'a Spanned<DeValue<'i>>) -> Result<&'a DeTable<'i>, Error> {
+    let not_a_table = || Error::at(value.span(), format!("{path} must be a table"));
+    value.get_ref().as_table().ok_or_else(not_a_table)
+}
+
+/// The full name of a table among those that are called by a name, such as `queues."jobs"`.
+pub(crate) fn named_key(outer: &str, name: &str) -> String {
+    format!("{outer}.\"{name}\"")
 }
 
 /// A whole number in a range.

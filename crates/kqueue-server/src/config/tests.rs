@@ -18,6 +18,24 @@ fn an_empty_file_is_safe() {
     assert_eq!(config.data_dir, PathBuf::from("data"));
 }
 
+fn alias(config: &Config, name: &str) -> Vec<String> {
+    let destinations = config.queues.aliases[name.as_bytes()].iter();
+    destinations.map(|to| String::from_utf8_lossy(to).into_owned()).collect()
+}
+
+/// That the configuration above leaves no key out; but what only one of two queues has is enough.
+fn every_key_is_there(config: &Config) {
+    for setting in config.settings() {
+        assert!(config.places.line(setting.key).is_some(), "{}", setting.key);
+    }
+    let keys = config.queue_settings(None).into_iter().map(|(setting, _)| setting.key);
+    for key in keys {
+        let tables = ["queue_defaults", "queues.\"jobs\"", "queues.\"jobs+audit\""];
+        let is_there = tables.iter().any(|t| config.places.line(&format!("{t}.{key}")).is_some());
+        assert!(is_there, "{key}");
+    }
+}
+
 #[test]
 fn every_key_is_read() {
     let config = parse(
@@ -31,8 +49,16 @@ max_memory_size = "64MiB"
 max_queues = 42
 max_connections = 1_000
 max_item_size = "64KiB"
+default_status = "ReadOnly"
+status_change_grace_period = "10s"
+status_file = "/run/k.status"
+connection_limit_refuse_writes = 900
+connection_limit_refuse_reads = 0
 [listen]
 memcache = ["127.0.0.1:1", "unix:/run/k.sock"]
+text = "127.0.0.1:2"
+thrift = ["127.0.0.1:3"]
+admin = "127.0.0.1:4"
 [journal]
 sync = "10ms"
 segment_size = "1MiB"
@@ -60,9 +86,12 @@ fanout_only = false
 expire_to_queue = ""
 max_attempts = 0
 dead_letter_queue = ""
+[aliases."events"]
+destinations = ["jobs", "x"]
 "#,
     )
     .unwrap();
+    every_key_is_there(&config);
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/kqueue"));
     assert_eq!(
         (config.expiration_timer_frequency, config.client_timeout),
@@ -74,7 +103,16 @@ dead_letter_queue = ""
     );
     assert_eq!((config.engine.max_memory_size, config.engine.max_queues), (64 << 20, 42));
     assert!(config.strict);
+    let status = (config.default_status, config.status_grace_ms, config.status_file());
+    assert_eq!(status, (Status::ReadOnly, 10_000, "/run/k.status".into()));
+    let limits = (config.connection_limit_refuse_writes, config.connection_limit_refuse_reads);
+    assert_eq!(limits, (Some(900), None));
     assert_eq!(config.listen_memcache[1], ListenAddress::Unix("/run/k.sock".into()));
+    let tcp = |address: &str| [ListenAddress::Tcp(address.to_owned())];
+    assert_eq!(config.listen_text, tcp("127.0.0.1:2"));
+    assert_eq!(config.listen_thrift, tcp("127.0.0.1:3"));
+    assert_eq!(config.listen_admin, tcp("127.0.0.1:4"));
+    assert_eq!(alias(&config, "events"), ["jobs", "x"]);
     assert_eq!((config.segment_bytes, config.log_cap_bytes), (1 << 20, 4 << 20));
     let jobs = config.queues.resolve(b"jobs");
     assert_eq!((jobs.max_items, jobs.max_size, jobs.max_item_size), (500, 1 << 20, 10));
@@ -125,9 +163,9 @@ fn every_mistake_is_named_with_its_line_and_key() {
         ("[journal]\nsegment_size = \"1KiB\"", "k.toml:2: journal.segment_size must be a size"),
         (
             "[journal]\nsegment_size = \"100KiB\"",
-            "k.toml:1: journal.segment_size: a segment must have at least",
+            "k.toml:2: journal.segment_size: a segment must have at least",
         ),
-        ("[journal]\nlog_cap = \"100MiB\"", "k.toml:1: journal.log_cap must be at least 2 x"),
+        ("[journal]\nlog_cap = \"100MiB\"", "k.toml:2: journal.log_cap must be at least 2 x"),
         ("[queue_defaults]\nmax_itmes = 1", "k.toml:2: unknown key queue_defaults.max_itmes"),
         ("[queues.\"a.b\"]\n", "k.toml:1: queues.\"a.b\": '.' in a queue name"),
         (
@@ -141,19 +179,54 @@ fn every_mistake_is_named_with_its_line_and_key() {
         ),
         (
             "[queues.\"q\"]\nmax_attempts = 2",
-            "k.toml:1: queues.\"q\": max_attempts needs dead_letter_queue",
+            "k.toml:2: queues.\"q\": max_attempts needs dead_letter_queue",
         ),
         (
             "[queue_defaults]\nmax_attempts = 2",
-            "k.toml:1: queue_defaults: max_attempts needs dead_letter_queue",
+            "k.toml:2: queue_defaults: max_attempts needs dead_letter_queue",
         ),
         (
             "[queues.\"q\"]\nexpire_to_queue = \"q\"",
-            "k.toml:1: queues.\"q\": expire_to_queue is the queue itself",
+            "k.toml:2: queues.\"q\".expire_to_queue is the queue itself",
         ),
         ("[server]\nmax_memory_size = \"1KiB\"", "k.toml:2: server.max_memory_size must be a size"),
         ("[server]\nmax_queues = 0", "k.toml:2: server.max_queues must be a whole number from 1"),
         ("[journal]\nstrict = 1", "k.toml:2: journal.strict must be true or false"),
+        (
+            "[server]\ndefault_status = \"down\"",
+            "k.toml:2: server.default_status must be \"up\", \"writeavoid\", \"readonly\" or",
+        ),
+        (
+            "[server]\nstatus_change_grace_period = 5",
+            "k.toml:2: server.status_change_grace_period must be a duration",
+        ),
+        ("[server]\nstatus_file = \"\"", "k.toml:2: server.status_file must be a path"),
+        (
+            "[server]\nstatus_file = \"data/else\"",
+            "k.toml:2: server.status_file: in server.data_dir it can only be data/status",
+        ),
+        (
+            "[server]\nconnection_limit_refuse_writes = -1",
+            "k.toml:2: server.connection_limit_refuse_writes must be a whole number",
+        ),
+        (
+            "[server]\nconnection_limit_refuse_reads = \"many\"",
+            "k.toml:2: server.connection_limit_refuse_reads must be a whole number",
+        ),
+        (
+            "[server]\n[listen]\nadmin = \"127.0.0.1:1\"",
+            "k.toml:2: listen: no protocol that carries items is listened on",
+        ),
+        ("[listen]\nmemcache = []", "k.toml:1: listen: no protocol that carries items"),
+        (
+            "[listen]\nmemcache = \"localhost:0\"\ntext = [\n\"nowhere\"]",
+            "k.toml:3: listen.text must be \"host:port\"",
+        ),
+        (
+            "[listen]\nmemcache = \"localhost:1\"\nthrift = \"localhost:1\"",
+            "k.toml:3: listen.thrift: localhost:1 is an address of listen.memcache already",
+        ),
+        ("[listen]\nadmin = 5", "k.toml:2: listen.admin must be \"host:port\""),
         ("queues = 3", "k.toml:1: queues must be a table"),
         ("[server\n", "k.toml:1: not valid TOML"),
         ("[server]\na = 1\na = 2", "k.toml:3: not valid TOML: duplicate key: a"),
@@ -165,15 +238,218 @@ fn every_mistake_is_named_with_its_line_and_key() {
     }
 }
 
+/// What shows only when everything is known is told with the line of the key that makes it wrong.
+#[test]
+fn an_error_of_several_keys_has_the_line_of_one() {
+    let cases = [
+        (
+            "[server]\n\nmax_item_size = \"64MiB\"\n[journal]\nstrict = true",
+            "k.toml:3: server.max_item_size: a segment must have",
+        ),
+        ("[journal]\n\nsegment_size = \"4GiB\"", "k.toml:3: journal.log_cap must be at least 2 x"),
+        (
+            "[queue_defaults]\nmax_attempts = 2\ndead_letter_queue = \"d\"\n[queues.q]\nmax_items = 1\ndead_letter_queue = \"\"",
+            "k.toml:6: queues.\"q\": max_attempts needs dead_letter_queue",
+        ),
+        (
+            "[queues.q]\nmax_items = 1\ndead_letter_queue = \"q\"",
+            "k.toml:3: queues.\"q\".dead_letter_queue is the queue itself",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = error(text);
+        assert!(error.starts_with(expected), "{error}\nshould begin with\n{expected}");
+    }
+}
+
+#[test]
+fn only_the_protocols_of_the_file_are_started() {
+    let config = parse("[listen]\ntext = \"127.0.0.1:0\"\nthrift = \"127.0.0.1:0\"").unwrap();
+    assert!(config.listen_memcache.is_empty() && config.listen_admin.is_empty());
+    assert_eq!((config.listen_text.len(), config.listen_thrift.len()), (1, 1));
+    let config = parse("[server]").unwrap();
+    assert_eq!(config.listen_memcache.len(), 1);
+    assert!(config.listen_text.is_empty() && config.listen_thrift.is_empty());
+    assert_eq!(config.status_file(), PathBuf::from("data/status"));
+}
+
+#[test]
+fn aliases_are_flattened() {
+    let config = parse(
+        "[aliases]\nall.destinations = [\"x\", \"some\", \"more\"]\nmore.destinations = [\"z\", \"y\"]\nsome.destinations = [\"y\", \"more\", \"x\"]",
+    )
+    .unwrap();
+    assert_eq!(alias(&config, "more"), ["z", "y"]);
+    assert_eq!(alias(&config, "some"), ["y", "z", "x"]);
+    assert_eq!(alias(&config, "all"), ["x", "y", "z"]);
+    // However long the way is.
+    let long: String = (0..5_000)
+        .map(|n| format!("[aliases.a{n:05}]\ndestinations = [\"a{:05}\"]\n", n + 1))
+        .collect();
+    assert_eq!(alias(&parse(&long).unwrap(), "a00000"), ["a05000"]);
+}
+
+#[test]
+fn every_mistake_in_an_alias_is_named() {
+    let cases = [
+        ("[aliases.\"a.b\"]\ndestinations = [\"x\"]", "k.toml:1: aliases.\"a.b\": '.' in"),
+        ("\n[aliases.a]\n", "k.toml:2: aliases.\"a\".destinations is missing"),
+        (
+            "[aliases.a]\ndestinations = []",
+            "k.toml:2: aliases.\"a\".destinations must be a list of 1 to 1000 names",
+        ),
+        (
+            "[aliases.a]\ndestinations = \"x\"",
+            "k.toml:2: aliases.\"a\".destinations must be a list of names",
+        ),
+        (
+            "[aliases.a]\ndestinations = [\"x\", \"x/y\"]",
+            "k.toml:2: aliases.\"a\".destinations must be a list of names of queues, such as [\"a\", \"b\"] (\"x/y\": '/' in",
+        ),
+        ("[aliases.a]\nto = [\"x\"]", "k.toml:1: aliases.\"a\".destinations is missing"),
+        ("[aliases.a]\ndestinations = [\"x\"]\nto = 1", "k.toml:3: unknown key aliases.\"a\".to"),
+        (
+            "[aliases.a]\ndestinations = [\"a\"]",
+            "k.toml:2: aliases.\"a\".destinations lead back to it: a -> a",
+        ),
+        (
+            "[aliases.a]\ndestinations = [\"x\", \"b\"]\n[aliases.b]\ndestinations = [\"c\"]\n[aliases.c]\ndestinations = [\"x\", \"b\"]",
+            "k.toml:4: aliases.\"b\".destinations lead back to it: b -> c -> b",
+        ),
+        (
+            "[queues.a]\n[aliases.a]\ndestinations = [\"x\"]",
+            "k.toml:2: aliases.\"a\" has the name of queues.\"a\", which would never be used",
+        ),
+        (
+            "[queue_defaults]\nexpire_to_queue = \"a\"\n[aliases.a]\ndestinations = [\"x\"]",
+            "k.toml:2: queue_defaults.expire_to_queue must be a queue, and a is an alias",
+        ),
+        (
+            "[queues.q]\ndead_letter_queue = \"a\"\n[aliases.a]\ndestinations = [\"x\"]",
+            "k.toml:2: queues.\"q\".dead_letter_queue must be a queue, and a is an alias",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = error(text);
+        assert!(error.starts_with(expected), "{error}\nshould begin with\n{expected}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn an_alias_leads_to_a_thousand_queues_at_most() {
+    let list = |from: u32, to: u32| {
+        let names: Vec<String> = (from..to).map(|n| format!("\"q{n}\"")).collect();
+        names.join(", ")
+    };
+    let text = |more: &str| {
+        format!(
+            "[aliases.a]\ndestinations = [\"b\", {more}]\n[aliases.b]\ndestinations = [{}]\n",
+            list(0, 600)
+        )
+    };
+    assert_eq!(alias(&parse(&text(&list(500, 1000))).unwrap(), "a").len(), 1000);
+    let error = error(&text(&list(600, 1001)));
+    assert!(
+        error.starts_with("k.toml:2: aliases.\"a\".destinations are 1001 queues, more than 1000")
+    );
+    let long = format!("[aliases.a]\ndestinations = [{}]", list(0, 1001));
+    assert!(parse(&long).is_err());
+}
+
+#[test]
+fn what_is_probably_not_meant_is_told() {
+    let config = parse(
+        r#"[server]
+max_connections = 100
+connection_limit_refuse_writes = 100
+connection_limit_refuse_reads = 99
+expiration_timer_frequency = "0s"
+max_item_size = "1KiB"
+[queue_defaults]
+max_item_size = "1KiB"
+[queues.jobs]
+max_item_size = "1MiB"
+max_queue_age = "1h"
+fanout_only = true
+max_attempts = 3
+dead_letter_queue = "dead"
+[queues."jobs+audit"]
+fanout_only = true
+[queues.dead]
+max_items = 10
+[queues.memory]
+keep_journal = false
+expire_to_queue = "nowhere"
+[queues.late]
+expire_to_queue = "memory"
+"#,
+    )
+    .unwrap();
+    let expected = [
+        "k.toml:3: server.connection_limit_refuse_writes: has no effect",
+        "k.toml:10: queues.\"jobs\".max_item_size: has no effect: server.max_item_size is 1024 bytes",
+        "k.toml:11: queues.\"jobs\".max_queue_age: has no effect",
+        "k.toml:14: queues.\"jobs\".dead_letter_queue: what goes to dead goes past queues.\"dead\".max_items",
+        "k.toml:16: queues.\"jobs+audit\".fanout_only: has no effect",
+        "k.toml:23: queues.\"late\".expire_to_queue: what goes to memory is lost when the server ends",
+    ];
+    let mut warnings = config.warnings();
+    warnings
+        .sort_by_key(|warning| warning.split(':').nth(1).and_then(|line| line.parse::<u32>().ok()));
+    assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
+    for (warning, expected) in warnings.iter().zip(expected) {
+        assert!(warning.starts_with(expected), "{warning}\nshould begin with\n{expected}");
+    }
+    // The sample and the built-in settings are fine.
+    let sample = include_str!("../../../../packaging/kqueue.toml");
+    assert!(parse(sample).unwrap().warnings().is_empty());
+    assert!(Config::new("data".into()).warnings().is_empty());
+}
+
+#[test]
+fn a_reload_names_what_it_cannot_change() {
+    let old = parse("").unwrap();
+    let same = "[journal]\nsync = \"never\"\n[queue_defaults]\nmax_items = 1\n[queues.q]\nmax_items = 2\n[aliases.a]\ndestinations = [\"q\"]";
+    assert!(old.differences_that_need_a_restart(&parse(same).unwrap()).is_empty());
+    let new = parse(
+        "[server]\nstatus_file = \"/s\"\nmax_queues = 5\n[listen]\nmemcache = \"127.0.0.1:22133\"\nadmin = \"127.0.0.1:2223\"\n[journal]\nstrict = true",
+    );
+    let differences = old.differences_that_need_a_restart(&new.unwrap());
+    let expected = ["server.status_file", "server.max_queues", "listen.admin", "journal.strict"];
+    assert_eq!(differences, expected);
+}
+
+/// Every key there is stands in the sample, so that it can be found.
+#[test]
+fn the_sample_has_every_key() {
+    let sample = include_str!("../../../../packaging/kqueue.toml");
+    let config = parse(&uncommented(sample)).unwrap();
+    let tables = ["queue_defaults", "queues.\"jobs\""];
+    for setting in config.settings() {
+        assert!(config.places.line(setting.key).is_some(), "{}", setting.key);
+    }
+    for (setting, _) in config.queue_settings(None) {
+        let key = setting.key;
+        let is_there = tables.iter().any(|t| config.places.line(&format!("{t}.{key}")).is_some());
+        assert!(is_there, "{key}");
+    }
+    assert!(!config.queues.aliases.is_empty());
+}
+
+/// What is commented out are the defaults or examples.
+fn uncommented(sample: &str) -> String {
+    sample
+        .lines()
+        .map(|line| line.strip_prefix("#").filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
 #[test]
 fn the_sample_is_valid() {
     let sample = include_str!("../../../../packaging/kqueue.toml");
     parse(sample).unwrap();
-    // What is commented out are the defaults or examples: they have to be valid, too.
-    let uncommented: String = sample
-        .lines()
-        .map(|line| line.strip_prefix("#").filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    parse(&uncommented).unwrap();
+    // What is commented out has to be valid, too.
+    parse(&uncommented(sample)).unwrap();
 }

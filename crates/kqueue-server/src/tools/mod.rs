@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`check`] | reads everything and says what is damaged |
+//! | [`check_config`] | says what a configuration file means |
 //! | [`dump`] | writes items as lines of JSON |
 //! | [`import`] | takes over the queues of a Kestrel server |
 //! | [`backup`] | copies a journal, also while a server works on it |
@@ -13,6 +14,7 @@
 
 pub mod backup;
 pub mod check;
+pub mod check_config;
 mod copy;
 pub mod dump;
 pub mod import;
