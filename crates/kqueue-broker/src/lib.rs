@@ -52,7 +52,7 @@ pub use kqueue_journal::{
 };
 pub use kqueue_proto::{
     Body, ClientError, Codec, Decoder, Encoded, Expiry, Fatal, Fetched, Limits, Name, QueueInfo,
-    Request, Response,
+    Request, Response, TextCodec,
 };
 pub use look::{Look, LookStep, QueueSize};
 pub use output::Output;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use kqueue_broker::{
     BadPlace, Boot, Broker, BrokerConfig, ConfigError, FaultKind, Gap, HEADER_BYTES, HeaderError,
-    Now, RecoveryError, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, Status, SuperState,
+    Now, RecoveryError, Report, Rest, SUPERBLOCK_FILE, SegmentHeader, Start, SuperState,
     Superblock, Survey, Verdict, WriterConfig, parse_header, segment_file_name,
 };
 use rustix::fs::{Access, access};
@@ -551,10 +551,10 @@ fn broker_config(config: &Config) -> BrokerConfig {
             .expiration_timer_frequency
             .map_or(0, |every| every.as_millis() as u64),
         version: env!("CARGO_PKG_VERSION"),
-        status: Status::Up,
-        status_grace_ms: 0,
-        refuse_reads_over: None,
-        refuse_writes_over: None,
+        status: config.default_status,
+        status_grace_ms: config.status_grace_ms,
+        refuse_reads_over: config.connection_limit_refuse_reads,
+        refuse_writes_over: config.connection_limit_refuse_writes,
     }
 }
 

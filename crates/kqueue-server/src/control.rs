@@ -108,6 +108,9 @@ impl Control {
             Err(error) => return Err(format!("not reloaded: {error}")),
         };
         self.tell_what_needs_a_restart(&new);
+        for warning in new.warnings() {
+            warn!("configuration: {warning}");
+        }
         let table = new.queues.clone();
         let (unchanged, masked) = self.shared.change(|now, broker| {
             let unchanged = broker.reload(now, table);

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::config::ListenAddress;
 use crate::conn::{self, ConnConfig};
+use crate::protocol::Protocol;
 use crate::shared::Shared;
 
 /// Connections that the kernel keeps for us between two accepts; the kernel lowers it to `net.core.somaxconn`.
@@ -183,7 +184,7 @@ impl Acceptor {
     fn spawn(&mut self, stream: Stream) {
         let Some(entered) = self.gauge.enter() else {
             info!("connection refused: max_connections = {} are open", self.gauge.max);
-            tokio::spawn(refuse(stream));
+            tokio::spawn(refuse(stream, self.config.protocol));
             return;
         };
         let Self { shared, config, draining, .. } = self.clone();
@@ -232,11 +233,11 @@ fn is_peers_fault(error: &io::Error) -> bool {
     )
 }
 
-async fn refuse(stream: Stream) {
-    const REPLY: &[u8] = b"SERVER_ERROR too many connections\r\n";
+async fn refuse(stream: Stream, protocol: Protocol) {
+    let reply = protocol.too_many_connections();
     // The peer may be gone already: it was to be closed anyway.
     let _ = match stream {
-        Stream::Tcp(mut stream) => stream.write_all(REPLY).await,
-        Stream::Unix(mut stream) => stream.write_all(REPLY).await,
+        Stream::Tcp(mut stream) => stream.write_all(reply).await,
+        Stream::Unix(mut stream) => stream.write_all(reply).await,
     };
 }

@@ -2,13 +2,15 @@
 //!
 //! Must not: know their syntax; their codecs do.
 
-use kqueue_broker::{Codec, Decoder, Limits};
+use kqueue_broker::{Codec, Decoder, Limits, TextCodec};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
     /// Kestrel's memcache protocol, with the extended commands.
     Memcache(Limits),
+    /// Kestrel's text protocol.
+    Text(Limits),
 }
 
 impl Protocol {
@@ -16,13 +18,22 @@ impl Protocol {
     pub(crate) fn codec(self) -> Box<dyn Codec> {
         match self {
             Self::Memcache(limits) => Box::new(Decoder::new(limits)),
+            Self::Text(limits) => Box::new(TextCodec::new(limits)),
         }
     }
 
     /// Whether an item that was handed out may be confirmed by another connection, so that it does not return when this one ends.
     pub(crate) fn items_outlive_connections(self) -> bool {
         match self {
-            Self::Memcache(_) => false,
+            Self::Memcache(_) | Self::Text(_) => false,
+        }
+    }
+
+    /// What one connection too many is told, as far as the protocol has words for it.
+    pub(crate) fn too_many_connections(self) -> &'static [u8] {
+        match self {
+            Self::Memcache(_) => b"SERVER_ERROR too many connections\r\n",
+            Self::Text(_) => b"-too many connections\n",
         }
     }
 }

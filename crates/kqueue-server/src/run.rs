@@ -36,7 +36,7 @@ pub enum RunError {
     /// The data directory could not be opened or recovered; nothing was changed in it.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// An address of `listen.memcache` could not be bound.
+    /// An address of `listen` could not be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address as configured.
@@ -70,7 +70,10 @@ pub async fn run(
     let clock = Clock::start();
     let mut booted = boot::boot(&config, &clock)?;
     let status_file = StatusFile::new(config.status_file());
-    begin_status(&mut booted.broker, &status_file, &config);
+    begin_status(&mut booted.broker, &status_file);
+    for warning in config.warnings() {
+        warn!("configuration: {warning}");
+    }
     tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
@@ -134,7 +137,7 @@ pub async fn run(
 }
 
 /// The status that was set last, or the configured one.
-fn begin_status(broker: &mut Broker, file: &StatusFile, config: &Config) {
+fn begin_status(broker: &mut Broker, file: &StatusFile) {
     match file.read() {
         Ok(None) => {}
         Ok(Some(status)) => broker.begin_with_status(status),
@@ -156,7 +159,10 @@ async fn bind_all(config: &Config) -> Result<(Vec<(Protocol, Listener)>, Vec<Bou
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     let limits = config.limits();
-    let protocols = [(Protocol::Memcache(limits), &config.listen_memcache)];
+    let protocols = [
+        (Protocol::Memcache(limits), &config.listen_memcache),
+        (Protocol::Text(limits), &config.listen_text),
+    ];
     for (protocol, addresses) in protocols {
         for address in addresses {
             let (listener, at) = Listener::bind(address)
