@@ -21,6 +21,6 @@ pub use dice::Dice;
 pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
 pub use load::{Clients, Load};
-pub use program::{php, run, run_with_input};
+pub use program::{packages, php, run, run_with_input};
 pub use tool::{Done, files_in, tool, tool_command, tool_started};
 pub use wire::Wire;
