@@ -6,14 +6,22 @@
 #
 # It says what it installs, installs nothing that is there already, and starts no service.
 set -eu
+cd "$(dirname -- "$0")/.."
+foreign=${CARGO_TARGET_DIR:-target}/foreign
 
 # build: the server needs a linker, the extension PHP's headers and libclang (bindgen reads the headers with it)
 build="build-essential php8.2-cli php8.2-dev libclang-14-dev"
 # demo: a small web site in front of the queue
 demo="$build nginx-light php8.2-fpm php8.2-curl php8.2-sqlite3"
-# test: real PHP-FPM (and cgi-fcgi, which speaks to it), memcached clients that others wrote (php-memcached, pymemcache, memcp and its siblings),
+# test: real PHP-FPM (and cgi-fcgi, which speaks to it), memcached clients that others wrote (for PHP, Python and Node, memcp and its siblings),
 # strace, which lets system calls fail, and libfaketime, which sets the clock
-test="$build php8.2-fpm libfcgi-bin php8.2-memcached php8.2-sqlite3 python3-pymemcache libmemcached-tools strace libfaketime"
+clients="php8.2-memcached php8.2-memcache php8.2-igbinary php8.2-msgpack python3-pymemcache python3-pylibmc libmemcached-tools"
+test="$build php8.2-fpm libfcgi-bin php8.2-sqlite3 $clients python3-pip nodejs strace libfaketime"
+# Some builds of Node bring npm along; Debian's is a package of its own.
+command -v npm >/dev/null || test="$test npm"
+# and the clients that are not Debian's: exact versions, into target/foreign, from these lists
+python_clients=tests/foreign/python/requirements.txt
+node_clients=tests/foreign/node/package-lock.json
 # bench: the servers that we compare with
 bench="$build php8.2-memcached php8.2-sqlite3 memcached redis-server"
 
@@ -32,7 +40,7 @@ for group in "$@"; do
             ;;
     esac
 done
-[ -n "$wanted" ] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2; }
+[ -n "$wanted" ] || { sed -n '2,7s/^# \{0,1\}//p' scripts/install.sh; exit 2; }
 
 if ! command -v cargo >/dev/null; then
     echo "A Rust toolchain (1.89 or later) is needed: see https://rustup.rs" >&2
@@ -81,5 +89,23 @@ case " $* " in
                 rustup component add "$component"
             }
         done
+        # The list is copied last: where it is the same, everything in it is there.
+        if ! cmp -s "$python_clients" "$foreign/python/requirements.txt"; then
+            echo "Installing Python clients with pip into $foreign/python:" $(sed -n 's/^\([^#][^ ]*\) .*/\1/p' "$python_clients")
+            rm -rf "$foreign/python"
+            mkdir -p "$foreign/python"
+            # Debian's Python, whatever else is called python3 here; its own setuptools build what comes as source.
+            /usr/bin/python3 -m pip --quiet --disable-pip-version-check install --root-user-action=ignore --no-deps --no-build-isolation \
+                --require-hashes --target "$foreign/python" --requirement "$python_clients"
+            cp "$python_clients" "$foreign/python/requirements.txt"
+        fi
+        if ! cmp -s "$node_clients" "$foreign/node/installed.json"; then
+            echo "Installing Node clients with npm into $foreign/node:" $(sed -n 's/.*"\(.*\)": "\([0-9.]*\)".*/\1@\2/p' "${node_clients%/*}/package.json")
+            rm -rf "$foreign/node"
+            mkdir -p "$foreign/node"
+            cp "${node_clients%/*}/package.json" "$node_clients" "$foreign/node/"
+            npm --prefix "$foreign/node" --silent --no-audit --no-fund --ignore-scripts ci
+            cp "$node_clients" "$foreign/node/installed.json"
+        fi
         ;;
 esac

@@ -23,4 +23,6 @@ pub use fpm::Fpm;
 pub use load::{Clients, Load};
 pub use program::{php, run, run_with_input};
 pub use tool::{Done, files_in, settings_of, tool, tool_command, tool_started};
+pub use program::{packages, php, run, run_with_input};
+pub use tool::{Done, files_in, tool, tool_command, tool_started};
 pub use wire::Wire;

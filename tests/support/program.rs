@@ -1,6 +1,7 @@
 //! Programs that others wrote: clients of the daemon.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::extension;
@@ -31,6 +32,21 @@ pub fn run_with_input(command: &mut Command, input: &str) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {}\n{stderr}\n{stdout}", output.status);
     stdout
+}
+
+/// Where `scripts/install.sh test` puts the packages of `language` that are not Debian's: in cargo's target directory.
+///
+/// # Panics
+/// If they are not installed.
+pub fn packages(language: &str) -> PathBuf {
+    let mut directory = std::env::current_exe().expect("a test has a path");
+    while directory.pop() {
+        let candidate = directory.join("foreign").join(language);
+        if candidate.is_dir() {
+            return candidate;
+        }
+    }
+    panic!("the {language} packages are not installed: run scripts/install.sh test");
 }
 
 /// PHP with the extension and nothing else; `code` begins with `<?php`.
