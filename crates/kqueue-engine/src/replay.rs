@@ -142,11 +142,10 @@ impl Engine {
         if old.is_some() {
             previous = core::mem::replace(&mut self.queue_mut(slot).last_again, item.seq);
         }
-        if let Some(found) = self.queue_mut(slot).find_mut(item.id) {
-            let ord = found.ord;
-            let old = core::mem::replace(found, Item { ord, ..item });
-            return rec.unref(old.seq, 1, u64::from(old.share));
-        }
+        let item = match self.with(slot, |queue| queue.replace(item)) {
+            Ok(old) => return rec.unref(old.seq, 1, u64::from(old.share)),
+            Err(item) => item,
+        };
         if let Some(old) = old
             && self.replay_moved(slot, &item, old, previous, rec)
         {
