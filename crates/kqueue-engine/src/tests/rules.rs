@@ -511,7 +511,7 @@ fn who_waits_gets_as_much_as_it_may_hold_and_no_more() {
     let limits = EngineLimits { max_open_per_queue: 2, ..EngineLimits::default() };
     let mut world = World::with(ConfigTable::default(), limits);
     let other = SessionId(2);
-    let mut reserve = |world: &mut World, session, wait_ms| {
+    let reserve = |world: &mut World, session, wait_ms| {
         let queues = [&b"q"[..], b"empty"];
         let mode = Mode::Open;
         let args =
