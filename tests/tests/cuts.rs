@@ -124,7 +124,7 @@ fn without_ids(answer: &[u8]) -> Vec<String> {
     answer.split(|&byte| byte == b'\n').map(line).collect()
 }
 
-fn pieces<'a>(mut stream: &'a [u8], mut length: impl FnMut() -> usize) -> Vec<&'a [u8]> {
+fn pieces(mut stream: &[u8], mut length: impl FnMut() -> usize) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while !stream.is_empty() {
         let (piece, rest) = stream.split_at(length().clamp(1, stream.len()));
