@@ -5,8 +5,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SCALE ?= 1
 SEEDS ?= 20000
 ROUNDS ?= 500
+SECONDS ?= 300
 
-.PHONY: help build demo test bench bench-storage soak advisories clean
+.PHONY: help build demo test bench bench-storage soak fuzz advisories clean
 
 help:                 ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,10 +32,15 @@ bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million 
 	scripts/install.sh build
 	scripts/bench.sh storage --scale $(SCALE)
 
-soak:                 ## A long simulation, then a long crash loop of the real server: make soak SEEDS=20000 ROUNDS=500
+soak:                 ## A long simulation, a long crash loop of the real server, a storm of clients: make soak SEEDS=20000 ROUNDS=500
 	$(CARGO) run --locked --release --package kqueue-sim -- run --seeds $(SEEDS)
 	$(CARGO) build --locked --package kqueue-server
 	KQUEUE_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package kqueue-tests --test crash -- --nocapture
+	KQUEUE_HOSTILE_STORM=500000 KQUEUE_HOSTILE_QUEUES=1000000 $(CARGO) test --locked --package kqueue-tests --test hostile_clients -- --nocapture
+
+fuzz:                 ## Fuzzes decoders, sessions and the journal, so many seconds each: make fuzz SECONDS=300
+	scripts/install.sh build
+	scripts/fuzz.sh $(SECONDS)
 
 advisories:           ## Known security advisories of our dependencies (fetches the RustSec database)
 	$(CARGO) deny --locked check advisories

@@ -19,6 +19,7 @@ for stage in $stages; do
         lint)
             cargo fmt --all --check
             cargo clippy --locked --workspace --all-targets -- -D warnings
+            (cd fuzz && cargo fmt --check)
             ;;
         deny)
             cargo deny --locked --workspace check --hide-inclusion-graph bans licenses sources
@@ -26,6 +27,8 @@ for stage in $stages; do
         unit)
             # The extension is not among them: its glue links only inside PHP and is tested by phpt.
             cargo test --locked --workspace --exclude kqueue --exclude kqueue-tests
+            # What fuzzing found once.
+            cargo test --locked --manifest-path fuzz/Cargo.toml --target-dir "$target/fuzz-seeds"
             ;;
         sim)
             cargo run --locked --release --package kqueue-sim -- run --seeds "$seeds"

@@ -244,6 +244,15 @@ impl Daemon {
         self.process.child.id()
     }
 
+    /// The memory that is in use by it, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+        number.expect("a number of KiB")
+    }
+
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.data.path().join("data")

@@ -4,6 +4,7 @@
 //! that started it; waiting is for an event, never for a time.
 
 pub mod clock;
+pub mod crowd;
 pub mod daemon;
 pub mod dice;
 pub mod faults;
@@ -16,13 +17,12 @@ pub mod tool;
 pub mod wire;
 
 pub use clock::FakeClock;
+pub use crowd::{connect_from, open_files, scale};
 pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
 pub use dice::Dice;
 pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
 pub use load::{Clients, Load};
-pub use program::{php, run, run_with_input};
-pub use tool::{Done, files_in, settings_of, tool, tool_command, tool_started};
 pub use program::{packages, php, run, run_with_input};
-pub use tool::{Done, files_in, tool, tool_command, tool_started};
+pub use tool::{Done, files_in, settings_of, tool, tool_command, tool_started};
 pub use wire::Wire;

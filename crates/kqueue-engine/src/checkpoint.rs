@@ -30,6 +30,8 @@ const PART_BYTES_MAX: usize = 16 * 1024;
 const QUEUE_BYTES: usize = 100;
 const APART_BYTES: usize = 48;
 const ATTEMPT_BYTES: usize = 8;
+/// No extent is as long as that, in bytes.
+const EXTENT_BYTES_MAX: u64 = 1 << 48;
 /// Ids written in one piece.
 const IDS_MAX: usize = 2000;
 
@@ -275,6 +277,10 @@ impl Reader<'_> {
         let last_seq = first_seq.checked_add(self.number()?)?;
         let count = u32::try_from(self.number()?).ok()?;
         let (bytes, cost) = (self.number()?, self.number()?);
+        // Nonsense, and too much to be added up.
+        if bytes > EXTENT_BYTES_MAX || cost > EXTENT_BYTES_MAX {
+            return None;
+        }
         *before = last_id;
         let filter = match self.byte()? {
             0 => None,

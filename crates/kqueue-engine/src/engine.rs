@@ -417,7 +417,7 @@ impl Engine {
         now: Now,
         session: SessionId,
         args: &TakeArgs<'_>,
-        slots: Slots,
+        mut slots: Slots,
         rec: &mut impl Recorder,
     ) -> TakeOutcome {
         let mut items = Items::new();
@@ -431,8 +431,7 @@ impl Engine {
                 return TakeOutcome::HoldsOpen;
             }
             if args.mode == Mode::Open {
-                let room = (self.limits.max_open_per_queue as usize).saturating_sub(open);
-                wants.max = max.min(items.len() + room);
+                wants.max = max.min(items.len() + self.room_for_open(session, slot));
             }
             may_take |= wants.max > items.len();
             self.hand_out(now, session, slot, &wants, false, &mut items, rec);
@@ -443,17 +442,27 @@ impl Engine {
         if !items.is_empty() {
             return TakeOutcome::Items(items);
         }
+        if args.mode == Mode::Open {
+            // Nobody waits for what he may not take.
+            slots.retain(|slot| self.room_for_open(session, *slot) > 0);
+        }
         let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
         if args.wait_ms == 0 && !may_come {
             return TakeOutcome::Empty;
         }
-        wants.max = wants.max.clamp(1, self.limits.max_open_per_queue as usize);
+        wants.max = max;
         let deadline_ms = match args.wait_ms {
             0 => None,
             wait_ms => Some(now.mono_ms.saturating_add(u64::from(wait_ms))),
         };
         self.begin_wait(Waiter { session, slots, wants, deadline_ms });
         TakeOutcome::Waiting
+    }
+
+    /// How many more items of a queue the session may hold.
+    pub(crate) fn room_for_open(&self, session: SessionId, slot: Slot) -> usize {
+        let open = self.open_here(session, slot);
+        (self.limits.max_open_per_queue as usize).saturating_sub(open)
     }
 
     fn open_here(&self, session: SessionId, slot: Slot) -> usize {

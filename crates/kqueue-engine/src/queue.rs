@@ -409,6 +409,20 @@ impl Queue {
         Some(item)
     }
 
+    /// Replaces an item in memory by another one with the same id, wherever it waits; gives the old one back, or the new one if there is none to be replaced.
+    pub(crate) fn replace(&mut self, item: Item) -> Result<Item, Item> {
+        let Some(found) = self.find_mut(item.id) else { return Err(item) };
+        let ord = found.ord;
+        let (bytes, cost) = (item.body.len() as u64, item.cost());
+        let id = item.id;
+        let old = core::mem::replace(found, Item { ord, ..item });
+        self.bytes = self.bytes + bytes - old.body.len() as u64;
+        if self.tail.binary_search_by_key(&id, |item| item.id).is_err() {
+            self.hot_cost = self.hot_cost + cost - old.cost();
+        }
+        Ok(old)
+    }
+
     pub(crate) fn find_mut(&mut self, id: u64) -> Option<&mut Item> {
         if let Some(index) = self.position(id) {
             return self.ready.get_mut(index);

@@ -28,7 +28,7 @@ impl Engine {
     /// a reference; the references of the record itself are the caller's to add before ([`RecordBuf::references`]).
     ///
     /// # Errors
-    /// [`BadState`] for a [`RecordBuf::QueueState`] that cannot be read.
+    /// [`BadState`] for a [`RecordBuf::QueueState`] that cannot be read, and for one queue with two names.
     pub fn replay(
         &mut self,
         seq: Seq,
@@ -39,7 +39,9 @@ impl Engine {
         rec: &mut impl Recorder,
     ) -> Result<(), BadState> {
         match record {
-            RecordBuf::QueueCreated { queue, name } => self.replay_created(queue, name, rec),
+            RecordBuf::QueueCreated { queue, name } => {
+                return self.replay_created(queue, name, rec).ok_or(BadState);
+            }
             RecordBuf::QueueDeleted { queue } => {
                 if let Some(slot) = self.by_number.get(&queue.0).copied() {
                     self.drop_replayed(slot, rec);
@@ -115,17 +117,27 @@ impl Engine {
         }
     }
 
-    fn replay_created(&mut self, queue: QueueNo, name: &[u8], rec: &mut impl Recorder) {
+    /// `None`: the queue has another name.
+    fn replay_created(
+        &mut self,
+        queue: QueueNo,
+        name: &[u8],
+        rec: &mut impl Recorder,
+    ) -> Option<()> {
         let slot = self.slot_of(queue);
         self.queue_mut(slot).is_defined = true;
         if self.queue(slot).name == name {
-            return;
+            return Some(());
+        }
+        if !self.queue(slot).name.is_empty() {
+            return None;
         }
         // An older queue of that name whose deletion was lost with a damaged record goes: clients saw it go.
         if let Some(older) = self.by_name.get(name).copied() {
             self.drop_replayed(older, rec);
         }
         self.name_queue(slot, Bytes::copy_from_slice(name));
+        Some(())
     }
 
     fn replay_put(
@@ -142,11 +154,10 @@ impl Engine {
         if old.is_some() {
             previous = core::mem::replace(&mut self.queue_mut(slot).last_again, item.seq);
         }
-        if let Some(found) = self.queue_mut(slot).find_mut(item.id) {
-            let ord = found.ord;
-            let old = core::mem::replace(found, Item { ord, ..item });
-            return rec.unref(old.seq, 1, u64::from(old.share));
-        }
+        let item = match self.with(slot, |queue| queue.replace(item)) {
+            Ok(old) => return rec.unref(old.seq, 1, u64::from(old.share)),
+            Err(item) => item,
+        };
         if let Some(old) = old
             && self.replay_moved(slot, &item, old, previous, rec)
         {

@@ -156,7 +156,11 @@ impl Engine {
 
     fn serve_one(&mut self, now: Now, slot: Slot, arrival: u64, rec: &mut impl Recorder) -> bool {
         let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { return true };
-        let (session, wants) = (waiter.session, waiter.wants);
+        let (session, mut wants) = (waiter.session, waiter.wants);
+        if wants.mode == Mode::Open {
+            // At least one: it waits, so it takes nothing elsewhere meanwhile.
+            wants.max = wants.max.min(self.room_for_open(session, slot));
+        }
         let mut items = Items::new();
         self.hand_out(now, session, slot, &wants, wants.mode == Mode::Take, &mut items, rec);
         if items.is_empty() {

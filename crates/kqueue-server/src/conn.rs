@@ -8,8 +8,9 @@
 //!
 //! Must not: decide anything about queues or replies.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use tracing::trace;
 use crate::protocol::Protocol;
 use crate::shared::Shared;
 
-/// How much is read at a time at first; an idle connection keeps no larger buffer than this.
+/// How much is read at a time at first.
 const READ_MIN: usize = 2 * 1024;
 /// How much is read at a time from a connection that fills what it is given.
 const READ_MAX: usize = 64 * 1024;
@@ -33,6 +34,8 @@ const READ_MAX: usize = 64 * 1024;
 const INPUT_MAX: usize = 64 * 1024;
 /// Bytes of replies that are kept for a peer that does not read; no further request is run meanwhile.
 const OUTPUT_HIGH: usize = 256 * 1024;
+/// An idle connection keeps at most so much for its next replies.
+const OUTPUT_KEPT: usize = 4 * 1024;
 /// How long a request may take from its first byte to its last. A 1 MiB body on a slow line fits; a client that sends a byte a second does not.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long, and how much, a peer may still send after the server has closed its side.
@@ -123,6 +126,7 @@ pub(crate) async fn serve<S: Socket>(
         input: BytesMut::new(),
         read_bytes: READ_MIN,
         output: Output::default(),
+        had_much_output: false,
         peer_open: true,
         request_began: None,
         last_request: Instant::now(),
@@ -172,6 +176,8 @@ struct Connection<'a, R, W> {
     input: BytesMut,
     read_bytes: usize,
     output: Output,
+    /// The output was longer than [`OUTPUT_KEPT`] since it was last empty.
+    had_much_output: bool,
     /// False once the peer has closed its sending side: what it sent is still answered, but nothing waits any more.
     peer_open: bool,
     request_began: Option<Instant>,
@@ -194,12 +200,15 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
             if self.output.is_empty() && (self.session.is_finished() || self.nothing_to_come()) {
                 return Ok(if self.session.is_refused() { End::Refused } else { End::Done });
             }
-            let may_read = self.peer_open && self.may_read();
+            let may_read = self.peer_open && self.input.len() < INPUT_MAX && !self.is_output_full();
             let must_write = !self.output.is_empty();
+            self.give_back_memory();
             let deadline = self.deadline();
             tokio::select! {
                 biased;
-                got = self.read.read_buf(&mut self.input), if may_read => self.note_read(got?),
+                got = read_some(&mut self.read, &mut self.input, self.read_bytes), if may_read => {
+                    self.note_read(got?);
+                }
                 () = self.notify.notified() => self.session.set_ready(),
                 ready = self.write.writable(), if must_write => ready?,
                 () = sleep_until(deadline), if deadline.is_some() => return self.time_out(),
@@ -231,6 +240,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         let progress = self.shared.run_session(&mut self.session);
         self.session.note_time(self.now_us());
         self.session.encode(&progress, &mut self.output);
+        self.had_much_output |= self.output.len() > OUTPUT_KEPT;
         // What arrived during a wait has not been decoded yet.
         decoded || self.session.can_run() || was_held_up && !self.session.is_held_up()
     }
@@ -238,6 +248,14 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     /// For measurements.
     fn now_us(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What much output needed is not kept until there is much again.
+    fn give_back_memory(&mut self) {
+        if self.had_much_output && self.output.is_empty() {
+            self.output = Output::default();
+            self.had_much_output = false;
+        }
     }
 
     fn is_output_full(&self) -> bool {
@@ -254,18 +272,6 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         } else if bytes < self.read_bytes / 8 {
             self.read_bytes = (self.read_bytes / 2).max(READ_MIN);
         }
-    }
-
-    /// Input is taken while there is room for it; room is made when it has run low.
-    fn may_read(&mut self) -> bool {
-        if self.input.len() >= INPUT_MAX || self.is_output_full() {
-            return false;
-        }
-        if self.input.is_empty() && self.input.capacity() > self.read_bytes {
-            self.input = BytesMut::new();
-        }
-        self.input.reserve(self.read_bytes);
-        true
     }
 
     /// The peer has said all it will say and has been told all it will be told.
@@ -308,6 +314,26 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     fn time_out(&self) -> io::Result<End> {
         Err(io::Error::new(io::ErrorKind::TimedOut, "no complete request in time"))
     }
+}
+
+/// Reads at most `bytes`. While there is nothing to be read there is no buffer either: an idle connection keeps none.
+async fn read_some<R: AsyncRead + Unpin>(
+    read: &mut R,
+    input: &mut BytesMut,
+    bytes: usize,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        if input.is_empty() && input.capacity() > bytes {
+            *input = BytesMut::new();
+        }
+        input.reserve(bytes);
+        let got = pin!(read.read_buf(input)).poll(context);
+        if got.is_pending() && input.is_empty() {
+            *input = BytesMut::new();
+        }
+        got
+    })
+    .await
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -81,6 +81,7 @@ impl Latencies {
     }
 
     /// What was recorded so far.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the admin port"))]
     pub(crate) fn snapshot(&self) -> Histograms {
         self.0.lock().clone()
     }

@@ -71,6 +71,11 @@ pub async fn run(
     let mut booted = boot::boot(&config, &clock)?;
     let status_file = StatusFile::new(config.status_file());
     begin_status(&mut booted.broker, &status_file);
+    for (key, addresses) in [("thrift", &config.listen_thrift), ("admin", &config.listen_admin)] {
+        if !addresses.is_empty() {
+            warn!("listen.{key}: this version does not speak it yet, nothing listens there");
+        }
+    }
     for warning in config.warnings() {
         warn!("configuration: {warning}");
     }

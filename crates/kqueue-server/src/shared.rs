@@ -194,6 +194,7 @@ impl Shared {
     }
 
     /// Looks at the broker without changing anything.
+    #[expect(dead_code, reason = "for the admin port")]
     pub(crate) fn look<R>(&self, look: impl FnOnce(Now, &Broker) -> R) -> R {
         look(self.clock.now(), &self.lock().broker)
     }

@@ -475,3 +475,61 @@ fn a_put_whose_master_lost_its_name_in_a_power_cut_is_still_in_all_its_queues() 
     world.restart();
     assert_eq!(world.items("posts"), Some(2));
 }
+
+#[test]
+fn who_waits_on_several_queues_never_holds_more_of_one_than_permitted() {
+    let limits = EngineLimits { max_open_per_queue: 2, ..EngineLimits::default() };
+    // Whatever the order: the room in one queue has nothing to do with that in the others.
+    for queues in [[&b"empty"[..], b"full"], [b"full", b"empty"]] {
+        let mut world = World::with(ConfigTable::default(), limits);
+        let reserve = |world: &mut World, queues: &[&[u8]], max| {
+            let (mode, wait_ms) = (Mode::Open, 1000);
+            let args = TakeArgs { queues, mode, max, max_bytes: 1000, wait_ms, lease_ms: 0 };
+            let outcome = world.engine.take(world.now, WORKER, args, &mut world.log);
+            world.check();
+            outcome
+        };
+        for body in ["a", "b", "c"] {
+            world.put("full", body, 0);
+        }
+        assert!(
+            matches!(reserve(&mut world, &[b"full"], 9), TakeOutcome::Items(items) if items.len() == 2)
+        );
+        assert!(matches!(reserve(&mut world, &queues, 9), TakeOutcome::Waiting));
+        // Another one may have what this one must not.
+        world.put("full", "d", 0);
+        assert!(world.engine.poll_delivery().is_none(), "it holds two already");
+        world.put("empty", "e", 0);
+        let delivery = world.engine.poll_delivery().expect("it may have this");
+        assert_eq!(&delivery.items[0].body[..], b"e");
+        assert_eq!(world.items("full"), Some(2));
+    }
+}
+
+#[test]
+fn who_waits_gets_as_much_as_it_may_hold_and_no_more() {
+    let limits = EngineLimits { max_open_per_queue: 2, ..EngineLimits::default() };
+    let mut world = World::with(ConfigTable::default(), limits);
+    let other = SessionId(2);
+    let reserve = |world: &mut World, session, wait_ms| {
+        let queues = [&b"q"[..], b"empty"];
+        let mode = Mode::Open;
+        let args =
+            TakeArgs { queues: &queues, mode, max: 9, max_bytes: 1000, wait_ms, lease_ms: 0 };
+        let outcome = world.engine.take(world.now, session, args, &mut world.log);
+        world.check();
+        outcome
+    };
+    world.put("q", "a", 0);
+    assert!(world.open("q").is_some());
+    world.put("q", "b", 0);
+    world.put("q", "c", 0);
+    assert!(matches!(reserve(&mut world, other, 0), TakeOutcome::Items(two) if two.len() == 2));
+    assert!(matches!(reserve(&mut world, WORKER, 1000), TakeOutcome::Waiting));
+    // Two come at once.
+    world.engine.handle_disconnect(world.now, other, &mut world.log);
+    world.check();
+    let delivery = world.engine.poll_delivery().expect("there is room for one");
+    assert_eq!(delivery.items.len(), 1);
+    assert_eq!(world.items("q"), Some(1));
+}
