@@ -7,7 +7,7 @@
 
 use bytes::BytesMut;
 use kqueue_proto::client::{self, PutOptions};
-use kqueue_proto::{Body, Decoder, Fatal, Limits, Name, Request};
+use kqueue_proto::{Body, Decoder, Expiry, Fatal, Limits, Name, Request};
 
 const LIMITS: Limits = Limits { line_bytes: 300, item_bytes: 64, reserve_max: 100 };
 /// A line, or a small body, and its line end: more must never have to wait.
@@ -34,9 +34,15 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<F
 fn encode(request: &Request) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let body = match request {
-        Request::Set { key, flags, expiry, body: Body::Bytes(body), noreply: false } => {
+        Request::Set {
+            key,
+            flags,
+            expiry: Expiry::Kestrel(expiry),
+            body: Body::Bytes(body),
+            noreply: false,
+        } => {
             let key = Name::check(key).ok()?;
-            client::set(&mut out, key, *flags, (*expiry).try_into().unwrap(), body.len()).unwrap();
+            client::set(&mut out, key, *flags, *expiry, body.len()).unwrap();
             Some(body)
         }
         Request::Put { key, ttl_seconds, flags, body: Body::Bytes(body) } => {

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use kqueue_broker::{
     Boot, Broker, BrokerConfig, ConfigTable, DiskOp, EngineLimits, Limits, LookStep, Now, Output,
     QueueConfig, QueueOverrides, SLOT_BYTES, SegmentHeader, SegmentRead, Session, SessionId,
-    SuperState, Superblock, WriterConfig, parse_header,
+    Status, SuperState, Superblock, WriterConfig, parse_header,
 };
 
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -104,6 +104,10 @@ fn config(memory_bytes: u64) -> BrokerConfig {
         max_item_size: ITEM_BYTES_MAX,
         sweep_every_ms: 1000,
         version: "1.2.3",
+        status: Status::Up,
+        status_grace_ms: 0,
+        refuse_reads_over: None,
+        refuse_writes_over: None,
     }
 }
 

@@ -76,9 +76,6 @@ pub async fn run(
             warn!("listen.{key}: this version does not speak it yet, nothing listens there");
         }
     }
-    for warning in config.warnings() {
-        warn!("configuration: {warning}");
-    }
     tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
