@@ -234,6 +234,16 @@ impl Daemon {
         self.data.path().join("memcache.sock")
     }
 
+    /// The unix socket on which it speaks the text protocol.
+    pub fn text_socket(&self) -> PathBuf {
+        self.data.path().join("text.sock")
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.data.path().join("server.toml")
+    }
+
     /// The address of [`Daemon::socket`] as PHP's `KQueue` takes it.
     pub fn socket_url(&self) -> String {
         format!("unix://{}", self.socket().display())
@@ -332,7 +342,7 @@ fn config_text(directory: &Path, extra: &str) -> String {
         false => "segment_size = \"4MiB\"\nlog_cap = \"64MiB\"",
     };
     format!(
-        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\n[journal]\n{sizes}\n{rest}\n"
+        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\ntext = \"unix:{directory}/text.sock\"\n[journal]\n{sizes}\n{rest}\n"
     )
 }
 
