@@ -112,8 +112,8 @@ fn clients_that_ask_for_much_and_never_read_are_bounded_and_others_are_served() 
         assert_eq!(other.get("q").as_deref(), Some(&b"x"[..]));
     }
     let more = daemon.rss_kib().saturating_sub(before);
-    // Requests that were not run, answers that were not taken, for each of them.
-    let bound = GREEDY as u64 * 1024;
+    // Requests that were not run, answers that were not taken (their buffer doubles as it grows), for each of them.
+    let bound = GREEDY as u64 * 2048;
     println!("{more} KiB for {GREEDY} clients that do not read");
     assert!(more < bound, "{more} KiB for {GREEDY} clients that do not read");
     drop(greedy);
