@@ -57,6 +57,8 @@ pub struct Config {
     pub max_item_size: usize,
     /// Where to listen for the memcache protocol.
     pub listen_memcache: Vec<ListenAddress>,
+    /// Where to listen for Thrift.
+    pub listen_thrift: Vec<ListenAddress>,
     /// Length of a segment's file, in bytes.
     pub segment_bytes: u64,
     /// Above this length the log's oldest segments are emptied, in bytes.
@@ -83,6 +85,7 @@ impl Config {
             max_connections: 10_000,
             max_item_size: 1024 * 1024,
             listen_memcache: vec![ListenAddress::Tcp(DEFAULT_ADDRESS.to_owned())],
+            listen_thrift: Vec::new(),
             segment_bytes: 64 * 1024 * 1024,
             log_cap_bytes: 1024 * 1024 * 1024,
             strict: false,
@@ -160,7 +163,8 @@ impl Config {
     fn read_listen(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
         // A protocol that is absent is not started.
         self.listen_memcache.clear();
-        table.set("memcache", &mut self.listen_memcache, addresses)
+        table.set("memcache", &mut self.listen_memcache, addresses)?;
+        table.set("thrift", &mut self.listen_thrift, addresses)
     }
 
     fn read_journal(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
