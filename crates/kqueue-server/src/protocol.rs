@@ -4,11 +4,15 @@
 
 use kqueue_broker::{Codec, Decoder, Limits};
 
+use crate::thrift::{self, Thrift};
+
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
     /// Kestrel's memcache protocol, with the extended commands.
     Memcache(Limits),
+    /// Kestrel's Thrift interface.
+    Thrift(thrift::Limits),
 }
 
 impl Protocol {
@@ -16,6 +20,7 @@ impl Protocol {
     pub(crate) fn codec(self) -> Box<dyn Codec> {
         match self {
             Self::Memcache(limits) => Box::new(Decoder::new(limits)),
+            Self::Thrift(limits) => Box::new(Thrift::new(limits)),
         }
     }
 
@@ -23,6 +28,7 @@ impl Protocol {
     pub(crate) fn items_outlive_connections(self) -> bool {
         match self {
             Self::Memcache(_) => false,
+            Self::Thrift(_) => true,
         }
     }
 }

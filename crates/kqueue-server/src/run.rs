@@ -26,6 +26,7 @@ use crate::listen::{Acceptor, Bound, Gauge, Listener};
 use crate::protocol::Protocol;
 use crate::shared::Shared;
 use crate::status_file::StatusFile;
+use crate::thrift;
 
 /// How long connections get to finish what they have begun when the server drains.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -36,7 +37,7 @@ pub enum RunError {
     /// The data directory could not be opened or recovered; nothing was changed in it.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// An address of `listen.memcache` could not be bound.
+    /// An address of `listen` could not be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address as configured.
@@ -156,7 +157,11 @@ async fn bind_all(config: &Config) -> Result<(Vec<(Protocol, Listener)>, Vec<Bou
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     let limits = config.limits();
-    let protocols = [(Protocol::Memcache(limits), &config.listen_memcache)];
+    let thrift = thrift::Limits::new(config.max_item_size);
+    let protocols = [
+        (Protocol::Memcache(limits), &config.listen_memcache),
+        (Protocol::Thrift(thrift), &config.listen_thrift),
+    ];
     for (protocol, addresses) in protocols {
         for address in addresses {
             let (listener, at) = Listener::bind(address)
