@@ -77,15 +77,19 @@ pub(super) fn frame(frame: &Bytes, limits: &Limits) -> Result<Decoded, Broken> {
     let Some(method) = Method::named(&name) else {
         let error = ClientError::UnknownCommand(name.clone().into_bytes().into());
         let request = Request::Malformed { error, noreply: is_oneway };
-        return Ok(Decoded { call: Call { sequence, what: What::Unknown(name), is_oneway }, request });
+        return Ok(Decoded {
+            call: Call { sequence, what: What::Unknown(name), is_oneway },
+            request,
+        });
     };
-    let request = match arguments(&mut reader, method, limits).and_then(|given| given.request(method)) {
-        Ok(request) => request,
-        Err(Fault::Refused(reason)) => {
-            Request::Malformed { error: ClientError::BadMessage(reason), noreply: is_oneway }
-        }
-        Err(Fault::Unreadable(reason)) => return Err(broken(name, sequence, reason)),
-    };
+    let request =
+        match arguments(&mut reader, method, limits).and_then(|given| given.request(method)) {
+            Ok(request) => request,
+            Err(Fault::Refused(reason)) => {
+                Request::Malformed { error: ClientError::BadMessage(reason), noreply: is_oneway }
+            }
+            Err(Fault::Unreadable(reason)) => return Err(broken(name, sequence, reason)),
+        };
     Ok(Decoded { call: Call { sequence, what: What::Method(method), is_oneway }, request })
 }
 
