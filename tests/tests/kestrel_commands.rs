@@ -104,7 +104,7 @@ fn sighup_reloads_and_does_not_end_the_server() {
     daemon.signal(Signal::HUP);
     let mut wire = daemon.connect();
     // The alias is there once the signal has been seen to.
-    while !wire.stat("queue_all_put_items").is_some_and(|items| items == "0") {}
+    while wire.stat("queue_all_put_items").is_none() {}
     wire.put("all", b"x");
     assert_eq!(wire.get("a").as_deref(), Some(&b"x"[..]));
 }

@@ -304,7 +304,6 @@ impl Broker {
         self.engine.retry_moves(now, &mut self.log);
         if self.sweep_every_ms > 0 && now.mono_ms >= self.sweep_due_ms {
             self.engine.sweep_expired(now, &mut self.log);
-            self.handles.tidy(&self.engine);
             self.sweep_due_ms = now.mono_ms.saturating_add(self.sweep_every_ms);
         }
         self.collect_deliveries();

@@ -1,9 +1,12 @@
 //! Numbers by which any connection can confirm what another one fetched, as Kestrel's Thrift interface has it.
 //!
-//! Invariant: a number is given out once; 0 never. Numbers of items that are not held any more are forgotten before they outnumber the others.
+//! Invariants
+//! - A number is given out once; 0 never. It stands for one delivery of an item: once the item is fetched again, older numbers of it mean nothing.
+//! - Numbers of items that are not held any more are forgotten before they outnumber the others.
+//!
 //! Must not: change what is held.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kqueue_engine::{Engine, ItemId, SessionId};
@@ -12,7 +15,7 @@ use kqueue_engine::{Engine, ItemId, SessionId};
 const STALE_MAX: usize = 1024;
 
 /// What a number stands for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Handle {
     /// In whose hands the item is.
     pub(crate) session: SessionId,
@@ -24,33 +27,55 @@ pub(crate) struct Handle {
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
     by_number: BTreeMap<i64, Handle>,
+    numbers: BTreeMap<Handle, i64>,
     last: i64,
+    /// How many there were after the last tidying, or fewer.
     living: usize,
 }
 
 impl Handles {
     /// A number for an item that the session holds.
-    pub(crate) fn add(&mut self, session: SessionId, queue: &Bytes, item: ItemId) -> i64 {
+    pub(crate) fn add(&mut self, handle: Handle) -> i64 {
         self.last += 1;
-        let queue = match self.by_number.last_key_value() {
-            // The names of many are one.
-            Some((_, last)) if last.queue == *queue => last.queue.clone(),
-            _ => Bytes::copy_from_slice(queue),
-        };
-        self.by_number.insert(self.last, Handle { session, queue, item });
+        if let Some(stale) = self.numbers.insert(handle.clone(), self.last) {
+            self.by_number.remove(&stale);
+        }
+        self.by_number.insert(self.last, handle);
         self.last
     }
 
     pub(crate) fn take(&mut self, number: i64) -> Option<Handle> {
-        self.by_number.remove(&number)
+        let handle = self.by_number.remove(&number)?;
+        self.numbers.remove(&handle);
+        self.living = self.living.min(self.by_number.len());
+        Some(handle)
     }
 
-    /// Forgets numbers of what was returned, confirmed otherwise or deleted.
+    /// Forgets numbers of what was returned, confirmed otherwise or deleted, if they may have become many.
     pub(crate) fn tidy(&mut self, engine: &Engine) {
-        if self.by_number.len() > 2 * self.living + STALE_MAX {
-            self.by_number
-                .retain(|_, handle| engine.holds(handle.session, &handle.queue, handle.item));
-            self.living = self.by_number.len();
+        if self.by_number.len() <= 2 * self.living + STALE_MAX {
+            return;
         }
+        let (mut looked_at, mut held) = (None, BTreeSet::new());
+        let Self { by_number, numbers, .. } = self;
+        // Sorted by session, so that each is looked at once.
+        numbers.retain(|handle, number| {
+            if looked_at != Some(handle.session) {
+                looked_at = Some(handle.session);
+                held = engine.lent(handle.session).collect();
+            }
+            let stays = held.contains(&(&handle.queue, handle.item));
+            if !stays {
+                by_number.remove(number);
+            }
+            stays
+        });
+        self.living = self.by_number.len();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        assert_eq!(self.by_number.len(), self.numbers.len());
+        self.by_number.len()
     }
 }

@@ -10,6 +10,8 @@ use kqueue_proto::{Codec, Response};
 
 /// Bodies from this size on are a chunk of their own; below, copying is cheaper than another slice in `writev`.
 const SHARED_BODY_MIN: usize = 4096;
+/// A buffer that has grown beyond this is not kept once it has been sent.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// A queue of bytes to send.
 #[derive(Debug, Default)]
@@ -38,6 +40,10 @@ impl Output {
                 self.tail.extend_from_slice(encoded.tail);
                 self.bytes += self.tail.len() - before;
             }
+        }
+        if self.tail.len() > KEPT_BYTES_MAX {
+            // A codec that copies bodies made it large; as a chunk it goes when it has been sent.
+            self.chunks.push_back(core::mem::take(&mut self.tail).freeze());
         }
     }
 

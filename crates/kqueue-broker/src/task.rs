@@ -10,18 +10,21 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use kqueue_engine::{ItemId, Mode, Now, TakeArgs, TakeOutcome, Taken};
+use kqueue_engine::{ItemId, Mode, Now, SessionId, TakeArgs, TakeOutcome, Taken};
 use kqueue_proto::{Fetched, Response};
 
 use crate::broker::Broker;
 use crate::gate::Gate;
+use crate::handles::Handle;
 use crate::session::{Session, Shape, State};
 use crate::stats::Listing;
 
 /// Bytes of bodies that one Thrift `get` hands out at most, beyond its last item.
 const FETCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Items that one Thrift `get` hands out at most.
-const FETCH_ITEMS_MAX: u32 = 100_000;
+const FETCH_ITEMS_MAX: u32 = 10_000;
+/// Nothing that is being collected returns by itself: it would be collected twice. It does return when the session ends.
+const COLLECTING_LEASE_MS: u32 = u32::MAX;
 
 /// What a session is in the middle of.
 #[derive(Debug)]
@@ -123,8 +126,16 @@ impl Broker {
         }
         self.counters.cmd_monitor_get += 1;
         let wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
-        let outcome = self.take_open(now, session, &monitor.key, 1, u64::MAX, wait_ms);
-        match outcome {
+        let queues = [&monitor.key[..]];
+        let args = TakeArgs {
+            queues: &queues,
+            mode: Mode::Open,
+            max: 1,
+            max_bytes: u64::MAX,
+            wait_ms,
+            lease_ms: 0,
+        };
+        match self.take(now, session, args) {
             TakeOutcome::Items(items) => self.show_monitored(now, session, monitor, &items),
             TakeOutcome::Waiting => {
                 session.state = State::Waiting(Shape::Monitor);
@@ -155,10 +166,8 @@ impl Broker {
     }
 
     fn step_fetch(&mut self, now: Now, session: &mut Session, mut fetch: Box<Fetch>) {
-        while !fetch.is_done() && !session.must_not_wait() {
-            let room = FETCH_BYTES_MAX - fetch.bytes;
-            let wait_ms = fetch.wait_ms(now);
-            match self.take_open(now, session, &fetch.key, fetch.left, room, wait_ms) {
+        while !fetch.is_done() && !session.must_not_wait() && self.gives_to(session) {
+            match self.take_for(now, session, &fetch) {
                 TakeOutcome::Items(items) => fetch.push(&items),
                 TakeOutcome::Waiting => {
                     session.state = State::Waiting(Shape::Fetch);
@@ -177,53 +186,61 @@ impl Broker {
         self.finish_fetch(now, session, *fetch);
     }
 
-    fn take_open(
-        &mut self,
-        now: Now,
-        session: &Session,
-        key: &Bytes,
-        max: u32,
-        max_bytes: u64,
-        wait_ms: u32,
-    ) -> TakeOutcome {
-        let queues = [&key[..]];
-        let args =
-            TakeArgs { queues: &queues, mode: Mode::Open, max, max_bytes, wait_ms, lease_ms: 0 };
+    fn take_for(&mut self, now: Now, session: &Session, fetch: &Fetch) -> TakeOutcome {
+        let queues = [&fetch.key[..]];
+        let args = TakeArgs {
+            queues: &queues,
+            mode: Mode::Open,
+            max: fetch.left,
+            max_bytes: FETCH_BYTES_MAX - fetch.bytes,
+            wait_ms: fetch.wait_ms(now),
+            lease_ms: COLLECTING_LEASE_MS,
+        };
         self.take(now, session, args)
     }
 
+    /// Confirms what was collected; what is not held any more (its queue was deleted, or somebody settled it) is not handed out either.
     fn confirm_fetched(&mut self, now: Now, session: &Session, fetch: &mut Fetch) {
-        for (id, _) in &fetch.items[fetch.confirmed..] {
-            self.engine.ack(now, session.id, &fetch.key, *id, &mut self.log);
-        }
+        let unconfirmed = fetch.items.split_off(fetch.confirmed);
+        let mut confirm = |id| self.engine.ack(now, session.id, &fetch.key, id, &mut self.log);
+        fetch.items.extend(unconfirmed.into_iter().filter(|(id, _)| confirm(*id)));
         fetch.confirmed = fetch.items.len();
         self.sync_lazily(now);
     }
 
     /// Hands over what was collected: the time within which it is to be confirmed begins now.
     fn finish_fetch(&mut self, now: Now, session: &mut Session, mut fetch: Fetch) {
-        match fetch.items.len() as u64 {
+        if session.has_hung_up() {
+            // Nobody may be there to get them: what can still be given back goes back.
+            for (id, _) in fetch.items.drain(fetch.confirmed..) {
+                self.engine.release(now, session.id, &fetch.key, id, &mut self.log);
+            }
+        }
+        let fetched: Vec<Fetched> = match fetch.auto_abort_ms {
+            0 => {
+                self.confirm_fetched(now, session, &mut fetch);
+                fetch.items.into_iter().map(|(_, body)| Fetched { id: 0, body }).collect()
+            }
+            lease_ms => self.lend(now, session.id, fetch, u64::from(lease_ms)),
+        };
+        match fetched.len() as u64 {
             0 => self.counters.get_misses += 1,
             hits => self.counters.get_hits += hits,
         }
-        if session.has_hung_up() {
-            // Nobody is there to get them: what can still be given back goes back.
-            for (id, _) in fetch.items.drain(..).skip(fetch.confirmed) {
-                self.engine.release(now, session.id, &fetch.key, id, &mut self.log);
-            }
-        } else if fetch.auto_abort_ms == 0 {
-            self.confirm_fetched(now, session, &mut fetch);
-        }
+        session.reply(Gate::Open, Response::Fetched(fetched));
+    }
+
+    /// Gives a number to everything that is still held.
+    fn lend(&mut self, now: Now, session: SessionId, fetch: Fetch, lease_ms: u64) -> Vec<Fetched> {
+        let queue = Bytes::copy_from_slice(&fetch.key);
         let mut fetched = Vec::with_capacity(fetch.items.len());
         for (item, body) in fetch.items {
-            let mut id = 0;
-            if fetch.auto_abort_ms > 0 {
-                let lease_ms = u64::from(fetch.auto_abort_ms);
-                self.engine.touch(now, session.id, &fetch.key, item, lease_ms);
-                id = self.handles.add(session.id, &fetch.key, item);
+            if self.engine.lend(now, session, &queue, item, lease_ms) {
+                let id = self.handles.add(Handle { session, queue: queue.clone(), item });
+                fetched.push(Fetched { id, body });
             }
-            fetched.push(Fetched { id, body });
         }
-        session.reply(Gate::Open, Response::Fetched(fetched));
+        self.handles.tidy(&self.engine);
+        fetched
     }
 }

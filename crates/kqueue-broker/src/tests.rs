@@ -1,5 +1,7 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
+mod thrift;
+
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;

@@ -44,6 +44,8 @@ pub(crate) struct Held {
     pub(crate) item: Item,
     /// Handed to a plain get that waited; removed when the session picks it up.
     pub(crate) is_handed: bool,
+    /// Others may settle it: it stays open until its lease ends, whether its session still lives or not.
+    pub(crate) is_lent: bool,
     /// Its entry among the leases.
     pub(crate) lease: Option<(u64, u64)>,
 }
@@ -528,7 +530,8 @@ impl Engine {
             };
             let lease = lease_ms
                 .map(|ms| self.leases.add(now.mono_ms.saturating_add(ms), session, slot, item.id));
-            self.held.entry(session).or_default().push_back(Held { slot, item, is_handed, lease });
+            let held = Held { slot, item, is_handed, is_lent: false, lease };
+            self.held.entry(session).or_default().push_back(held);
         }
     }
 

@@ -3,6 +3,8 @@
 //! Invariant: an item that is taken out of a session's hands is confirmed or put back before the call ends.
 //! Must not: know why a session ended.
 
+use bytes::Bytes;
+
 use crate::engine::{Engine, Held, remove};
 use crate::record::{Reason, Recorder};
 use crate::types::{ItemId, Now, SessionId};
@@ -156,8 +158,9 @@ impl Engine {
         true
     }
 
-    /// An item that the session holds returns by itself after `lease_ms` from now instead of when it would have; false if the session does not hold it.
-    pub fn touch(
+    /// Lets others settle an item that the session holds: it returns by itself after `lease_ms` from now instead of when it would have, and not before, even if the
+    /// session leaves ([`Engine::handle_leave`]). False if the session does not hold it.
+    pub fn lend(
         &mut self,
         now: Now,
         session: SessionId,
@@ -165,7 +168,7 @@ impl Engine {
         id: ItemId,
         lease_ms: u64,
     ) -> bool {
-        let Some(slot) = self.slot_named(queue) else { return false };
+        let Some(&slot) = self.by_name.get(queue) else { return false };
         let Self { held, leases, .. } = self;
         let is_it = |held: &&mut Held| held.slot == slot && held.item.id == id.0 && !held.is_handed;
         let Some(held) = held.get_mut(&session).and_then(|all| all.iter_mut().find(is_it)) else {
@@ -175,14 +178,14 @@ impl Engine {
             leases.remove(lease);
         }
         held.lease = Some(leases.add(now.mono_ms.saturating_add(lease_ms), session, slot, id.0));
+        held.is_lent = true;
         true
     }
 
-    /// Whether the session holds an item.
-    pub fn holds(&self, session: SessionId, queue: &[u8], id: ItemId) -> bool {
-        let Some(slot) = self.slot_named(queue) else { return false };
-        let is_it = |held: &Held| held.slot == slot && held.item.id == id.0 && !held.is_handed;
-        self.held.get(&session).is_some_and(|held| held.iter().any(is_it))
+    /// The items that the session holds and has lent, with the queues they came from.
+    pub fn lent(&self, session: SessionId) -> impl Iterator<Item = (&Bytes, ItemId)> {
+        let lent = self.held.get(&session).into_iter().flatten().filter(|held| held.is_lent);
+        lent.map(|held| (&self.queue(held.slot).name, ItemId(held.item.id)))
     }
 
     /// How many items the session holds.

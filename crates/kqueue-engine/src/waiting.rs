@@ -238,9 +238,9 @@ impl Engine {
         self.end_session(now, session, |_| true, rec);
     }
 
-    /// A session ends, but what it holds until a lease ends stays in its hands: somebody else may confirm it. The id must not be used for another session.
+    /// A session ends, but what it has lent stays in its hands: somebody else may confirm it. The id must not be used for another session.
     pub fn handle_leave(&mut self, now: Now, session: SessionId, rec: &mut impl Recorder) {
-        self.end_session(now, session, |held| held.lease.is_none() || held.is_handed, rec);
+        self.end_session(now, session, |held| !held.is_lent, rec);
     }
 
     fn end_session(

@@ -39,6 +39,8 @@ pub enum ClientError {
     BadByte,
     /// The body is not followed by CRLF.
     BadDataChunk,
+    /// A message of a protocol that has no lines, and what is wrong with it: short printable ASCII.
+    BadMessage(Text),
 }
 
 /// The stream cannot be followed any further: answer `CLIENT_ERROR <error>`, then close.
@@ -61,6 +63,7 @@ impl ClientError {
             Self::LineTooLong => Cow::Borrowed("line too long"),
             Self::BadByte => Cow::Borrowed("NUL or CR inside a line"),
             Self::BadDataChunk => Cow::Borrowed("bad data chunk"),
+            Self::BadMessage(reason) => reason.clone(),
             other => Cow::Owned(other.to_string()),
         }
     }
@@ -79,7 +82,8 @@ impl fmt::Display for ClientError {
             | Self::TooManyQueues
             | Self::LineTooLong
             | Self::BadByte
-            | Self::BadDataChunk) => f.write_str(&fixed.text()),
+            | Self::BadDataChunk
+            | Self::BadMessage(_)) => f.write_str(&fixed.text()),
         }
     }
 }
@@ -135,6 +139,7 @@ mod tests {
             ClientError::LineTooLong,
             ClientError::BadByte,
             ClientError::BadDataChunk,
+            ClientError::BadMessage("the frame ends too early".into()),
         ] {
             assert_eq!(error.text(), format!("{error}"));
             assert!(error.text().is_ascii());

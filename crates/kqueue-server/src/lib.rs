@@ -28,6 +28,7 @@ mod quarantine;
 pub mod run;
 mod shared;
 mod status_file;
+mod thrift;
 pub mod tools;
 
 pub use control::Source;

@@ -4,6 +4,8 @@
 
 use kqueue_broker::{Codec, Decoder, Limits, TextCodec};
 
+use crate::thrift::{self, Thrift};
+
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
@@ -11,6 +13,8 @@ pub(crate) enum Protocol {
     Memcache(Limits),
     /// Kestrel's text protocol.
     Text(Limits),
+    /// Kestrel's Thrift interface.
+    Thrift(thrift::Limits),
 }
 
 impl Protocol {
@@ -19,6 +23,7 @@ impl Protocol {
         match self {
             Self::Memcache(limits) => Box::new(Decoder::new(limits)),
             Self::Text(limits) => Box::new(TextCodec::new(limits)),
+            Self::Thrift(limits) => Box::new(Thrift::new(limits)),
         }
     }
 
@@ -26,6 +31,7 @@ impl Protocol {
     pub(crate) fn items_outlive_connections(self) -> bool {
         match self {
             Self::Memcache(_) | Self::Text(_) => false,
+            Self::Thrift(_) => true,
         }
     }
 
@@ -34,6 +40,8 @@ impl Protocol {
         match self {
             Self::Memcache(_) => b"SERVER_ERROR too many connections\r\n",
             Self::Text(_) => b"-too many connections\n",
+            // There is no answer without a call.
+            Self::Thrift(_) => b"",
         }
     }
 }

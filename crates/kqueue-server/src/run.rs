@@ -26,6 +26,7 @@ use crate::listen::{Acceptor, Bound, Gauge, Listener};
 use crate::protocol::Protocol;
 use crate::shared::Shared;
 use crate::status_file::StatusFile;
+use crate::thrift;
 
 /// How long connections get to finish what they have begun when the server drains.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -71,10 +72,8 @@ pub async fn run(
     let mut booted = boot::boot(&config, &clock)?;
     let status_file = StatusFile::new(config.status_file());
     begin_status(&mut booted.broker, &status_file);
-    for (key, addresses) in [("thrift", &config.listen_thrift), ("admin", &config.listen_admin)] {
-        if !addresses.is_empty() {
-            warn!("listen.{key}: this version does not speak it yet, nothing listens there");
-        }
+    if !config.listen_admin.is_empty() {
+        warn!("listen.admin: this version does not have it yet, nothing listens there");
     }
     tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
@@ -161,9 +160,11 @@ async fn bind_all(config: &Config) -> Result<(Vec<(Protocol, Listener)>, Vec<Bou
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     let limits = config.limits();
+    let thrift = thrift::Limits::new(config.max_item_size);
     let protocols = [
         (Protocol::Memcache(limits), &config.listen_memcache),
         (Protocol::Text(limits), &config.listen_text),
+        (Protocol::Thrift(thrift), &config.listen_thrift),
     ];
     for (protocol, addresses) in protocols {
         for address in addresses {
