@@ -552,7 +552,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
             .map_or(0, |every| every.as_millis() as u64),
         version: env!("CARGO_PKG_VERSION"),
         status: Status::Up,
-        status_grace_ms: 0,
+        status_grace_ms: config.status_grace_ms,
         refuse_reads_over: None,
         refuse_writes_over: None,
     }

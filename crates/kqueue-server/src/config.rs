@@ -55,8 +55,12 @@ pub struct Config {
     pub max_connections: usize,
     /// Largest item accepted, in bytes.
     pub max_item_size: usize,
+    /// How long after a status that allows less was set it is enforced, in milliseconds.
+    pub status_grace_ms: u64,
     /// Where to listen for the memcache protocol.
     pub listen_memcache: Vec<ListenAddress>,
+    /// Where to listen for the HTTP of operators.
+    pub listen_admin: Vec<ListenAddress>,
     /// Length of a segment's file, in bytes.
     pub segment_bytes: u64,
     /// Above this length the log's oldest segments are emptied, in bytes.
@@ -82,7 +86,9 @@ impl Config {
             engine: EngineLimits::default(),
             max_connections: 10_000,
             max_item_size: 1024 * 1024,
+            status_grace_ms: 0,
             listen_memcache: vec![ListenAddress::Tcp(DEFAULT_ADDRESS.to_owned())],
+            listen_admin: Vec::new(),
             segment_bytes: 64 * 1024 * 1024,
             log_cap_bytes: 1024 * 1024 * 1024,
             strict: false,
@@ -154,13 +160,14 @@ impl Config {
         table.set("max_item_size", &mut self.max_item_size, |value| {
             size(value, 1, 64 * 1024 * 1024).map(|bytes| bytes as usize)
         })?;
-        Ok(())
+        table.set("status_change_grace_period", &mut self.status_grace_ms, duration_ms)
     }
 
     fn read_listen(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
         // A protocol that is absent is not started.
         self.listen_memcache.clear();
-        table.set("memcache", &mut self.listen_memcache, addresses)
+        table.set("memcache", &mut self.listen_memcache, addresses)?;
+        table.set("admin", &mut self.listen_admin, addresses)
     }
 
     fn read_journal(&mut self, table: &mut Table<'_, '_>) -> Result<(), reader::Error> {
