@@ -102,7 +102,7 @@ impl Control {
 
     fn answer(&self, session: SessionId, result: Result<(), String>) {
         self.shared.change(|_, broker| {
-            broker.answer(session, result.as_ref().map(|()| ()).map_err(String::as_str));
+            broker.answer(session, result.as_ref().copied().map_err(String::as_str));
         });
     }
 

@@ -14,7 +14,7 @@ use tracing::info;
 use crate::control::StatusChange;
 
 use super::serve::REQUEST_TIMEOUT;
-use super::{Admin, BODY_MAX, Format, json, latin1, parameter};
+use super::{Admin, BODY_MAX, Format, Refusal, json, latin1, parameter};
 
 pub(super) async fn ping(uri: Uri) -> Response {
     Format::of(&uri).answer(StatusCode::OK, "response", "pong")
@@ -36,10 +36,7 @@ pub(super) async fn server_info(State(admin): State<Arc<Admin>>, uri: Uri) -> Re
     }
 }
 
-pub(super) async fn reload(
-    State(admin): State<Arc<Admin>>,
-    uri: Uri,
-) -> Result<Response, Response> {
+pub(super) async fn reload(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, Refusal> {
     let format = Format::of(&uri);
     Ok(match admin.running()?.control.reload().await {
         Ok(()) => format.answer(StatusCode::OK, "response", "ok"),
@@ -50,7 +47,7 @@ pub(super) async fn reload(
 pub(super) async fn shutdown(
     State(admin): State<Arc<Admin>>,
     uri: Uri,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     admin.running()?.control.shutdown.notify_one();
     info!("a request to the admin port asked the server to shut down");
     Ok(Format::of(&uri).answer(StatusCode::OK, "response", "ok"))
@@ -59,8 +56,8 @@ pub(super) async fn shutdown(
 pub(super) async fn show_status(
     State(admin): State<Arc<Admin>>,
     uri: Uri,
-) -> Result<Response, Response> {
-    Ok(status(&admin, &uri)?.into_response())
+) -> Result<Response, Refusal> {
+    status(&admin, &uri)
 }
 
 pub(super) async fn set_status(
@@ -68,22 +65,22 @@ pub(super) async fn set_status(
     uri: Uri,
     RawQuery(query): RawQuery,
     body: Body,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let format = Format::of(&uri);
     let control = Arc::clone(&admin.running()?.control);
     let body = read(body).await?;
-    let refuse = |status, error: &str| Err(format.answer(status, "error", error));
+    let refuse = |status, error: &str| format.answer(status, "error", error);
     let asked = match asked_for(query.as_deref(), &body) {
         Ok(asked) => asked,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        Err(error) => return Ok(refuse(StatusCode::BAD_REQUEST, &error)),
     };
-    match control.set_status(asked).await {
-        Ok(StatusChange::Done) => status(&admin, &uri),
+    Ok(match control.set_status(asked).await {
+        Ok(StatusChange::Done) => status(&admin, &uri)?,
         Ok(StatusChange::Refused) => {
             refuse(StatusCode::CONFLICT, "a grace period runs: only a status that allows more")
         }
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
-    }
+    })
 }
 
 /// The status that is asked for: `status=NAME` in the query or the body, or a body that is the name.
@@ -97,15 +94,15 @@ fn asked_for(query: Option<&str>, body: &[u8]) -> Result<Status, String> {
     })
 }
 
-async fn read(body: Body) -> Result<Bytes, Response> {
+async fn read(body: Body) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(REQUEST_TIMEOUT, to_bytes(body, BODY_MAX)).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "too long\n").into_response()),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response()),
+        Ok(Err(_)) => Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too long".into())),
+        Err(_) => Err(Refusal(StatusCode::REQUEST_TIMEOUT, "too slow".into())),
     }
 }
 
-fn status(admin: &Admin, uri: &Uri) -> Result<Response, Response> {
+fn status(admin: &Admin, uri: &Uri) -> Result<Response, Refusal> {
     let shared = &admin.running()?.shared;
     let (shown, enforced) = shared.look(|_, broker| (broker.status(), broker.enforced_status()));
     Ok(match Format::of(uri) {

@@ -45,7 +45,8 @@ impl Classes {
 /// The figures that Ostrich shows, of a histogram in microseconds, in units of so many microseconds.
 pub(super) fn distribution(histogram: &Histogram<u64>, unit_us: u64) -> Map<String, Value> {
     let mut figures = Map::new();
-    let mut add = |name: &str, us: u64| figures.insert(name.into(), (us / unit_us).into());
+    let mut add =
+        |name: &str, us: u64| figures.insert(name.into(), ((us + unit_us / 2) / unit_us).into());
     if !histogram.is_empty() {
         let sum = Classes::of(histogram, &[]).sum * 1e6;
         add("average", histogram.mean() as u64);
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!((in_class(1e-3), in_class(2.5e-3), in_class(10.0)), (2, 0, 1));
         assert_eq!(classes.count, 7, "one is above all bounds");
         assert_eq!(classes.buckets.iter().map(|b| b.1).sum::<u64>(), 6);
-        assert!(classes.sum > 2_592_000.0, "{}", classes.sum);
+        assert!(classes.sum > 2_500_000.0, "{}", classes.sum);
         assert_eq!(Classes::of(&recorded(&[]), &[1.0]).buckets, [(1.0, 0)]);
     }
 

@@ -21,12 +21,12 @@ use crate::latency::Histograms;
 use super::histograms::{Classes, LONG, QUICK};
 use super::process::Process;
 use super::queues::{fullest, oldest_ms};
-use super::{Admin, Running, latin1};
+use super::{Admin, Refusal, Running, latin1};
 
 /// Queues that have series of their own.
 const QUEUES_MAX: usize = 200;
 
-pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Response> {
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Refusal> {
     let began = admin.began_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let text = admin.list(move |running| text(running, began.as_secs_f64())).await?;
     Ok(([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response())
@@ -49,6 +49,9 @@ fn text(running: &Running, start_seconds: f64) -> String {
     prometheus_text::encode(&mut text, &registry).expect("a string takes everything");
     text
 }
+
+/// A figure of a queue.
+type Figure = fn(&QueueStats) -> u64;
 
 /// What one scrape shows.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn write_stats(&self, out: &mut Out<'_>) -> fmt::Result {
-        // Without `..`: a new figure is to be shown.
+        // A table. Without `..`: a new figure is to be shown.
         let ServerStats {
             uptime_s,
             unix_s,
@@ -227,11 +230,11 @@ impl Snapshot {
     fn write_queues(&self, out: &mut Out<'_>) -> fmt::Result {
         out.gauge("kqueue_queues_not_shown", "Queues without series", self.queues_not_shown)?;
         let names: Vec<String> = self.queues.iter().map(|(_, queue)| latin1(&queue.name)).collect();
-        let each = |figure: fn(&QueueStats) -> u64| -> Vec<(&str, u64)> {
+        let each = |figure: Figure| -> Vec<(&str, u64)> {
             let figures = self.queues.iter().map(|(_, queue)| figure(queue));
             names.iter().map(String::as_str).zip(figures).collect()
         };
-        let gauges: [(&str, &str, fn(&QueueStats) -> u64); 4] = [
+        let gauges: [(&str, &str, Figure); 4] = [
             ("kqueue_queue_items", "Waiting items", |q| q.items),
             ("kqueue_queue_items_bytes", "Bytes of their bodies", |q| q.bytes),
             ("kqueue_queue_open_items", "Items handed out tentatively", |q| q.open_transactions),
@@ -245,7 +248,7 @@ impl Snapshot {
         });
         let ages: Vec<(&str, f64)> = ages.collect();
         out.gauges("kqueue_queue_oldest_seconds", "Age of the item at the head", "queue", &ages)?;
-        let counters: [(&str, &str, fn(&QueueStats) -> u64); 8] = [
+        let counters: [(&str, &str, Figure); 8] = [
             ("kqueue_queue_put_items", "Items put, or found at start", |q| q.counters.total_items),
             ("kqueue_queue_removed_items", "Taken or confirmed", |q| q.counters.removed_items),
             ("kqueue_queue_expired_items", "Items expired", |q| q.counters.expired_items),

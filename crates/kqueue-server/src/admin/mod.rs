@@ -28,6 +28,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -44,7 +45,7 @@ use tokio::sync::watch;
 use crate::control::Control;
 use crate::shared::Shared;
 
-pub(crate) use serve::{CONNECTIONS_MAX, Served, serve};
+pub(crate) use serve::{CONNECTIONS_MAX, serve};
 
 /// Nobody has more to say to the admin port, in bytes.
 const BODY_MAX: usize = 4096;
@@ -84,23 +85,34 @@ impl Admin {
         let _ = self.running.set(running);
     }
 
-    fn running(&self) -> Result<&Running, Response> {
-        let recovering = || (StatusCode::SERVICE_UNAVAILABLE, "recovering\n").into_response();
-        self.running.get().ok_or_else(recovering)
+    fn running(&self) -> Result<&Running, Refusal> {
+        self.running
+            .get()
+            .ok_or(Refusal(StatusCode::SERVICE_UNAVAILABLE, Cow::Borrowed("recovering")))
     }
 
     /// Does what takes a while, apart from whoever must not wait, and one at a time.
     async fn list<R: Send + 'static>(
         &self,
         work: impl FnOnce(&Running) -> R + Send + 'static,
-    ) -> Result<R, Response> {
+    ) -> Result<R, Refusal> {
         let running = self.running()?.clone();
         let _one_at_a_time = self.listing.lock().await;
         let done = tokio::task::spawn_blocking(move || work(&running)).await;
         done.map_err(|error| {
             tracing::error!("a request to the admin port: {error}");
-            (StatusCode::INTERNAL_SERVER_ERROR, "failed\n").into_response()
+            Refusal(StatusCode::INTERNAL_SERVER_ERROR, Cow::Borrowed("failed"))
         })
+    }
+}
+
+/// Why there is no better answer, in a line of text.
+#[derive(Debug)]
+struct Refusal(StatusCode, Cow<'static, str>);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, format!("{}\n", self.1)).into_response()
     }
 }
 

@@ -14,12 +14,12 @@ use crate::shared::Shared;
 
 use super::histograms::distribution;
 use super::queues::{created_unix_ms, visit_queues};
-use super::{Admin, Format, json, latin1};
+use super::{Admin, Format, Refusal, json, latin1};
 
 /// Queues and aliases that are listed; the ones that were made first.
 const QUEUES_MAX: usize = 10_000;
 
-pub(super) async fn stats(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, Response> {
+pub(super) async fn stats(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, Refusal> {
     let format = Format::of(&uri);
     let work = move |running: &super::Running| {
         let stats = Stats::collect(&running.shared);

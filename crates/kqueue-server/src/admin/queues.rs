@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use kqueue_broker::{Now, QueueConfig, QueueStats, SyncPolicy};
 use serde_json::{Value, json};
 
 use crate::shared::Shared;
 
-use super::{Admin, json, latin1, parameter};
+use super::{Admin, Refusal, json, latin1, parameter};
 
 /// Queues that are looked at in one lock section.
 const PIECE_QUEUES: usize = 64;
@@ -107,7 +107,7 @@ pub(super) fn created_unix_ms(now: Now, queue: &QueueStats) -> u64 {
 pub(super) async fn queues(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let query = query.as_deref();
     if let Some(name) = parameter(query, "name") {
         return one(&admin, &name);
@@ -120,19 +120,19 @@ pub(super) async fn queues(
 }
 
 /// A number of the query.
-fn number(query: Option<&str>, name: &str, min: u64, max: u64) -> Result<Option<u64>, Response> {
+fn number(query: Option<&str>, name: &str, min: u64, max: u64) -> Result<Option<u64>, Refusal> {
     let Some(text) = parameter(query, name) else { return Ok(None) };
     let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
     match number.filter(|number| (min..=max).contains(number)) {
         Some(number) => Ok(Some(number)),
         None => {
-            let error = format!("{name} is a number from {min} to {max}\n");
-            Err((StatusCode::BAD_REQUEST, error).into_response())
+            let error = format!("{name} is a number from {min} to {max}");
+            Err(Refusal(StatusCode::BAD_REQUEST, error.into()))
         }
     }
 }
 
-fn one(admin: &Admin, name: &[u8]) -> Result<Response, Response> {
+fn one(admin: &Admin, name: &[u8]) -> Result<Response, Refusal> {
     let shared = &admin.running()?.shared;
     let find = |name: &[u8]| {
         shared.look(|now, broker| broker.stats_of_queue(now, name).map(|queue| (now, queue)))
@@ -142,10 +142,10 @@ fn one(admin: &Admin, name: &[u8]) -> Result<Response, Response> {
         let text = std::str::from_utf8(name).ok()?;
         find(&text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>()?)
     };
-    Ok(match find(name).or_else(shown) {
-        Some((now, queue)) => json(StatusCode::OK, &describe(now, &queue)),
-        None => (StatusCode::NOT_FOUND, "no such queue\n").into_response(),
-    })
+    match find(name).or_else(shown) {
+        Some((now, queue)) => Ok(json(StatusCode::OK, &describe(now, &queue))),
+        None => Err(Refusal(StatusCode::NOT_FOUND, "no such queue".into())),
+    }
 }
 
 /// A page of the list of queues; the first one has the aliases, too.
