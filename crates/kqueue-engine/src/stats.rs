@@ -1,9 +1,11 @@
 //! What the queues can tell about themselves. Changes nothing.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::config::QueueConfig;
 use crate::engine::{Engine, EngineCounters, Slot};
 use crate::queue::QueueCounters;
 use crate::types::{Now, Seq};
@@ -43,6 +45,8 @@ pub struct QueueStats {
     pub created_ms: u64,
     /// When the next item to be handed out was put, unix time in milliseconds; `None`: there is none, or it is on the disk only.
     pub oldest_put_ms: Option<u64>,
+    /// The settings that hold.
+    pub config: Arc<QueueConfig>,
 }
 
 impl Engine {
@@ -83,6 +87,7 @@ impl Engine {
             journal_bytes: queue.journal_bytes(),
             created_ms: queue.created_ms,
             oldest_put_ms: queue.head().map(|item| item.put_ms),
+            config: Arc::clone(&queue.config),
         }
     }
 

@@ -47,6 +47,17 @@ pub(crate) struct Control {
     /// Told when the server is to end.
     pub(crate) shutdown: Notify,
     reloading: tokio::sync::Mutex<()>,
+    /// What was saved last, by this process.
+    saved: tokio::sync::Mutex<Option<Status>>,
+}
+
+/// What became of a wish for another status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusChange {
+    /// It is that, and will be after a restart.
+    Done,
+    /// A grace period runs.
+    Refused,
 }
 
 impl Control {
@@ -63,6 +74,7 @@ impl Control {
             status_file,
             shutdown: Notify::new(),
             reloading: tokio::sync::Mutex::new(()),
+            saved: tokio::sync::Mutex::new(None),
         })
     }
 
@@ -74,8 +86,8 @@ impl Control {
                     let result = self.reload().await;
                     self.answer(session, result);
                 }
-                Ask::SaveStatus { session, status } => {
-                    let result = self.save(status).await;
+                Ask::SaveStatus { session, .. } => {
+                    let result = self.save().await;
                     if let Some(session) = session {
                         self.answer(session, result);
                     }
@@ -135,15 +147,34 @@ impl Control {
         }
     }
 
-    async fn save(&self, status: Status) -> Result<(), String> {
+    /// Changes the status, and returns when that is saved.
+    pub(crate) async fn set_status(&self, status: Status) -> Result<StatusChange, String> {
+        let is_so = self.shared.change(|now, broker| {
+            // False also if it is that already.
+            broker.set_status(now, status) || broker.status() == status
+        });
+        if !is_so {
+            return Ok(StatusChange::Refused);
+        }
+        self.save().await.map(|()| StatusChange::Done)
+    }
+
+    /// Saves the status that is shown by now: whoever comes last finds the right one saved, however many ask at a time.
+    async fn save(&self) -> Result<(), String> {
+        let mut saved = self.saved.lock().await;
+        let status = self.shared.look(|_, broker| broker.status());
+        if *saved == Some(status) {
+            return Ok(());
+        }
         let file = self.status_file.clone();
-        let saved = tokio::task::spawn_blocking(move || file.write(status)).await;
-        let saved = saved.unwrap_or_else(|error| Err(error.to_string()));
-        match &saved {
+        let written = tokio::task::spawn_blocking(move || file.write(status)).await;
+        let written = written.unwrap_or_else(|error| Err(error.to_string()));
+        *saved = written.is_ok().then_some(status);
+        match &written {
             Ok(()) => info!("status {status}"),
             Err(error) => error!("status {status}, but not after a restart: {error}"),
         }
-        saved.map_err(|error| format!("the server is {status}, but not after a restart: {error}"))
+        written.map_err(|error| format!("the server is {status}, but not after a restart: {error}"))
     }
 }
 

@@ -12,10 +12,11 @@ use tracing::warn;
 const KEPT: u64 = 24;
 
 /// Raises the limit of open files as far as that is permitted, and says how many connections there may be: `wanted`, or as many as the limit has room for.
-/// Everything else that stays open must be open already.
-pub(crate) fn room_for_connections(wanted: usize) -> usize {
+/// Everything else that stays open must be open already, but for so many `others` that come and go.
+pub(crate) fn room_for_connections(wanted: usize, others: usize) -> usize {
     let limit = raise_limit();
     let open = fs::read_dir("/proc/self/fd").map_or(KEPT, |entries| entries.count() as u64);
+    let open = open.saturating_add(others as u64);
     let room = room(limit, open, wanted);
     if room < wanted {
         warn!(

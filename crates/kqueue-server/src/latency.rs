@@ -81,7 +81,6 @@ impl Latencies {
     }
 
     /// What was recorded so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the admin port"))]
     pub(crate) fn snapshot(&self) -> Histograms {
         self.0.lock().clone()
     }

@@ -8,10 +8,12 @@
 //! | `shared` | the broker behind its lock, and the three lanes to the disk |
 //! | `boot`, [`datadir`], [`disk`] | the files |
 //! | `control` | reload, status, shutdown |
+//! | `admin` | HTTP for operators, load balancers and monitoring |
 //! | `clock`, `latency` | the only clock, and what it measured |
 //! | `fatal` | panics after which nobody may go on |
 //! | [`tools`] | the subcommands: check, check-config, dump, import, backup, restore |
 
+mod admin;
 mod boot;
 mod clock;
 pub mod config;

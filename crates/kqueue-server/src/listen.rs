@@ -25,7 +25,7 @@ use crate::shared::Shared;
 /// Connections that the kernel keeps for us between two accepts; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 /// Pause after a failed accept, so that a machine out of descriptors is not kept busy by failing.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A peer that does not acknowledge what was sent for so long is gone (its open reads return).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -198,12 +198,14 @@ impl Acceptor {
     }
 }
 
-enum Stream {
+/// A connection that was accepted.
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-async fn accept(listener: &Listener) -> io::Result<Stream> {
+/// The next connection.
+pub(crate) async fn accept(listener: &Listener) -> io::Result<Stream> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
@@ -224,7 +226,7 @@ fn tune(stream: &TcpStream) {
 }
 
 /// The peer hung up before it was accepted: nothing is wrong here.
-fn is_peers_fault(error: &io::Error) -> bool {
+pub(crate) fn is_peers_fault(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -1,6 +1,6 @@
 //! The server from start to end: data directory, recovery, sockets, threads, drain.
 //!
-//! Invariant: no socket listens before recovery is complete, and the process does not report success unless everything acknowledged is on the disk.
+//! Invariant: no client is served before recovery is complete (the admin port says so meanwhile), and the process does not report success unless everything acknowledged is on the disk.
 //! Must not: parse configuration or arguments.
 
 use std::future::Future;
@@ -12,10 +12,11 @@ use std::time::Duration;
 use kqueue_broker::{Broker, Status};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
-use crate::boot::{self, BootError};
+use crate::admin::{self, Admin, Running};
+use crate::boot::{self, BootError, Booted};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::ConnConfig;
@@ -68,13 +69,27 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(&[Bound]),
 ) -> Result<(), RunError> {
+    let (drain, draining) = watch::channel(false);
+    let admin = Admin::new(draining);
+    let served = admin::serve(&config.listen_admin, &admin).await?;
+    let ended = serve(config, source, &admin, drain, shutdown, on_ready).await;
+    served.stop().await;
+    ended
+}
+
+/// All of it but the admin port.
+async fn serve(
+    config: Config,
+    source: Source,
+    admin: &Admin,
+    drain: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()>,
+    on_ready: impl FnOnce(&[Bound]),
+) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut booted = boot::boot(&config, &clock)?;
+    let mut booted = boot_apart(&config, &clock).await?;
     let status_file = StatusFile::new(config.status_file());
     begin_status(&mut booted.broker, &status_file);
-    if !config.listen_admin.is_empty() {
-        warn!("listen.admin: this version does not have it yet, nothing listens there");
-    }
     tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
@@ -82,15 +97,15 @@ pub async fn run(
     let (listeners, bound) = bind_all(&config).await?;
     let threads = start_threads(&shared)?;
 
-    let (drain, draining) = watch::channel(false);
-    let gauge = Gauge::new(descriptors::room_for_connections(config.max_connections));
+    let others = if config.listen_admin.is_empty() { 0 } else { admin::CONNECTIONS_MAX };
+    let gauge = Gauge::new(descriptors::room_for_connections(config.max_connections, others));
     let mut acceptors = JoinSet::new();
     for (protocol, listener) in listeners {
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
             config: ConnConfig { protocol, client_timeout: config.client_timeout },
             gauge: Arc::clone(&gauge),
-            draining: draining.clone(),
+            draining: drain.subscribe(),
         };
         acceptors.spawn(acceptor.run(listener));
     }
@@ -102,6 +117,7 @@ pub async fn run(
     }
     let hangup = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
     tasks.spawn(reload_on_hangup(Arc::clone(&control), hangup));
+    admin.set_running(Running { shared: Arc::clone(&shared), control: Arc::clone(&control) });
     on_ready(&bound);
 
     let failed = tokio::select! {
@@ -117,15 +133,25 @@ pub async fn run(
     }
     timer.abort();
     tasks.shutdown().await;
+    finish(&shared, threads, failed, config.data_dir)
+}
+
+/// Brings everything to the disk that can be brought there.
+fn finish(
+    shared: &Shared,
+    threads: Vec<thread::JoinHandle<()>>,
+    failed: bool,
+    data_dir: PathBuf,
+) -> Result<(), RunError> {
     shared.stop();
-    // Joining blocks, but nothing else is left to run.
+    // Joining blocks, but nothing else is left to run in this task.
     for thread in threads {
         if thread.join().is_err() {
-            return Err(RunError::JournalFailed { data_dir: config.data_dir });
+            return Err(RunError::JournalFailed { data_dir });
         }
     }
     if failed || shared.progress().poisoned {
-        return Err(RunError::JournalFailed { data_dir: config.data_dir });
+        return Err(RunError::JournalFailed { data_dir });
     }
     if shared.is_settled() {
         info!("stopped; everything acknowledged is on the disk");
@@ -135,6 +161,16 @@ pub async fn run(
         );
     }
     Ok(())
+}
+
+/// Recovery may take long: the admin port answers meanwhile.
+async fn boot_apart(config: &Config, clock: &Clock) -> Result<Booted, RunError> {
+    let (config, clock) = (config.clone(), clock.clone());
+    let booted = tokio::task::spawn_blocking(move || boot::boot(&config, &clock)).await;
+    match booted.map_err(JoinError::into_panic) {
+        Ok(booted) => Ok(booted?),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// The status that was set last, or the configured one.

@@ -194,7 +194,6 @@ impl Shared {
     }
 
     /// Looks at the broker without changing anything.
-    #[expect(dead_code, reason = "for the admin port")]
     pub(crate) fn look<R>(&self, look: impl FnOnce(Now, &Broker) -> R) -> R {
         look(self.clock.now(), &self.lock().broker)
     }
