@@ -36,7 +36,7 @@ soak:                 ## A long simulation, a long crash loop of the real server
 	$(CARGO) run --locked --release --package kqueue-sim -- run --seeds $(SEEDS)
 	$(CARGO) build --locked --package kqueue-server
 	KQUEUE_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package kqueue-tests --test crash -- --nocapture
-	KQUEUE_HOSTILE_STORM=500000 KQUEUE_HOSTILE_QUEUES=1000000 $(CARGO) test --locked --package kqueue-tests --test hostile_clients -- --nocapture
+	KQUEUE_HOSTILE_STORM=200000 KQUEUE_HOSTILE_QUEUES=1000000 $(CARGO) test --locked --package kqueue-tests --test hostile_clients -- --nocapture
 
 fuzz:                 ## Fuzzes decoders, sessions and the journal, so many seconds each: make fuzz SECONDS=300
 	scripts/install.sh build
