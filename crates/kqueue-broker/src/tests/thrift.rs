@@ -326,37 +326,35 @@ fn a_deleted_queue_ends_the_wait_and_what_was_collected_of_it_is_gone() {
 #[test]
 fn a_server_that_gives_nothing_any_more_ends_a_wait_with_the_next_item() {
     let mut site = Site::new();
-    site.put(&["a"]);
-    assert_eq!(site.ask(1, fetch(3, 1000, 100)), []);
-    let told = site.ask(2, fetch(1, 1000, 0));
-    assert_eq!(told, []);
+    site.put(&["a", "b"]);
+    assert_eq!(site.get(2, fetch(1, 0, 5000)).1, [1]);
+    assert_eq!(site.ask(1, fetch(3, 1000, 5000)), []);
     assert!(site.broker.set_status(site.now, Status::Quiescent));
-    site.pass(1000);
+    site.run();
+    assert_eq!(site.told(1), []);
+    assert_eq!(site.settle(2, &[1], true), 1, "that is never refused");
     let (bodies, ids) = items(&site.told(1)[0]);
-    assert_eq!((bodies, &ids[..]), (vec!["a".into()], &[1][..]));
+    assert_eq!((bodies, &ids[..]), (vec!["b".into(), "a".into()], &[2, 3][..]));
     let refused = site.ask(1, fetch(1, 0, 0));
     assert_eq!(refused, [Response::ServerError("the server is QUIESCENT".into())]);
-    assert_eq!(site.settle(1, &[1], false), 1, "that is never refused");
+    assert_eq!(site.settle(2, &[2, 3], false), 2);
 }
 
 #[test]
 fn numbers_of_what_returned_by_itself_are_forgotten() {
     let mut site = Site::new();
-    site.put(&["a"; OPEN_MAX]);
-    for round in 0..1000 {
-        assert_eq!(site.get(round % 7, fetch(u32::MAX, 0, 10)).0.len(), OPEN_MAX);
-        site.pass(10);
-        assert!(site.broker.handles.len() <= 1024 + 3 * OPEN_MAX, "{round}");
-    }
-    assert_eq!(site.get(1, fetch(u32::MAX, 0, 10)).1[0], 10_001);
-    // Forgetting does not touch those that still count.
     site.put(&["b"]);
     let (_, kept) = site.get(50, fetch(1, 0, 1_000_000));
-    for round in 0..500 {
+    site.put(&["a"; OPEN_MAX]);
+    for peer in 1000..2000 {
+        assert_eq!(site.get(peer, fetch(u32::MAX, 0, 10)).0.len(), OPEN_MAX);
+        site.leave(peer);
         site.pass(10);
-        assert_eq!(site.get(round % 7, fetch(u32::MAX, 0, 10)).0.len(), OPEN_MAX);
+        assert!(site.broker.handles.len() <= 1024 + 3 * (OPEN_MAX + 1), "{peer}");
     }
+    // Forgetting does not touch those that still count.
     assert_eq!(site.settle(3, &kept, false), 1);
+    assert_eq!(site.get(1, fetch(u32::MAX, 0, 10)).1[0], 10_002);
 }
 
 #[test]
