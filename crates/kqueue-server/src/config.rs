@@ -170,14 +170,6 @@ impl Config {
             queues.aliases.insert(name.as_bytes().into(), aliases::read(table)?);
             Ok(())
         })?;
-        root.each("aliases", |name, _, value| {
-            let list = value.get_ref().as_table().and_then(|table| table.get("destinations"));
-            let list = list.and_then(|list| list.get_ref().as_array()).into_iter().flatten();
-            let names = list.filter_map(|name| name.get_ref().as_str());
-            let destinations = names.map(|name| name.as_bytes().into()).collect();
-            config.queues.aliases.insert(name.as_bytes().into(), destinations);
-            Ok(())
-        })?;
         root.finish()?;
         Ok(config)
     }
