@@ -333,7 +333,7 @@ impl Daemon {
 }
 
 /// Small segments keep the tests quick and make the log turn over, unless `extra` says how large they are; what comes first in `extra`, before `----`,
-/// belongs to `[server]`.
+/// belongs to `[server]`. A `[listen]` in it replaces the usual one; its first address of memcache must be a loopback one.
 fn config_text(directory: &Path, extra: &str) -> String {
     let directory = directory.display();
     let (server, rest) = extra.split_once("----").unwrap_or(("", extra));
@@ -341,8 +341,16 @@ fn config_text(directory: &Path, extra: &str) -> String {
         true => "",
         false => "segment_size = \"4MiB\"\nlog_cap = \"64MiB\"",
     };
+    let listen = match rest.contains("[listen]") {
+        true => String::new(),
+        false => {
+            format!(
+                "[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\ntext = \"unix:{directory}/text.sock\""
+            )
+        }
+    };
     format!(
-        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\ntext = \"unix:{directory}/text.sock\"\n[journal]\n{sizes}\n{rest}\n"
+        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n{listen}\n[journal]\n{sizes}\n{rest}\n"
     )
 }
 
