@@ -234,6 +234,11 @@ impl Daemon {
         self.data.path().join("memcache.sock")
     }
 
+    /// The unix socket on which it speaks Thrift.
+    pub fn thrift_socket(&self) -> PathBuf {
+        self.data.path().join("thrift.sock")
+    }
+
     /// The address of [`Daemon::socket`] as PHP's `KQueue` takes it.
     pub fn socket_url(&self) -> String {
         format!("unix://{}", self.socket().display())
@@ -323,7 +328,7 @@ fn config_text(directory: &Path, extra: &str) -> String {
         false => "segment_size = \"4MiB\"\nlog_cap = \"64MiB\"",
     };
     format!(
-        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\n[journal]\n{sizes}\n{rest}\n"
+        "[server]\ndata_dir = \"{directory}/data\"\n{server}\n[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\nthrift = \"unix:{directory}/thrift.sock\"\n[journal]\n{sizes}\n{rest}\n"
     )
 }
 
