@@ -239,6 +239,11 @@ impl Daemon {
         self.data.path().join("text.sock")
     }
 
+    /// The unix socket on which it speaks Thrift.
+    pub fn thrift_socket(&self) -> PathBuf {
+        self.data.path().join("thrift.sock")
+    }
+
     /// Its configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.data.path().join("server.toml")
@@ -345,7 +350,7 @@ fn config_text(directory: &Path, extra: &str) -> String {
         true => String::new(),
         false => {
             format!(
-                "[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\ntext = \"unix:{directory}/text.sock\""
+                "[listen]\nmemcache = [\"127.0.0.1:0\", \"unix:{directory}/memcache.sock\"]\ntext = \"unix:{directory}/text.sock\"\nthrift = \"unix:{directory}/thrift.sock\""
             )
         }
     };

@@ -24,7 +24,7 @@ use crate::gate::Gates;
 use crate::handles::Handles;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Access, Session, Shape, State, body_bytes_of, bytes_are_put};
+use crate::session::{Access, Session, Shape, State, body_of};
 use crate::status::{Status, StatusControl};
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
@@ -222,10 +222,12 @@ impl Broker {
         loop {
             if let Some(task) = session.next_step() {
                 self.step(now, session, task);
+                if session.is_blocked() {
+                    break;
+                }
             } else if let Some(decoded) = session.next_request() {
-                let bytes = body_bytes_of(&decoded.input) as u64;
-                if bytes_are_put(&decoded.input) && self.log.writer.must_wait_for_space(bytes) {
-                    self.wait_for_space.push(session.id);
+                let body = body_of(&decoded.input);
+                if body.is_some_and(|body| self.must_wait_for_space(session.id, body.len())) {
                     session.block(decoded);
                     break;
                 }
@@ -247,6 +249,15 @@ impl Broker {
                 self.gates.wait(session.id, gate);
             }
         }
+    }
+
+    /// Whether a put of so many bytes has to wait until it is known whether there is a place for it; the session is named then.
+    pub(crate) fn must_wait_for_space(&mut self, session: SessionId, bytes: usize) -> bool {
+        let waits = self.log.writer.must_wait_for_space(bytes as u64);
+        if waits {
+            self.wait_for_space.push(session);
+        }
+        waits
     }
 
     fn finish_waiting(&mut self, now: Now, session: &mut Session) {

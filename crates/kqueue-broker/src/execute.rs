@@ -4,6 +4,7 @@
 
 use alloc::borrow::Cow;
 use alloc::format;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
@@ -20,7 +21,7 @@ use crate::gate::Gate;
 use crate::handles::Handle;
 use crate::session::{Decoded, Input, Session, Shape, State};
 use crate::stats::Listing;
-use crate::task::{Fetch, Monitor, Task};
+use crate::task::{Fetch, Monitor, PutAll, Task};
 use crate::timing::{Timed, Timing};
 
 /// Expiries below this count from now, others are unix times (Kestrel's threshold, not memcached's).
@@ -29,16 +30,16 @@ const ABSOLUTE_EXPIRY_MIN: i64 = 1_000_000;
 const RESERVE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A put of either grammar.
-struct Put<'a> {
-    queue: &'a [u8],
-    flags: u32,
-    expiry_ms: u64,
-    body: &'a Body,
-    body_crc: u32,
+pub(crate) struct Put<'a> {
+    pub(crate) queue: &'a [u8],
+    pub(crate) flags: u32,
+    pub(crate) expiry_ms: u64,
+    pub(crate) body: &'a Body,
+    pub(crate) body_crc: u32,
 }
 
 /// What became of a put.
-enum PutResult {
+pub(crate) enum PutResult {
     Stored { id: ItemId, gate: Gate },
     Refused(Cow<'static, str>),
     Unavailable(Cow<'static, str>),
@@ -108,7 +109,7 @@ impl Broker {
             }
             Request::PutAll { key, expiry, bodies } => {
                 let expiry_ms = expiry_ms(now, expiry);
-                self.put_all(now, session, &key, expiry_ms, &bodies, &body_crcs);
+                self.put_all(session, key, expiry_ms, bodies, body_crcs);
             }
             Request::Fetch { key, max, wait_ms, auto_abort_ms } => {
                 self.fetch(now, session, key, max, wait_ms, auto_abort_ms);
@@ -152,35 +153,22 @@ impl Broker {
     /// Items in order, up to the first that is refused.
     fn put_all(
         &mut self,
-        now: Now,
         session: &mut Session,
-        queue: &[u8],
+        key: Bytes,
         expiry_ms: u64,
-        bodies: &[Body],
-        crcs: &[u32],
+        bodies: Vec<Body>,
+        crcs: Vec<u32>,
     ) {
         if self.refuses_write(session, false) {
             return;
         }
-        if let Err(error) = Name::check(queue) {
-            return refuse_name(session, error, queue, false);
+        if let Err(error) = Name::check(&key) {
+            return refuse_name(session, error, &key, false);
         }
-        let (mut gate, mut count) = (Gate::Open, 0);
-        for (body, &body_crc) in bodies.iter().zip(crcs) {
-            match self.store(now, Put { queue, flags: 0, expiry_ms, body, body_crc }) {
-                // All go to the same queues, so the last gate opens last.
-                PutResult::Stored { gate: last, .. } => (gate, count) = (last, count + 1),
-                PutResult::Refused(_) => break,
-                PutResult::Unavailable(reason) if count == 0 => {
-                    return session.reply(Gate::Open, Response::ServerError(reason));
-                }
-                PutResult::Unavailable(_) => break,
-            }
-        }
-        session.reply_timed(gate, Response::Count(count), timed_put(gate));
+        session.task = Some(Task::Put(PutAll::new(key, expiry_ms, bodies, crcs).into()));
     }
 
-    fn store(&mut self, now: Now, put: Put<'_>) -> PutResult {
+    pub(crate) fn store(&mut self, now: Now, put: Put<'_>) -> PutResult {
         self.counters.cmd_set += 1;
         let body = match put.body {
             Body::Bytes(body) => body,
@@ -512,7 +500,7 @@ impl Broker {
 }
 
 /// A put that waits for the disk is measured apart.
-fn timed_put(gate: Gate) -> Timed {
+pub(crate) fn timed_put(gate: Gate) -> Timed {
     match gate {
         Gate::Synced(_) => Timed::SyncedPut,
         Gate::Open | Gate::Written(_) => Timed::Put,

@@ -83,3 +83,46 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kqueue_proto::{Encoded, Fatal, Request};
+
+    use super::*;
+
+    /// Bodies are copied, whatever their size.
+    #[derive(Debug)]
+    struct Copies;
+
+    impl Codec for Copies {
+        fn decode(&mut self, _: &mut BytesMut) -> Result<Option<Request>, Fatal> {
+            Ok(None)
+        }
+
+        fn is_mid_request(&self, _: &BytesMut) -> bool {
+            false
+        }
+
+        fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r> {
+            response.encode(head);
+            Encoded::default()
+        }
+    }
+
+    #[test]
+    fn a_large_buffer_goes_with_what_was_in_it() {
+        let body = Bytes::from(alloc::vec![b'x'; 1 << 20]);
+        let large = Response::ValueEnd { key: "q".into(), flags: 0, body, cas: None };
+        let (mut output, mut expected) = (Output::default(), BytesMut::new());
+        for response in [&Response::End, &large, &Response::Stored, &large] {
+            output.push(&mut Copies, response);
+            response.encode(&mut expected);
+        }
+        assert_eq!(output.chunks().flatten().copied().collect::<BytesMut>(), expected);
+        assert_eq!(output.len(), expected.len());
+        output.advance(expected.len() - 1);
+        output.advance(1);
+        assert!(output.is_empty() && output.chunks.is_empty());
+        assert_eq!(output.tail.capacity(), 0);
+    }
+}

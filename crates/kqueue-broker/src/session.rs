@@ -244,6 +244,16 @@ impl Session {
         self.blocked = true;
     }
 
+    /// The task is to go on later, likewise.
+    pub(crate) fn block_task(&mut self, task: Task) {
+        self.task = Some(task);
+        self.blocked = true;
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     pub(crate) fn reply(&mut self, gate: Gate, response: Response) {
         self.push_reply(gate, response, None);
     }
@@ -414,20 +424,15 @@ pub(crate) fn body_of(input: &Input) -> Option<&Bytes> {
 }
 
 /// The bodies of a request that may have several.
-pub(crate) fn bodies_of(input: &Input) -> &[Body] {
+fn bodies_of(input: &Input) -> &[Body] {
     match input {
         Input::Request(Request::PutAll { bodies, .. }) => bodies,
         _ => &[],
     }
 }
 
-/// Whether a request puts items: then it may have to wait for space on the disk.
-pub(crate) fn bytes_are_put(input: &Input) -> bool {
-    body_of(input).is_some() || matches!(input, Input::Request(Request::PutAll { .. }))
-}
-
 /// Bytes of all bodies of a request.
-pub(crate) fn body_bytes_of(input: &Input) -> usize {
+fn body_bytes_of(input: &Input) -> usize {
     let bytes = |body: &Body| match body {
         Body::Bytes(body) => body.len(),
         Body::TooLarge { .. } => 0,

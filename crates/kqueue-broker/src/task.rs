@@ -1,4 +1,4 @@
-//! Requests that take several steps: `monitor`, Thrift's `get`, `stats` and `dump_stats` of very many queues.
+//! Requests that take several steps: `monitor`, Thrift's `get` and `put`, `stats` and `dump_stats` of very many queues.
 //!
 //! A task is what its session runs instead of the next request. A step does what can be done at once and either ends the task with its last reply or leaves it in the session, to
 //! be gone on with when an item came, or when the replies so far have left: so neither memory nor the time under the lock grows with what was asked for.
@@ -7,13 +7,15 @@
 //! Must not: know bytes on the wire.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{ItemId, Mode, Now, SessionId, TakeArgs, TakeOutcome, Taken};
-use kqueue_proto::{Fetched, Response};
+use kqueue_proto::{Body, Fetched, Response};
 
 use crate::broker::Broker;
+use crate::execute::{Put, PutResult, timed_put};
 use crate::gate::Gate;
 use crate::handles::Handle;
 use crate::session::{Session, Shape, State};
@@ -31,6 +33,7 @@ const COLLECTING_LEASE_MS: u32 = u32::MAX;
 pub(crate) enum Task {
     Monitor(Monitor),
     Fetch(Box<Fetch>),
+    Put(Box<PutAll>),
     List(Box<Listing>),
 }
 
@@ -89,12 +92,31 @@ impl Fetch {
     }
 }
 
+/// Thrift's `put`: items are stored one after the other, since all together they may be more than there is a place for at a time.
+#[derive(Debug)]
+pub(crate) struct PutAll {
+    key: Bytes,
+    expiry_ms: u64,
+    /// With their checksums.
+    left: VecDeque<(Body, u32)>,
+    stored: u64,
+    gate: Gate,
+}
+
+impl PutAll {
+    pub(crate) fn new(key: Bytes, expiry_ms: u64, bodies: Vec<Body>, crcs: Vec<u32>) -> Self {
+        let left = bodies.into_iter().zip(crcs).collect();
+        Self { key, expiry_ms, left, stored: 0, gate: Gate::Open }
+    }
+}
+
 impl Broker {
     /// Goes on with a task; it is back in the session if it has not ended.
     pub(crate) fn step(&mut self, now: Now, session: &mut Session, task: Task) {
         match task {
             Task::Monitor(monitor) => self.step_monitor(now, session, monitor),
             Task::Fetch(fetch) => self.step_fetch(now, session, fetch),
+            Task::Put(put) => self.step_put(now, session, put),
             Task::List(listing) => self.step_listing(now, session, listing),
         }
     }
@@ -242,5 +264,33 @@ impl Broker {
         }
         self.handles.tidy(&self.engine);
         fetched
+    }
+
+    fn step_put(&mut self, now: Now, session: &mut Session, mut put: Box<PutAll>) {
+        while let Some((body, body_crc)) = put.left.pop_front() {
+            let bytes = match &body {
+                Body::Bytes(body) => body.len(),
+                Body::TooLarge { .. } => 0,
+            };
+            if self.must_wait_for_space(session.id, bytes) {
+                put.left.push_front((body, body_crc));
+                return session.block_task(Task::Put(put));
+            }
+            let (queue, expiry_ms) = (&put.key[..], put.expiry_ms);
+            match self.store(now, Put { queue, flags: 0, expiry_ms, body: &body, body_crc }) {
+                PutResult::Stored { gate, .. } => {
+                    put.stored += 1;
+                    if gate != Gate::Open {
+                        // All go to the same queues, so the last gate opens last.
+                        put.gate = gate;
+                    }
+                }
+                PutResult::Unavailable(reason) if put.stored == 0 => {
+                    return session.reply(Gate::Open, Response::ServerError(reason));
+                }
+                PutResult::Refused(_) | PutResult::Unavailable(_) => break,
+            }
+        }
+        session.reply_timed(put.gate, Response::Count(put.stored), timed_put(put.gate));
     }
 }

@@ -37,6 +37,8 @@ impl Codec for Plain {
 /// A broker, a disk that does everything at once, a clock, and connections.
 struct Site {
     broker: Broker,
+    /// The disk has no space for another file.
+    is_full: bool,
     now: Now,
     peers: BTreeMap<u64, (Session, Plain)>,
 }
@@ -47,7 +49,8 @@ impl Site {
     }
 
     fn with(table: ConfigTable) -> Self {
-        Self { broker: boot_with(table, &BTreeMap::new()), now: NOW, peers: BTreeMap::new() }
+        let broker = boot_with(table, &BTreeMap::new());
+        Self { broker, is_full: false, now: NOW, peers: BTreeMap::new() }
     }
 
     /// A request of a connection, which is made if there is none; answers what that connection is told at once.
@@ -79,7 +82,10 @@ impl Site {
                 }
             }
             while let Some(job) = self.broker.poll_job(self.now) {
-                self.broker.handle_done(self.now, job.id, Ok(()));
+                let is_file = |op: &DiskOp| matches!(op, DiskOp::Prepare { .. });
+                let fault = DiskFault { kind: FaultKind::NoSpace, text: "full".into() };
+                let fails = self.is_full && job.ops.iter().any(is_file);
+                self.broker.handle_done(self.now, job.id, if fails { Err(fault) } else { Ok(()) });
                 goes_on = true;
             }
             while let Some(session) = self.broker.poll_event() {
@@ -392,6 +398,24 @@ fn a_put_ends_with_the_first_refusal_and_is_answered_when_the_disk_has_it() {
     assert_eq!(site.told(1), [], "nothing is written");
     site.run();
     assert_eq!(site.told(1), [Response::Count(2)]);
+}
+
+#[test]
+fn a_put_may_be_larger_than_a_segment() {
+    let mut site = Site::new();
+    let body = "x".repeat(4000);
+    let bodies = [&body[..]; 3 * SEGMENT_BYTES as usize / 4000];
+    site.put(&bodies);
+    assert_eq!(site.rest().len(), bodies.len());
+    // Behind it everything is as before.
+    assert_eq!(site.ask(99, Request::Version), [Response::Version("1.2.3")]);
+    site.is_full = true;
+    let told = site.ask(99, put("q", &bodies));
+    let [Response::Count(count)] = told[..] else { panic!("one number: {told:?}") };
+    assert!(0 < count && count < bodies.len() as u64, "{count}");
+    let refused = site.ask(99, put("q", &bodies));
+    assert_eq!(refused, [Response::ServerError("out of disk space".into())]);
+    assert_eq!(site.rest().len() as u64, count);
 }
 
 #[test]
