@@ -12,7 +12,7 @@ build="build-essential php8.2-cli php8.2-dev libclang-14-dev"
 # demo: a small web site in front of the queue
 demo="$build nginx-light php8.2-fpm php8.2-curl php8.2-sqlite3"
 # test: real PHP-FPM (and cgi-fcgi, which speaks to it), memcached clients that others wrote (php-memcached, pymemcache, memcp and its siblings),
-# strace, which lets system calls fail, and libfaketime, which sets the clock
+# strace, which lets system calls fail, libfaketime, which sets the clock, and the Thrift compiler with its Python library
 test="$build php8.2-fpm libfcgi-bin php8.2-memcached php8.2-sqlite3 python3-pymemcache libmemcached-tools strace libfaketime thrift-compiler python3-thrift"
 # bench: the servers that we compare with
 bench="$build php8.2-memcached php8.2-sqlite3 memcached redis-server"
