@@ -4,7 +4,8 @@ use std::process::Command;
 
 use kqueue_tests::{Daemon, repository, run};
 
-const SETTINGS: &str = "[queues.\"small\"]\nmax_items = 2\n[aliases.\"events\"]\ndestinations = [\"a\", \"b\"]\n";
+const SETTINGS: &str =
+    "[queues.\"small\"]\nmax_items = 2\n[aliases.\"events\"]\ndestinations = [\"a\", \"b\"]\n";
 
 /// Runs one case of `tests/foreign/python/with_thrift.py`.
 fn case(daemon: &Daemon, name: &str) {
