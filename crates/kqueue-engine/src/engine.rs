@@ -99,6 +99,8 @@ pub struct Engine {
     pub(crate) expiring: BTreeSet<Slot>,
     /// Queues with something at their head that is to go elsewhere, for which there was no room.
     pub(crate) stayed: BTreeSet<Slot>,
+    /// Queues that may only have been looked into, in order of creation; some may be gone, or used by now.
+    pub(crate) looked_into: VecDeque<Slot>,
     /// Queues that are deleted when they are old and unused.
     pub(crate) aging: BTreeSet<Slot>,
     /// Queues with items that have to be written before they are forgotten.
@@ -142,6 +144,7 @@ impl Engine {
             deliveries: VecDeque::new(),
             expiring: BTreeSet::new(),
             stayed: BTreeSet::new(),
+            looked_into: VecDeque::new(),
             aging: BTreeSet::new(),
             folding: BTreeSet::new(),
             loads: VecDeque::new(),
@@ -174,7 +177,7 @@ impl Engine {
         args: PutArgs<'_>,
         rec: &mut impl Recorder,
     ) -> PutOutcome {
-        let master = match self.slot_or_create(now, args.queue, rec) {
+        let master = match self.slot_or_create(now, args.queue, &[], rec) {
             Ok(slot) => slot,
             Err(refusal) => return PutOutcome::Refused(refusal),
         };
@@ -396,15 +399,12 @@ impl Engine {
         args: TakeArgs<'_>,
         rec: &mut impl Recorder,
     ) -> TakeOutcome {
-        let slots: Slots = args
-            .queues
-            .iter()
-            .filter(|name| !self.table.aliases.contains_key(**name))
-            .copied()
-            .collect::<SmallVec<[&[u8]; 1]>>()
-            .into_iter()
-            .filter_map(|name| self.slot_or_create(now, name, rec).ok())
-            .collect();
+        let mut slots = Slots::new();
+        for name in args.queues {
+            if !self.is_alias(name) {
+                slots.extend(self.slot_or_create(now, name, &slots, rec));
+            }
+        }
         if slots.is_empty() {
             // An alias has nothing. No further queue may be made, and one that is not there has nothing.
             return TakeOutcome::Empty;
@@ -669,16 +669,20 @@ impl Engine {
         };
     }
 
+    /// The queue of a name, made if there is none; none of `needed` is given up for that.
     pub(crate) fn slot_or_create(
         &mut self,
         now: Now,
         name: &[u8],
+        needed: &[Slot],
         rec: &mut impl Recorder,
     ) -> Result<Slot, Refusal> {
         if let Some(&slot) = self.by_name.get(name) {
             return Ok(slot);
         }
-        if self.by_number.len() as u64 >= self.limits.max_queues {
+        if self.by_number.len() as u64 >= self.limits.max_queues
+            && !self.forget_a_queue(needed, rec)
+        {
             return Err(Refusal::TooManyQueues { limit: self.limits.max_queues });
         }
         let siblings = master_of(name).and_then(|master| self.children.get(master));
@@ -696,6 +700,9 @@ impl Engine {
         let no = QueueNo(rec.next_seq().0.max(self.last_no + 1));
         let slot = self.insert_queue(no, Bytes::copy_from_slice(name));
         self.queue_mut(slot).created_ms = now.mono_ms;
+        if (self.looked_into.len() as u64) < self.limits.max_queues {
+            self.looked_into.push_back(slot);
+        }
         // A sub-queue is a subscription and outlives a restart. Any other queue that nobody has put anything into need not be known then.
         if master_of(name).is_some() && rec.has_room(0) {
             self.define(slot, rec);

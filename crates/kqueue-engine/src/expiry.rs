@@ -161,36 +161,48 @@ impl Engine {
         self.settle(now, rec);
     }
 
-    /// Deletes queues that have outlived `max_queue_age`, and where no further queue may be made also those that were only looked into.
+    /// Deletes queues that have outlived `max_queue_age`.
     fn sweep_queues(&mut self, now: Now, rec: &mut impl Recorder) {
-        let is_unused =
-            |queue: &Queue| queue.is_empty() && queue.open.is_empty() && queue.waiting == 0;
         let is_old = |queue: &Queue| {
             let age_ms = now.mono_ms.saturating_sub(queue.created_ms);
             queue.config.max_queue_age_ms.is_some_and(|max| age_ms > max)
         };
-        let mut gone: Vec<Slot> = self
+        let gone: Vec<Slot> = self
             .aging
             .iter()
             .copied()
-            .filter(|&slot| is_unused(self.queue(slot)) && is_old(self.queue(slot)))
+            .filter(|&slot| self.queue(slot).is_unused() && is_old(self.queue(slot)))
             .collect();
-        if self.by_number.len() as u64 >= self.limits.max_queues {
-            // Nothing was ever put into them. (A sub-queue is a subscription, and wanted although it is empty.)
-            let idle = self.by_number.values().copied().filter(|&slot| {
-                let queue = self.queue(slot);
-                let is_new = !queue.is_defined && queue.counters.total_items == 0;
-                is_unused(queue) && is_new && master_of(&queue.name).is_none()
-            });
-            gone.extend(idle);
-        }
         for slot in gone {
-            if self.queues[slot as usize].is_some() {
-                self.counters.queue_expires += 1;
-                self.counters.queue_deletes += 1;
-                self.remove_queue(slot, rec);
-            }
+            self.expire_queue(slot, rec);
         }
+    }
+
+    fn expire_queue(&mut self, slot: Slot, rec: &mut impl Recorder) {
+        self.counters.queue_expires += 1;
+        self.counters.queue_deletes += 1;
+        self.remove_queue(slot, rec);
+    }
+
+    /// Makes room for another queue if there is one that was only looked into: nothing was ever put there, and nobody waits for it. (A sub-queue is a subscription, and
+    /// wanted although it is empty.) Some candidates only, so that a client that asks for ever new queues costs the others nothing; true if there is room now.
+    pub(crate) fn forget_a_queue(&mut self, needed: &[Slot], rec: &mut impl Recorder) -> bool {
+        const TRIES: usize = 16;
+        for _ in 0..TRIES {
+            let Some(slot) = self.looked_into.pop_front() else { return false };
+            // The slot may be another queue's by now: what it was entered for does not matter.
+            let Some(queue) = self.queues[slot as usize].as_deref() else { continue };
+            let is_new = !queue.is_defined && queue.counters.total_items == 0;
+            if !is_new || master_of(&queue.name).is_some() {
+                continue;
+            }
+            if queue.is_unused() && !needed.contains(&slot) {
+                self.expire_queue(slot, rec);
+                return true;
+            }
+            self.looked_into.push_back(slot);
+        }
+        false
     }
 
     /// Removes what has expired at the head of a queue and answers how many items that were; what is on the disk only follows as it is read.

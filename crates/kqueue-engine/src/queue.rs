@@ -173,6 +173,11 @@ impl Queue {
         self.len() == 0
     }
 
+    /// Whether nothing is in it, nothing of it is held, and nobody waits.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_empty() && self.open.is_empty() && self.waiting == 0
+    }
+
     /// Bytes of the bodies of waiting items.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes + self.cold.as_ref().map_or(0, |cold| cold.bytes)

@@ -289,16 +289,45 @@ fn no_more_queues_than_there_may_be() {
     world.put("a", "x", 0);
     assert_eq!(world.open("b"), None);
     assert_eq!(world.open("a+sub"), None);
-    assert_eq!(world.put("c", "x", 0), PutOutcome::Refused(Refusal::TooManyQueues { limit: 3 }));
-    assert_eq!(world.open("c"), None);
-    assert_eq!(world.items("c"), None);
-    assert!(matches!(world.put("a", "y", 0), PutOutcome::Stored { .. }));
-    // What nobody uses makes room; a sub-queue is a subscription.
-    world.sweep(1);
-    assert_eq!((world.items("b"), world.items("a+sub")), (None, Some(1)));
+    // What was only looked into makes room for what is put; a sub-queue is a subscription.
     assert!(matches!(world.put("c", "x", 0), PutOutcome::Stored { .. }));
+    assert_eq!((world.items("b"), world.items("a+sub")), (None, Some(0)));
+    assert_eq!(world.put("d", "x", 0), PutOutcome::Refused(Refusal::TooManyQueues { limit: 3 }));
+    assert_eq!(world.open("d"), None);
+    assert_eq!(world.items("d"), None);
+    assert!(matches!(world.put("a", "y", 0), PutOutcome::Stored { .. }));
     world.restart();
     assert_eq!((world.items("a"), world.items("b"), world.items("c")), (Some(2), None, Some(1)));
+}
+
+#[test]
+fn a_take_from_several_queues_does_not_give_one_up_for_the_other() {
+    let limits = EngineLimits { max_queues: 2, ..EngineLimits::default() };
+    let mut world = World::with(ConfigTable::default(), limits);
+    world.put("full", "x", 0);
+    let queues: [&[u8]; 3] = [b"one", b"two", b"full"];
+    let mut args = TakeArgs {
+        queues: &queues,
+        mode: Mode::Open,
+        max: 1,
+        max_bytes: 1000,
+        wait_ms: 0,
+        lease_ms: 0,
+    };
+    let TakeOutcome::Items(items) = world.engine.take(world.now, WORKER, args, &mut world.log)
+    else {
+        panic!("an item is there");
+    };
+    assert_eq!(&items[0].queue[..], b"full");
+    world.check();
+    assert_eq!((world.items("one"), world.items("two")), (Some(0), None));
+    // Who waits keeps the queue.
+    args.queues = &queues[..1];
+    args.wait_ms = 1000;
+    let outcome = world.engine.take(world.now, SessionId(2), args, &mut world.log);
+    assert_eq!(outcome, TakeOutcome::Waiting);
+    assert_eq!(world.put("d", "x", 0), PutOutcome::Refused(Refusal::TooManyQueues { limit: 2 }));
+    assert_eq!(world.items("one"), Some(0));
 }
 
 #[test]
@@ -446,6 +475,7 @@ fn a_master_has_no_more_sub_queues_than_a_record_can_name() {
         let slot = world.engine.slot_or_create(
             world.now,
             format!("posts+{index}").as_bytes(),
+            &[],
             &mut world.log,
         );
         assert!(slot.is_ok());
