@@ -26,6 +26,7 @@ use crate::log::Log;
 use crate::read::{BadPlace, Load};
 use crate::session::{Access, Session, Shape, State, body_of};
 use crate::status::{Status, StatusControl};
+use crate::task::Task;
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
@@ -221,8 +222,10 @@ impl Broker {
         self.finish_waiting(now, session);
         loop {
             if let Some(task) = session.next_step() {
+                // A listing may be long: others come between its pieces.
+                let lets_others_in = matches!(task, Task::List(_));
                 self.step(now, session, task);
-                if session.is_blocked() {
+                if session.is_blocked() || lets_others_in {
                     break;
                 }
             } else if let Some(decoded) = session.next_request() {

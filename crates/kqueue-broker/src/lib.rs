@@ -41,7 +41,7 @@ pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
     AliasStats, ConfigTable, Destinations, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo,
-    QueueOverrides, QueueStats, RecordBuf, Seq, SessionId, SyncPolicy,
+    QueueOverrides, QueueStats, RecordBuf, Seq, SessionId, SyncPolicy, Totals,
 };
 pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use kqueue_engine::{AliasStats, Now, QueueStats};
+use kqueue_engine::{AliasStats, Now, QueueStats, Totals};
 use kqueue_proto::{Response, StatsWriter};
 
 use crate::broker::Broker;
@@ -18,6 +18,8 @@ use crate::task::Task;
 
 /// Queues in one piece of a listing.
 const PIECE_QUEUES: usize = 64;
+/// Queues that are added up at a time.
+const PIECE_TOTALS: usize = 2048;
 
 /// The server's figures; those that count do so since start.
 #[derive(Clone, Debug)]
@@ -94,7 +96,8 @@ enum Form {
 /// What is to be listed next.
 #[derive(Debug)]
 enum Next {
-    Server,
+    /// The sums, so far and from which queue on; then the server's figures.
+    Server(Totals, u64),
     /// Queues behind the one with this number; whether any was shown before.
     After(u64, bool),
     /// Named ones.
@@ -103,7 +106,7 @@ enum Next {
 
 impl Listing {
     pub(crate) fn stats() -> alloc::boxed::Box<Self> {
-        Self { form: Form::Stats, next: Next::Server }.into()
+        Self { form: Form::Stats, next: Next::Server(Totals::default(), 0) }.into()
     }
 
     /// Of these queues; of all if there is none.
@@ -115,10 +118,13 @@ impl Listing {
 }
 
 impl Broker {
-    /// The server's figures.
-    pub fn server_stats(&self, now: Now) -> ServerStats {
-        let (curr_items, bytes) = self.engine.totals();
-        let (waiters, open_transactions) = self.engine.waiting_and_held();
+    /// Adds some queues to the sums that [`Broker::server_stats`] shows; see [`kqueue_engine::Engine::add_totals`]. Some thousands at a time delay nobody.
+    pub fn add_totals(&self, after: u64, totals: &mut Totals) -> Option<u64> {
+        self.engine.add_totals(after, PIECE_TOTALS, totals)
+    }
+
+    /// The server's figures, with the sums over all queues as they were added up.
+    pub fn server_stats(&self, now: Now, totals: &Totals) -> ServerStats {
         let queues = self.engine.counters();
         let c = &self.counters;
         let writer = &self.log.writer;
@@ -128,15 +134,15 @@ impl Broker {
             version: self.version,
             status: self.status.shown(),
             enforced_status: self.status.enforced(),
-            curr_items,
+            curr_items: totals.items,
             total_items: queues.total_items,
-            bytes,
-            reserved_memory: self.engine.reserved_memory(),
+            bytes: totals.bytes,
+            reserved_memory: totals.reserved_memory,
             max_memory_size: self.engine.max_memory_size(),
             mem_cost: self.engine.hot_cost(),
             queues: self.engine.queue_count(),
-            waiters,
-            open_transactions,
+            waiters: totals.waiters,
+            open_transactions: totals.open_transactions,
             curr_connections: c.connections,
             total_connections: c.connections_total,
             cmd_get: c.cmd_get,
@@ -202,10 +208,13 @@ impl Broker {
         let form = listing.form;
         let mut has_more = true;
         match &mut listing.next {
-            Next::Server => {
-                write_server_stats(&self.server_stats(now), &mut out);
-                listing.next = Next::After(0, false);
-            }
+            Next::Server(totals, after) => match self.add_totals(*after, totals) {
+                Some(last) => *after = last,
+                None => {
+                    write_server_stats(&self.server_stats(now, totals), &mut out);
+                    listing.next = Next::After(0, false);
+                }
+            },
             Next::After(after, has_shown) => {
                 let queues = self.queue_stats(now, *after, PIECE_QUEUES);
                 for queue in &queues {

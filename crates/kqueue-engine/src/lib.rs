@@ -49,7 +49,7 @@ pub use look::{Contents, OnDisk, Stretch};
 pub use queue::QueueCounters;
 pub use record::{Origin, Reason, Record, RecordBuf, RecordError, Recorded, Recorder};
 pub use replay::BadState;
-pub use stats::QueueStats;
+pub use stats::{QueueStats, Totals};
 pub use types::{
     Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal,
     Seq, SessionId, TakeArgs, TakeOutcome, Taken,

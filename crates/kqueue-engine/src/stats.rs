@@ -49,6 +49,21 @@ pub struct QueueStats {
     pub config: Arc<QueueConfig>,
 }
 
+/// Sums over all queues, made piece by piece: there may be very many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Waiting items.
+    pub items: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Clients that wait.
+    pub waiters: u64,
+    /// Items handed out tentatively.
+    pub open_transactions: u64,
+    /// What the queues were promised in memory: the sum of their `max_memory_size`, in bytes.
+    pub reserved_memory: u64,
+}
+
 impl Engine {
     /// The queues made after the one numbered `after` (0: all), in order of creation, but for those that an alias hides.
     pub fn queue_stats(&self, now: Now, after: u64) -> impl Iterator<Item = QueueStats> {
@@ -91,18 +106,21 @@ impl Engine {
         }
     }
 
-    /// Waiting items of all queues, and the bytes of their bodies.
-    pub fn totals(&self) -> (u64, u64) {
-        self.by_number.values().fold((0, 0), |(items, bytes), &slot| {
+    /// Adds up to `limit` queues that were made after the one numbered `after` (0: from the first on). Answers after which one to go on; `None`: that was all.
+    pub fn add_totals(&self, after: u64, limit: usize, totals: &mut Totals) -> Option<u64> {
+        let mut last = None;
+        let mut count = 0;
+        for (&number, &slot) in self.by_number.range(after + 1..).take(limit) {
             let queue = self.queue(slot);
-            (items + queue.len(), bytes + queue.bytes())
-        })
-    }
-
-    /// What all queues together were promised in memory: the sum of their `max_memory_size`, in bytes.
-    pub fn reserved_memory(&self) -> u64 {
-        let limits = self.by_number.values().map(|&slot| self.queue(slot).config.max_memory_size);
-        limits.fold(0, u64::saturating_add)
+            totals.items += queue.len();
+            totals.bytes += queue.bytes();
+            totals.waiters += queue.waiting as u64;
+            totals.open_transactions += queue.open.len() as u64;
+            totals.reserved_memory =
+                totals.reserved_memory.saturating_add(queue.config.max_memory_size);
+            (last, count) = (Some(number), count + 1);
+        }
+        last.filter(|_| count == limit)
     }
 
     /// What waiting items may take in memory, in bytes.
@@ -113,14 +131,6 @@ impl Engine {
     /// How many queues there are.
     pub fn queue_count(&self) -> u64 {
         self.by_number.len() as u64
-    }
-
-    /// Clients that wait, and items that are held.
-    pub fn waiting_and_held(&self) -> (u64, u64) {
-        self.by_number.values().fold((0, 0), |(waiters, open), &slot| {
-            let queue = self.queue(slot);
-            (waiters + queue.waiting as u64, open + queue.open.len() as u64)
-        })
     }
 
     /// What waiting items take in memory, about, in bytes.

@@ -20,7 +20,7 @@ use crate::latency::Histograms;
 
 use super::histograms::{Classes, LONG, QUICK};
 use super::process::Process;
-use super::queues::{fullest, oldest_ms};
+use super::queues::{fullest, oldest_ms, server_stats};
 use super::{Admin, Refusal, Running, latin1};
 
 /// Queues that have series of their own.
@@ -36,7 +36,7 @@ fn text(running: &Running, start_seconds: f64) -> String {
     let shared = &running.shared;
     let (queues, queues_not_shown) = fullest(shared, QUEUES_MAX);
     let snapshot = Snapshot {
-        stats: shared.look(|now, broker| broker.server_stats(now)),
+        stats: server_stats(shared),
         latencies: shared.latencies.snapshot(),
         process: Process::look(),
         start_seconds,

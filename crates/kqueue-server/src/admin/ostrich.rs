@@ -13,7 +13,7 @@ use crate::latency::Histograms;
 use crate::shared::Shared;
 
 use super::histograms::distribution;
-use super::queues::{created_unix_ms, visit_queues};
+use super::queues::{created_unix_ms, server_stats, visit_queues};
 use super::{Admin, Format, Refusal, json, latin1};
 
 /// Queues and aliases that are listed; the ones that were made first.
@@ -43,7 +43,7 @@ struct Stats {
 impl Stats {
     fn collect(shared: &Shared) -> Self {
         let mut stats = Self::default();
-        stats.add_server(&shared.look(|now, broker| broker.server_stats(now)));
+        stats.add_server(&server_stats(shared));
         stats.add_latencies(&shared.latencies.snapshot());
         let mut left = QUEUES_MAX;
         shared.look(|_, broker| {

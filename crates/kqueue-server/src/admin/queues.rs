@@ -1,4 +1,4 @@
-//! `/queues`, and how all queues are gone through: a few at a time under the lock.
+//! `/queues`, and how all queues are gone through, also to be added up: a few at a time under the lock.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use kqueue_broker::{Now, QueueConfig, QueueStats, SyncPolicy};
+use kqueue_broker::{Now, QueueConfig, QueueStats, ServerStats, SyncPolicy, Totals};
 use serde_json::{Value, json};
 
 use crate::shared::Shared;
@@ -22,6 +22,16 @@ const PAGE_QUEUES: usize = 100;
 const PAGE_QUEUES_MAX: usize = 1000;
 /// Sub-queues that are named of one master at most.
 const CHILDREN_MAX: usize = 100;
+
+/// The server's figures.
+pub(super) fn server_stats(shared: &Shared) -> ServerStats {
+    let mut totals = Totals::default();
+    let mut after = Some(0);
+    while let Some(from) = after {
+        after = shared.look(|_, broker| broker.add_totals(from, &mut totals));
+    }
+    shared.look(|now, broker| broker.server_stats(now, &totals))
+}
 
 /// Visits the queues behind the one numbered `after`, in order of creation, until `visit` answers false.
 pub(super) fn visit_queues(
