@@ -4,6 +4,7 @@
 //! does. Invariants: a step uses no clock, no thread and no randomness but the seed's.
 //! Must not: judge what the clients see; the oracle does.
 
+use std::collections::VecDeque;
 use std::panic;
 
 use fastrand::Rng;
@@ -48,7 +49,7 @@ pub(crate) struct World {
     checkpoint: Option<Checkpoint>,
     loads: Vec<(Load, u64)>,
     /// What the broker has asked its shell for, and when that is done.
-    asks: Vec<(Ask, u64)>,
+    asks: VecDeque<(Ask, u64)>,
     status: StatusModel,
     /// What the next server begins with.
     saved_status: Status,
@@ -117,7 +118,7 @@ impl World {
             retirement: None,
             checkpoint: None,
             loads: Vec::new(),
-            asks: Vec::new(),
+            asks: VecDeque::new(),
             status: StatusModel::new(Status::Up, scenario.extras.grace_ms),
             saved_status: Status::Up,
             oracle: Oracle::new(scenario, rules),
@@ -418,7 +419,7 @@ impl World {
     fn pass_time(&mut self) -> Outcome {
         let due = [self.broker.poll_timeout(), self.broker.poll_journal_timeout()];
         let reads = self.loads.iter().map(|(_, done)| *done).min();
-        let asks = self.asks.iter().map(|(_, done)| *done).min();
+        let asks = self.asks.front().map(|(_, done)| *done);
         let due =
             due.into_iter().chain([reads, asks]).flatten().min().filter(|&due| due > self.mono_ms);
         match due.filter(|_| self.rng.bool()) {
@@ -759,6 +760,8 @@ impl World {
         }
         self.serve_everything()?;
         self.settle()?;
+        // Somebody may have had a last wish.
+        self.serve_everything()?;
         self.is_in_order_again()?;
         match self.rng.u32(..4) {
             0 => self.restart_cleanly()?,

@@ -94,10 +94,11 @@ impl World {
         while let Some(ask) = self.broker.poll_ask() {
             // Nothing is drawn in lives in which nobody asks.
             let takes_ms = self.rng.u64(..=ASK_MS);
-            self.asks.push((ask, self.mono_ms + takes_ms));
+            self.asks.push_back((ask, self.mono_ms + takes_ms));
         }
-        while let Some(index) = self.asks.iter().position(|(_, due)| *due <= self.mono_ms) {
-            let (ask, _) = self.asks.remove(index);
+        // One at a time, in order.
+        while self.asks.front().is_some_and(|(_, due)| *due <= self.mono_ms) {
+            let Some((ask, _)) = self.asks.pop_front() else { break };
             let is_done = self.calm || self.rng.u32(..5) > 0;
             let result = if is_done { Ok(()) } else { Err("not done, for some reason") };
             self.note(|| format!("{ask:?}: {result:?}"));
