@@ -1,6 +1,7 @@
 //! Items in the hands of sessions: how they are confirmed, and how they return.
 //!
-//! Invariant: an item that is taken out of a session's hands is confirmed or put back before the call ends.
+//! Invariants: an item that is taken out of a session's hands is confirmed or put back before the call ends; what a session holds stays its own, also when an alias hides the queue
+//! meanwhile.
 //! Must not: know why a session ended.
 
 use crate::engine::{Engine, Held, remove};
@@ -65,7 +66,7 @@ impl Engine {
     }
 
     fn take_oldest(&mut self, session: SessionId, queue: &[u8]) -> Option<Held> {
-        let slot = self.slot_named(queue)?;
+        let slot = *self.by_name.get(queue)?;
         let index = self
             .held
             .get(&session)?
@@ -144,7 +145,7 @@ impl Engine {
         count: usize,
         rec: &mut impl Recorder,
     ) -> bool {
-        let Some(slot) = self.slot_named(queue) else { return false };
+        let Some(&slot) = self.by_name.get(queue) else { return false };
         let is_open = |held: &&Held| held.slot == slot && !held.is_handed;
         let open = self.held.get(&session).map_or(0, |held| held.iter().filter(is_open).count());
         if count == 0 || open < count {
