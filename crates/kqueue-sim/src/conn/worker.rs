@@ -4,7 +4,7 @@
 
 use fastrand::Rng;
 
-use crate::conn::{Asked, Conn, LEASE_MS_MAX, Want, consumed};
+use crate::conn::{Asked, Conn, ITEM_BYTES_MAX, LEASE_MS_MAX, Want, consumed};
 use crate::oracle::{Expiry, How, Moment, Oracle, Refusal, Shown, body};
 use crate::queues::{PRODUCED, PRODUCED_TOO, Queue, depends, has_ttl, targets};
 use crate::reply::Part;
@@ -32,9 +32,14 @@ impl Conn {
         let earliest_ms = if after_ms == 0 { 0 } else { at.wall_ms + after_ms };
         let expiry = Expiry { earliest_ms, latest_ms: 0 };
         let (mut bodies, mut puts) = (Vec::new(), Vec::new());
-        for _ in 0..rng.usize(..6) {
+        // Now and then more than a segment holds.
+        let (count_end, filler_end) = match rng.u32(..20) {
+            0 => (12, ITEM_BYTES_MAX - 20),
+            _ => (6, 1000),
+        };
+        for _ in 0..rng.usize(..count_end) {
             let number = oracle.next_put();
-            let body = body(number, rng.usize(..1000));
+            let body = body(number, rng.usize(..filler_end));
             let (to, targets) = (depends(queue), targets(queue));
             oracle.put_sent(at, self.id, to, targets, 0, expiry, body.clone());
             bodies.push(body);
