@@ -673,11 +673,12 @@ impl Writer {
     }
 
     /// Whether a put of a body of that many bytes has to wait until it is known that there is a place for it: until the next job is done. So no put is accepted and then
-    /// found to have none, and the last spare is left for what gives space back.
+    /// found to have none, and the last spare is left for what gives space back. Several bodies that no segment has room for together wait for a whole one.
     pub fn must_wait_for_space(&mut self, bytes: u64) -> bool {
         if self.poisoned || self.is_full() {
             return false;
         }
+        let bytes = bytes.min(self.config.record_room_bytes().saturating_sub(META_ALLOWANCE_BYTES));
         let reserve_bytes = self.config.reserve_bytes();
         let has_next = self.has_next();
         let next_bytes = if has_next { self.config.usable_bytes() } else { 0 };
