@@ -168,8 +168,9 @@ impl Broker {
         let (mut gate, mut count) = (Gate::Open, 0);
         for (body, &body_crc) in bodies.iter().zip(crcs) {
             match self.store(now, Put { queue, flags: 0, expiry_ms, body, body_crc }) {
-                // All go to the same queues, so the last gate opens last.
-                PutResult::Stored { gate: last, .. } => (gate, count) = (last, count + 1),
+                PutResult::Stored { gate: last, .. } => {
+                    (gate, count) = (self.join(now, gate, last), count + 1);
+                }
                 PutResult::Refused(_) => break,
                 PutResult::Unavailable(reason) if count == 0 => {
                     return session.reply(Gate::Open, Response::ServerError(reason));
@@ -178,6 +179,15 @@ impl Broker {
             }
         }
         session.reply_timed(gate, Response::Count(count), timed_put(gate));
+    }
+
+    /// The gate behind two others, the second one of a later put. A sub-queue without room, and with it what it demands, may be missing there.
+    fn join(&mut self, now: Now, first: Gate, second: Gate) -> Gate {
+        match (first, second) {
+            (first, Gate::Open) => first,
+            (Gate::Synced(_), Gate::Written(seq)) => self.gate_for(now, SyncPolicy::Always, seq),
+            (_, second) => second,
+        }
     }
 
     fn store(&mut self, now: Now, put: Put<'_>) -> PutResult {

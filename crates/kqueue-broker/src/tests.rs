@@ -1,5 +1,6 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
+use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
@@ -264,6 +265,46 @@ fn a_put_that_needs_no_disk_does_not_hide_the_one_before_it() {
     let mut server = Server::with(table);
     assert_eq!(server.send(b"set q 0 0 1\r\na\r\nset mem 0 0 1\r\nb\r\n"), "");
     assert_eq!(server.settle(), "STORED\r\nSTORED\r\n");
+}
+
+/// Gives out one request, and answers in the memcache protocol.
+#[derive(Debug)]
+struct OneRequest(Option<Request>);
+
+impl Codec for OneRequest {
+    fn decode(&mut self, _input: &mut BytesMut) -> Result<Option<Request>, Fatal> {
+        Ok(self.0.take())
+    }
+
+    fn is_mid_request(&self, _input: &BytesMut) -> bool {
+        false
+    }
+
+    fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r> {
+        response.head(head);
+        Encoded::default()
+    }
+}
+
+#[test]
+fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
+    let mut table = ConfigTable::default();
+    let master = QueueOverrides { fanout_only: Some(true), ..QueueOverrides::default() };
+    let child = QueueOverrides { max_items: Some(1), ..QueueOverrides::default() };
+    table.named.extend([((*b"m").into(), master), ((*b"m+c").into(), child)]);
+    let mut server = Server::with(table);
+    server.send(b"get m+c\r\n");
+    server.settle();
+    let body = |text: &'static [u8]| Body::Bytes(bytes::Bytes::from_static(text));
+    let request = Request::PutAll {
+        key: (*b"m").to_vec().into(),
+        expiry: Expiry::AfterMs(0),
+        bodies: vec![body(b"a"), body(b"b")],
+    };
+    let codec = Box::new(OneRequest(Some(request)));
+    server.session = Session::with_codec(SessionId(1), codec, Access::ALL);
+    assert_eq!(server.turn(), "", "the first one is not on the disk");
+    assert_eq!(server.settle(), "2\r\n");
 }
 
 #[test]
