@@ -371,9 +371,19 @@ impl Conn {
 
     /// A short put that is answered.
     pub(crate) fn put_acknowledged(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
+        self.put_plain(at, queue, 10, oracle);
+    }
+
+    /// A put of nearly the largest item, which is answered.
+    pub(crate) fn put_large(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
+        self.put_plain(at, queue, ITEM_BYTES_MAX - 20, oracle);
+    }
+
+    fn put_plain(&mut self, at: Moment, queue: Queue, filler: usize, oracle: &mut Oracle) {
         let number = oracle.next_put();
-        let body = body(number, 10);
-        oracle.put_sent(at, self.id, None, targets(queue), 0, Expiry::default(), body.clone());
+        let body = body(number, filler);
+        let (to, targets) = (depends(queue), targets(queue));
+        oracle.put_sent(at, self.id, to, targets, 0, Expiry::default(), body.clone());
         self.send(format!("set {queue} 0 0 {}\r\n", body.len()).as_bytes());
         self.send(&body);
         self.send(b"\r\n");

@@ -16,7 +16,7 @@ use kqueue_broker::{
 use crate::conn::{Conn, LEASE_MS_MAX, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
-use crate::queues::{is_volatile, queues, sub_queues};
+use crate::queues::{BOTH, is_volatile, queues, sub_queues};
 use crate::rules::Rules;
 use crate::scenario::{Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, Settings, boot};
@@ -194,6 +194,12 @@ impl World {
         for queue in queues(self.scenario.extras.turns()) {
             self.conns.last_mut().ok_or("no connection")?.get_now(at, queue);
         }
+        if self.scenario.extras.turns() {
+            let conn = self.conns.last_mut().ok_or("no connection")?;
+            for _ in 0..8 {
+                conn.put_large(at, BOTH, &mut self.oracle);
+            }
+        }
         for _ in 0..2000 {
             let Some(index) = self.conns.iter().position(|conn| conn.id == id) else { break };
             let at = self.at();
@@ -209,7 +215,7 @@ impl World {
             self.step += 1;
             self.pass_time()?;
         }
-        Err("no answer to a get on a full disk".into())
+        Err("no answer on a full disk".into())
     }
 
     fn at(&self) -> Moment {
