@@ -24,7 +24,7 @@ use crate::gate::Gates;
 use crate::handles::Handles;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Access, Session, Shape, State, body_bytes_of, bytes_are_put};
+use crate::session::{Access, Input, Session, Shape, State, body_bytes_of, queue_of_put};
 use crate::status::{Status, StatusControl};
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
@@ -223,8 +223,7 @@ impl Broker {
             if let Some(task) = session.next_step() {
                 self.step(now, session, task);
             } else if let Some(decoded) = session.next_request() {
-                let bytes = body_bytes_of(&decoded.input) as u64;
-                if bytes_are_put(&decoded.input) && self.log.writer.must_wait_for_space(bytes) {
+                if self.must_wait_for_space(&decoded.input) {
                     self.wait_for_space.push(session.id);
                     session.block(decoded);
                     break;
@@ -247,6 +246,12 @@ impl Broker {
                 self.gates.wait(session.id, gate);
             }
         }
+    }
+
+    fn must_wait_for_space(&mut self, input: &Input) -> bool {
+        let Some(queue) = queue_of_put(input) else { return false };
+        let bytes = (body_bytes_of(input) as u64).saturating_mul(self.engine.puts_to(queue));
+        self.log.writer.must_wait_for_space(bytes)
     }
 
     fn finish_waiting(&mut self, now: Now, session: &mut Session) {

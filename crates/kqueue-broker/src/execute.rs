@@ -203,7 +203,8 @@ impl Broker {
         if progress.poisoned {
             return PutResult::Unavailable("the journal failed, the server needs attention".into());
         }
-        if !self.log.writer.has_room(body.len() as u64) {
+        let puts = self.engine.puts_to(put.queue);
+        if !self.log.writer.has_room_for(puts, body.len() as u64) {
             self.counters.refused_no_space += 1;
             return PutResult::Unavailable("out of disk space".into());
         }

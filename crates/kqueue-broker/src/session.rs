@@ -421,9 +421,14 @@ pub(crate) fn bodies_of(input: &Input) -> &[Body] {
     }
 }
 
-/// Whether a request puts items: then it may have to wait for space on the disk.
-pub(crate) fn bytes_are_put(input: &Input) -> bool {
-    body_of(input).is_some() || matches!(input, Input::Request(Request::PutAll { .. }))
+/// To which queue or alias a request puts items: then it may have to wait for space on the disk.
+pub(crate) fn queue_of_put(input: &Input) -> Option<&[u8]> {
+    match input {
+        Input::Request(Request::Set { key, body: Body::Bytes(_), .. }) => Some(key),
+        Input::Request(Request::Put { key, body: Body::Bytes(_), .. }) => Some(key.as_bytes()),
+        Input::Request(Request::PutAll { key, .. }) => Some(key),
+        _ => None,
+    }
 }
 
 /// Bytes of all bodies of a request.

@@ -1,6 +1,5 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
-use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
@@ -301,7 +300,7 @@ fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
         expiry: Expiry::AfterMs(0),
         bodies: vec![body(b"a"), body(b"b")],
     };
-    let codec = Box::new(OneRequest(Some(request)));
+    let codec = std::boxed::Box::new(OneRequest(Some(request)));
     server.session = Session::with_codec(SessionId(1), codec, Access::ALL);
     assert_eq!(server.turn(), "", "the first one is not on the disk");
     assert_eq!(server.settle(), "2\r\n");
@@ -369,6 +368,25 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
     }
     server.send(b"set q 0 0 1\r\nz\r\n");
     assert!(server.settle().ends_with("STORED\r\n"));
+}
+
+#[test]
+fn a_put_to_several_queues_needs_room_for_all_of_them() {
+    let mut table = ConfigTable::default();
+    let queues = [b"a", b"b", b"c", b"d"].map(|name| std::sync::Arc::from(&name[..]));
+    table.aliases.insert((*b"all").into(), queues.into());
+    let mut server = Server::with(table);
+    let item = [b"set q 0 0 4000\r\n", &[b'x'; 4000][..], b"\r\n"].concat();
+    for _ in 0..10 {
+        server.send(&item);
+        assert_eq!(server.settle(), "STORED\r\n");
+    }
+    server.broker.no_space(NOW);
+    let to_all = [b"set all 0 0 4000\r\n", &[b'x'; 4000][..], b"\r\n"].concat();
+    assert_eq!(server.send(&to_all), "SERVER_ERROR out of disk space\r\n");
+    assert_eq!(server.send(b"get a\r\n"), "END\r\n");
+    server.send(&item);
+    assert_eq!(server.disk(Ok(())), "STORED\r\n");
 }
 
 #[test]

@@ -748,6 +748,12 @@ impl Writer {
         self.room_bytes() >= self.needed_bytes(bytes).saturating_add(self.config.reserve_bytes())
     }
 
+    /// As [`Writer::has_room`], for so many puts of a body of that many bytes each.
+    pub fn has_room_for(&self, puts: u64, bytes: u64) -> bool {
+        let others_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
+        self.has_room(bytes.saturating_add(others_bytes.saturating_mul(puts.saturating_sub(1))))
+    }
+
     /// Whether no further segment can be had for the moment.
     pub fn is_full(&self) -> bool {
         matches!(self.space, Space::Refused { .. })
