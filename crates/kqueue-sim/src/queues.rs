@@ -41,7 +41,7 @@ pub(crate) const TURN_SUB: Queue = "turn+s";
 pub(crate) const NOW: Queue = "now";
 /// A name that stands for a queue with sub-queues and one without.
 pub(crate) const BOTH: Queue = "both";
-/// A name that stands for a queue that is often full and one that never is.
+/// A name that stands for queues that may be full, and one that never is.
 pub(crate) const TIGHT: Queue = "tight";
 
 /// Every queue; the first has the next three as sub-queues. An item moves from the front to the back of this list only, so reading them in this order finds everything.
@@ -96,7 +96,7 @@ pub(crate) fn targets(queue: Queue) -> &'static [Queue] {
         TURN => &[TURN, TURN_SUB],
         NOW => &[NOW, "plain", "small"],
         BOTH => &["posts", "posts+a", "posts+b", SUB_MEM, "plain"],
-        TIGHT => &["small", "plain"],
+        TIGHT => &["small", TURN, TURN_SUB, "plain"],
         _ => {
             let at = QUEUES.iter().position(|&name| name == queue).unwrap_or_default();
             if at == 0 { &QUEUES[..4] } else { &QUEUES[at..=at] }
@@ -111,7 +111,8 @@ pub(crate) fn groups(queue: Queue, rules: &Rules) -> Vec<&'static [Queue]> {
         NOW if rules.hides_now => vec![&["plain"], &["small"]],
         NOW => vec![&[NOW]],
         BOTH => vec![targets("posts"), &["plain"]],
-        TIGHT => vec![&["small"], &["plain"]],
+        TIGHT if rules.fanout_only => vec![&["small"], &[TURN_SUB], &["plain"]],
+        TIGHT => vec![&["small"], &[TURN, TURN_SUB], &["plain"]],
         _ => vec![targets(queue)],
     }
 }
@@ -270,7 +271,7 @@ pub(crate) fn table(scenario: &Scenario, now: &Rules) -> ConfigTable {
     };
     if scenario.extras.turns() {
         stand_for(BOTH, &["posts", "plain"]);
-        stand_for(TIGHT, &["small", "plain"]);
+        stand_for(TIGHT, &["small", TURN, "plain"]);
     }
     if now.hides_now {
         stand_for(NOW, &["plain", "small"]);

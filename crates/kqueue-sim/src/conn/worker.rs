@@ -184,8 +184,8 @@ fn answer_put_all(
 ) -> Result<(), String> {
     if line.starts_with("SERVER_ERROR") {
         let is_unknown = line.contains("unknown");
-        let refused = puts.iter().filter(|_| !is_unknown);
-        return refused.map(|&put| oracle.put_refused(at, put, Refusal::Other)).collect();
+        let mut refused = puts.iter().filter(|_| !is_unknown);
+        return refused.try_for_each(|&put| oracle.put_refused(at, put, Refusal::Other));
     }
     let count = count_of(line, "COUNT ")?;
     let count = usize::try_from(count).map_err(|error| error.to_string())?;
