@@ -24,7 +24,7 @@ use crate::gate::Gates;
 use crate::handles::Handles;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Access, Session, Shape, State, body_of};
+use crate::session::{Access, Session, Shape, State, queue_and_body_of};
 use crate::status::{Status, StatusControl};
 use crate::task::Task;
 
@@ -229,8 +229,10 @@ impl Broker {
                     break;
                 }
             } else if let Some(decoded) = session.next_request() {
-                let body = body_of(&decoded.input);
-                if body.is_some_and(|body| self.must_wait_for_space(session.id, body.len())) {
+                let put = queue_and_body_of(&decoded.input);
+                if put.is_some_and(|(queue, body)| {
+                    self.must_wait_for_space(session.id, queue, body.len())
+                }) {
                     session.block(decoded);
                     break;
                 }
@@ -254,9 +256,15 @@ impl Broker {
         }
     }
 
-    /// Whether a put of so many bytes has to wait until it is known whether there is a place for it; the session is named then.
-    pub(crate) fn must_wait_for_space(&mut self, session: SessionId, bytes: usize) -> bool {
-        let waits = self.log.writer.must_wait_for_space(bytes as u64);
+    /// Whether a put of so many bytes has to wait until it is known whether there is a place for it (one for each destination of an alias); the session is named then.
+    pub(crate) fn must_wait_for_space(
+        &mut self,
+        session: SessionId,
+        queue: &[u8],
+        bytes: usize,
+    ) -> bool {
+        let bytes = (bytes as u64).saturating_mul(self.engine.puts_to(queue));
+        let waits = self.log.writer.must_wait_for_space(bytes);
         if waits {
             self.wait_for_space.push(session);
         }

@@ -168,6 +168,15 @@ impl Broker {
         session.task = Some(Task::Put(PutAll::new(key, expiry_ms, bodies, crcs).into()));
     }
 
+    /// The gate behind two others, the second one of a later put. A sub-queue without room, and with it what it demands, may be missing there.
+    pub(crate) fn join(&mut self, now: Now, first: Gate, second: Gate) -> Gate {
+        match (first, second) {
+            (first, Gate::Open) => first,
+            (Gate::Synced(_), Gate::Written(seq)) => self.gate_for(now, SyncPolicy::Always, seq),
+            (_, second) => second,
+        }
+    }
+
     pub(crate) fn store(&mut self, now: Now, put: Put<'_>) -> PutResult {
         self.counters.cmd_set += 1;
         let body = match put.body {
@@ -181,7 +190,8 @@ impl Broker {
         if progress.poisoned {
             return PutResult::Unavailable("the journal failed, the server needs attention".into());
         }
-        if !self.log.writer.has_room(body.len() as u64) {
+        let puts = self.engine.puts_to(put.queue);
+        if !self.log.writer.has_room_for(puts, body.len() as u64) {
             self.counters.refused_no_space += 1;
             return PutResult::Unavailable("out of disk space".into());
         }

@@ -413,14 +413,19 @@ impl Session {
     }
 }
 
-pub(crate) fn body_of(input: &Input) -> Option<&Bytes> {
+/// What a request puts, and into which queue or alias, if it is a put of one item.
+pub(crate) fn queue_and_body_of(input: &Input) -> Option<(&[u8], &Bytes)> {
     match input {
-        Input::Request(
-            Request::Set { body: Body::Bytes(body), .. }
-            | Request::Put { body: Body::Bytes(body), .. },
-        ) => Some(body),
+        Input::Request(Request::Set { key, body: Body::Bytes(body), .. }) => Some((key, body)),
+        Input::Request(Request::Put { key, body: Body::Bytes(body), .. }) => {
+            Some((key.as_bytes(), body))
+        }
         _ => None,
     }
+}
+
+fn body_of(input: &Input) -> Option<&Bytes> {
+    queue_and_body_of(input).map(|(_, body)| body)
 }
 
 /// The bodies of a request that may have several.

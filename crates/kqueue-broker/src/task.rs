@@ -272,7 +272,7 @@ impl Broker {
                 Body::Bytes(body) => body.len(),
                 Body::TooLarge { .. } => 0,
             };
-            if self.must_wait_for_space(session.id, bytes) {
+            if self.must_wait_for_space(session.id, &put.key, bytes) {
                 put.left.push_front((body, body_crc));
                 return session.block_task(Task::Put(put));
             }
@@ -280,10 +280,7 @@ impl Broker {
             match self.store(now, Put { queue, flags: 0, expiry_ms, body: &body, body_crc }) {
                 PutResult::Stored { gate, .. } => {
                     put.stored += 1;
-                    if gate != Gate::Open {
-                        // All go to the same queues, so the last gate opens last.
-                        put.gate = gate;
-                    }
+                    put.gate = self.join(now, put.gate, gate);
                 }
                 PutResult::Unavailable(reason) if put.stored == 0 => {
                     return session.reply(Gate::Open, Response::ServerError(reason));

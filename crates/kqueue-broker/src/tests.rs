@@ -268,6 +268,46 @@ fn a_put_that_needs_no_disk_does_not_hide_the_one_before_it() {
     assert_eq!(server.settle(), "STORED\r\nSTORED\r\n");
 }
 
+/// Gives out one request, and answers in the memcache protocol.
+#[derive(Debug)]
+struct OneRequest(Option<Request>);
+
+impl Codec for OneRequest {
+    fn decode(&mut self, _input: &mut BytesMut) -> Result<Option<Request>, Fatal> {
+        Ok(self.0.take())
+    }
+
+    fn is_mid_request(&self, _input: &BytesMut) -> bool {
+        false
+    }
+
+    fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r> {
+        response.head(head);
+        Encoded::default()
+    }
+}
+
+#[test]
+fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
+    let mut table = ConfigTable::default();
+    let master = QueueOverrides { fanout_only: Some(true), ..QueueOverrides::default() };
+    let child = QueueOverrides { max_items: Some(1), ..QueueOverrides::default() };
+    table.named.extend([((*b"m").into(), master), ((*b"m+c").into(), child)]);
+    let mut server = Server::with(table);
+    server.send(b"get m+c\r\n");
+    server.settle();
+    let body = |text: &'static [u8]| Body::Bytes(bytes::Bytes::from_static(text));
+    let request = Request::PutAll {
+        key: (*b"m").to_vec().into(),
+        expiry: Expiry::AfterMs(0),
+        bodies: vec![body(b"a"), body(b"b")],
+    };
+    let codec = std::boxed::Box::new(OneRequest(Some(request)));
+    server.session = Session::with_codec(SessionId(1), codec, Access::ALL);
+    assert_eq!(server.turn(), "", "the first one is not on the disk");
+    assert_eq!(server.settle(), "2\r\n");
+}
+
 #[test]
 fn a_subscription_is_synced_soon_although_nobody_puts_anything() {
     let mut server = Server::new();
@@ -330,6 +370,25 @@ fn a_full_disk_refuses_puts_and_lets_everything_else_go_on() {
     }
     server.send(b"set q 0 0 1\r\nz\r\n");
     assert!(server.settle().ends_with("STORED\r\n"));
+}
+
+#[test]
+fn a_put_to_several_queues_needs_room_for_all_of_them() {
+    let mut table = ConfigTable::default();
+    let queues = [b"a", b"b", b"c", b"d"].map(|name| std::sync::Arc::from(&name[..]));
+    table.aliases.insert((*b"all").into(), queues.into());
+    let mut server = Server::with(table);
+    let item = [b"set q 0 0 4000\r\n", &[b'x'; 4000][..], b"\r\n"].concat();
+    for _ in 0..10 {
+        server.send(&item);
+        assert_eq!(server.settle(), "STORED\r\n");
+    }
+    server.broker.no_space(NOW);
+    let to_all = [b"set all 0 0 4000\r\n", &[b'x'; 4000][..], b"\r\n"].concat();
+    assert_eq!(server.send(&to_all), "SERVER_ERROR out of disk space\r\n");
+    assert_eq!(server.send(b"get a\r\n"), "END\r\n");
+    server.send(&item);
+    assert_eq!(server.disk(Ok(())), "STORED\r\n");
 }
 
 #[test]

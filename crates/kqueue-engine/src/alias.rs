@@ -38,6 +38,11 @@ impl Engine {
         self.table.aliases.contains_key(name)
     }
 
+    /// How many puts a put to this name is: each needs a place of its own in the journal.
+    pub fn puts_to(&self, name: &[u8]) -> u64 {
+        self.table.aliases.get(name).map_or(1, |destinations| destinations.len() as u64)
+    }
+
     /// Puts an item to every destination, each with its sub-queues, whether or not the others take it; refused if one of them refuses.
     pub(crate) fn put_to_all(
         &mut self,

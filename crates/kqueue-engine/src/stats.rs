@@ -176,6 +176,7 @@ impl Engine {
                     || queue.takers.is_empty(),
                 "nobody waits beside an item"
             );
+            assert_eq!(queue.waiting, self.waiters.count_on(slot), "who waits on {:?}", queue.name);
         }
         let hot: u64 = self.by_number.values().map(|&slot| self.queue(slot).hot_cost()).sum();
         assert_eq!(hot, self.hot_cost(), "what is in memory");

@@ -58,6 +58,11 @@ impl Waiters {
         self.by_session.remove(&waiter.session);
         Some(waiter)
     }
+
+    /// How many wait on a queue; for checks.
+    pub(crate) fn count_on(&self, slot: Slot) -> usize {
+        self.by_arrival.values().flat_map(|waiter| &waiter.slots).filter(|&&on| on == slot).count()
+    }
 }
 
 /// Leases of open items, by when they end.
@@ -200,10 +205,11 @@ impl Engine {
         waiter.is_some_and(|waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load()))
     }
 
-    /// A queue goes: who waits on it alone gets nothing, the others wait on.
+    /// A queue goes, or is hidden: who waits on it alone gets nothing, the others wait on.
     pub(crate) fn end_waits_on(&mut self, slot: Slot) {
-        let queue = self.queue(slot);
-        let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
+        let queue = self.queue_mut(slot);
+        queue.waiting = 0;
+        let arrivals: Vec<u64> = queue.takers.drain(..).chain(queue.peekers.drain(..)).collect();
         for arrival in arrivals {
             let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) else { continue };
             waiter.slots.retain(|waiting| *waiting != slot);

@@ -673,11 +673,12 @@ impl Writer {
     }
 
     /// Whether a put of a body of that many bytes has to wait until it is known that there is a place for it: until the next job is done. So no put is accepted and then
-    /// found to have none, and the last spare is left for what gives space back.
+    /// found to have none, and the last spare is left for what gives space back. Several bodies that no segment has room for together wait for a whole one.
     pub fn must_wait_for_space(&mut self, bytes: u64) -> bool {
         if self.poisoned || self.is_full() {
             return false;
         }
+        let bytes = bytes.min(self.config.record_room_bytes().saturating_sub(META_ALLOWANCE_BYTES));
         let reserve_bytes = self.config.reserve_bytes();
         let has_next = self.has_next();
         let next_bytes = if has_next { self.config.usable_bytes() } else { 0 };
@@ -745,6 +746,12 @@ impl Writer {
             return false;
         }
         self.room_bytes() >= self.needed_bytes(bytes).saturating_add(self.config.reserve_bytes())
+    }
+
+    /// As [`Writer::has_room`], for so many puts of a body of that many bytes each.
+    pub fn has_room_for(&self, puts: u64, bytes: u64) -> bool {
+        let others_bytes = bytes.saturating_add(OVERHEAD_BYTES + META_ALLOWANCE_BYTES);
+        self.has_room(bytes.saturating_add(others_bytes.saturating_mul(puts.saturating_sub(1))))
     }
 
     /// Whether no further segment can be had for the moment.

@@ -6,18 +6,24 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use fastrand::Rng;
-use kqueue_broker::{Limits, Output, Session, SessionId};
+use kqueue_broker::{Access, Limits, Output, Session, SessionId};
 
-use crate::oracle::{ConnId, Expiry, How, Moment, Oracle, Shown, body};
-use crate::queues::{
-    ATTEMPTS_MAX, BIN, CONSUMED, PRODUCED, QUEUES, Queue, has_attempts_max, has_ttl, targets,
-};
-use crate::reply::{self, Part};
+use crate::codec::Lines;
+use crate::oracle::{ConnId, Expiry, How, Moment, Oracle, Take, body};
+use crate::queues::{BIN, CONSUMED, PRODUCED, Queue, TURNING, depends, has_ttl, targets};
+use crate::scenario::Extras;
+
+mod answer;
+mod extra;
+mod worker;
 
 /// Largest item that the simulated server accepts, in bytes.
 pub(crate) const ITEM_BYTES_MAX: usize = 12 * 1024;
 /// Open reads per connection and queue on the simulated server.
 pub(crate) const OPEN_MAX: u32 = 4;
+
+/// No item is fetched for longer, in milliseconds.
+pub(crate) const LEASE_MS_MAX: u64 = 1500;
 
 /// What a client does all its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +38,26 @@ pub(crate) enum Role {
     Reserver,
     /// Empties and deletes [`BIN`].
     Admin,
+    /// Puts to aliases and to queues whose settings change.
+    Feeder,
+    /// `monitor`, several open reads of one queue, `confirm` of several of them.
+    Monitor(Queue),
+    /// Settings, status, expired items.
+    Operator,
+    /// Puts several items at a time, fetches them for a while, settles what others fetched; in a protocol of its own.
+    Worker,
 }
 
 impl Role {
     /// A random one.
-    pub(crate) fn random(rng: &mut Rng) -> Self {
+    pub(crate) fn random(rng: &mut Rng, extras: &Extras) -> Self {
+        if *extras != Extras::NONE && rng.u32(..3) == 0 {
+            return Self::random_extra(rng, extras);
+        }
         match rng.u32(..10) {
             0..4 => Self::Producer,
             4 | 5 => Self::Getter,
-            6 | 7 => Self::Opener(CONSUMED[rng.usize(..CONSUMED.len())]),
+            6 | 7 => Self::Opener(consumed(rng, extras)),
             8 => Self::Reserver,
             _ => Self::Admin,
         }
@@ -55,6 +72,18 @@ enum Want {
         queue: Queue,
         how: How,
         closes: Option<usize>,
+    },
+    Monitor {
+        queue: Queue,
+        /// The earliest end, if nothing else ends it.
+        until_ms: u64,
+        /// How many items may still come.
+        left: u32,
+    },
+    /// Of the oldest open reads; of more than there are if it is empty.
+    Confirm {
+        queue: Queue,
+        puts: Vec<usize>,
     },
     Close {
         queue: Queue,
@@ -75,6 +104,25 @@ enum Want {
         put: usize,
     },
     Flush(&'static str),
+    /// How many expired items of a queue, or of all, were removed.
+    FlushExpired(Option<Queue>),
+    /// The name of the status.
+    Status,
+    /// A wish of the operator's: what it is answered if it was granted.
+    Grant(&'static str),
+    PutAll(Vec<usize>),
+    Fetch {
+        queue: Queue,
+        max: u32,
+        auto_abort_ms: u64,
+        /// How many items are still to come, once that is known.
+        left: Option<u32>,
+    },
+    Settle {
+        numbers: Vec<i64>,
+        abort: bool,
+    },
+    Info(Queue),
     /// A line that begins like this; the server may close afterwards.
     Line {
         begin: &'static str,
@@ -88,6 +136,8 @@ struct Asked {
     at: Moment,
     /// An item of the answer has arrived, `END` has not.
     has_item: bool,
+    /// The server closes the connection if its status does not allow this.
+    ends_if_blocked: bool,
 }
 
 /// An item in the hands of a client.
@@ -126,18 +176,25 @@ pub(crate) struct Conn {
     received: Vec<u8>,
     asked: VecDeque<Asked>,
     held: Vec<Held>,
-    /// The server may close: it was sent nonsense.
+    /// The server may close: it was sent nonsense, or said that it does not do this now.
     pub(crate) expects_close: bool,
+    /// When the first put was sent that has no answer: the server may close because of it.
+    quiet_since: Option<u64>,
+    extras: Extras,
 }
 
 impl Conn {
-    pub(crate) fn new(id: ConnId, role: Role) -> Self {
+    pub(crate) fn new(id: ConnId, role: Role, extras: Extras) -> Self {
         let limits = Limits { item_bytes: ITEM_BYTES_MAX, ..Limits::default() };
+        let session = match role {
+            Role::Worker => Session::with_codec(SessionId(id), Box::new(Lines), Access::ALL),
+            _ => Session::new(SessionId(id), limits),
+        };
         Self {
             id,
             role,
             link: Link::Open,
-            session: Session::new(SessionId(id), limits),
+            session,
             input: BytesMut::new(),
             output: Output::default(),
             wire: VecDeque::new(),
@@ -148,7 +205,19 @@ impl Conn {
             asked: VecDeque::new(),
             held: Vec::new(),
             expects_close: false,
+            quiet_since: None,
+            extras,
         }
+    }
+
+    /// Whether what it fetched stays its own when it ends.
+    pub(crate) fn leaves(&self) -> bool {
+        self.role == Role::Worker
+    }
+
+    /// Whether the server may close because of a put that has no answer.
+    pub(crate) fn may_be_closed_silently(&self, at: Moment, oracle: &Oracle) -> bool {
+        self.quiet_since.is_some_and(|since| oracle.may_be_blocked(since, at, |one| one.takes()))
     }
 
     /// Whether the client waits for an answer.
@@ -161,14 +230,22 @@ impl Conn {
         format!("{:?}", self.asked.front())
     }
 
-    /// Takes without an answer: when they were sent, from which queues, whether they remove what they show.
-    pub(crate) fn unanswered_takes(&self) -> Vec<(Moment, Vec<Queue>, bool)> {
-        let take = |asked: &Asked| match &asked.want {
-            Want::Get { queue, how, .. } if *how != How::Peeked => {
-                Some((asked.at, vec![*queue], *how == How::Taken))
-            }
-            Want::Reserve { queues, .. } => Some((asked.at, queues.clone(), false)),
-            _ => None,
+    /// Takes without an answer.
+    pub(crate) fn unanswered_takes(&self) -> Vec<Take> {
+        let take = |asked: &Asked| {
+            let (queues, removes, lease_ms) = match &asked.want {
+                Want::Get { queue, how, .. } if *how != How::Peeked => {
+                    (vec![*queue], u64::from(*how == How::Taken), 0)
+                }
+                Want::Reserve { queues, .. } => (queues.clone(), 0, 0),
+                Want::Monitor { queue, .. } => (vec![*queue], 0, 0),
+                Want::Fetch { queue, max, auto_abort_ms: 0, left, .. } => {
+                    (vec![*queue], u64::from(left.unwrap_or(*max)), 0)
+                }
+                Want::Fetch { queue, auto_abort_ms, .. } => (vec![*queue], 0, *auto_abort_ms),
+                _ => return None,
+            };
+            Some(Take { sent: asked.at, queues, removes, lease_ms })
         };
         self.asked.iter().filter_map(take).collect()
     }
@@ -181,14 +258,14 @@ impl Conn {
     }
 
     /// Some bytes reach the server.
-    pub(crate) fn arrive(&mut self, count: usize, oracle: &mut Oracle) {
+    pub(crate) fn arrive(&mut self, count: usize, at: Moment, oracle: &mut Oracle) {
         let count = count.min(self.wire.len());
         let bytes: Vec<u8> = self.wire.drain(..count).collect();
         self.input.extend_from_slice(&bytes);
         self.arrived_bytes += count as u64;
         while self.put_ends.front().is_some_and(|&(end, _)| end <= self.arrived_bytes) {
             if let Some((_, put)) = self.put_ends.pop_front() {
-                oracle.put_arrived(put);
+                oracle.put_arrived(at, put);
             }
         }
     }
@@ -200,7 +277,12 @@ impl Conn {
 
     fn ask(&mut self, at: Moment, line: &str, want: Want) {
         self.send(line.as_bytes());
-        self.asked.push_back(Asked { want, at, has_item: false });
+        self.await_answer(at, want);
+    }
+
+    fn await_answer(&mut self, at: Moment, want: Want) {
+        let stays = matches!(want, Want::Reserve { .. }) || self.role == Role::Worker;
+        self.asked.push_back(Asked { want, at, has_item: false, ends_if_blocked: !stays });
     }
 
     /// Does what its role does next.
@@ -208,14 +290,18 @@ impl Conn {
         match self.role {
             Role::Producer if self.asked.len() < 8 => self.produce(rng, at, oracle),
             Role::Getter if self.asked.len() < 3 => {
-                let queue = CONSUMED[rng.usize(..CONSUMED.len())];
+                let queue = consumed(rng, &self.extras);
                 self.get(rng, at, queue, How::Taken);
             }
+            Role::Feeder if self.asked.len() < 8 => self.feed(rng, at, oracle),
             _ if self.is_waiting() => {}
             Role::Opener(queue) => self.open_or_end(rng, at, queue, oracle),
             Role::Reserver => self.reserve_or_end(rng, at, oracle),
             Role::Admin => self.administer(rng, at, oracle),
-            Role::Producer | Role::Getter => {}
+            Role::Monitor(queue) => self.monitor_or_end(rng, at, queue, oracle),
+            Role::Operator => self.operate(rng, at),
+            Role::Worker => self.work(rng, at, oracle),
+            Role::Producer | Role::Getter | Role::Feeder => {}
         }
     }
 
@@ -267,41 +353,53 @@ impl Conn {
                 latest_ms: earliest_ms / 1000 * 1000,
             },
         };
-        oracle.put_sent(at, self.id, targets(queue), flags, expiry, body.clone());
+        let (to, targets) = (depends(queue), targets(queue));
+        oracle.put_sent(at, self.id, to, targets, flags, expiry, body.clone());
         self.send(head.as_bytes());
         self.send(&body);
         self.send(b"\r\n");
         self.put_ends.push_back((self.sent_bytes, number));
-        if !is_quiet {
-            self.asked.push_back(Asked { want: Want::Put(number), at, has_item: false });
+        if is_quiet {
+            self.quiet_since = self.quiet_since.or(Some(at.step));
+            return;
+        }
+        self.await_answer(at, Want::Put(number));
+        if let Some(asked) = self.asked.back_mut().filter(|_| is_extended) {
+            asked.ends_if_blocked = false;
         }
     }
 
     /// A short put that is answered.
     pub(crate) fn put_acknowledged(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
+        self.put_plain(at, queue, 10, oracle);
+    }
+
+    /// A put of nearly the largest item, which is answered.
+    pub(crate) fn put_large(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
+        self.put_plain(at, queue, ITEM_BYTES_MAX - 20, oracle);
+    }
+
+    fn put_plain(&mut self, at: Moment, queue: Queue, filler: usize, oracle: &mut Oracle) {
         let number = oracle.next_put();
-        let body = body(number, 10);
-        oracle.put_sent(at, self.id, targets(queue), 0, Expiry::default(), body.clone());
+        let body = body(number, filler);
+        let (to, targets) = (depends(queue), targets(queue));
+        oracle.put_sent(at, self.id, to, targets, 0, Expiry::default(), body.clone());
         self.send(format!("set {queue} 0 0 {}\r\n", body.len()).as_bytes());
         self.send(&body);
         self.send(b"\r\n");
         self.put_ends.push_back((self.sent_bytes, number));
-        self.asked.push_back(Asked { want: Want::Put(number), at, has_item: false });
+        self.await_answer(at, Want::Put(number));
     }
 
     fn put_too_large(&mut self, at: Moment, oracle: &mut Oracle) {
         let number = oracle.next_put();
         let body = body(number, ITEM_BYTES_MAX);
-        oracle.put_sent(at, self.id, targets("plain"), 0, Expiry::default(), body.clone());
+        oracle.put_sent(at, self.id, None, targets("plain"), 0, Expiry::default(), body.clone());
         self.send(format!("set plain 0 0 {}\r\n", body.len()).as_bytes());
         self.send(&body);
         self.send(b"\r\n");
         self.put_ends.push_back((self.sent_bytes, number));
-        self.asked.push_back(Asked {
-            want: Want::Line { begin: "NOT_STORED" },
-            at,
-            has_item: false,
-        });
+        self.await_answer(at, Want::Line { begin: "NOT_STORED" });
     }
 
     /// A plain get or a peek, perhaps waiting.
@@ -343,6 +441,7 @@ impl Conn {
                 );
             }
             3..6 => {
+                oracle.ack_sent(queue, oldest);
                 let closes = Some(oldest);
                 self.ask(
                     at,
@@ -351,6 +450,7 @@ impl Conn {
                 );
             }
             6 | 7 => {
+                oracle.ack_sent(queue, oldest);
                 self.ask(at, &format!("get {queue}/close\r\n"), Want::Close { queue, put: oldest });
             }
             8 => {
@@ -365,7 +465,10 @@ impl Conn {
     fn reserve_or_end(&mut self, rng: &mut Rng, at: Moment, oracle: &mut Oracle) {
         if self.held.len() < 2 && (self.held.is_empty() || rng.bool()) {
             let count = rng.usize(1..4);
-            let queues = rng.choose_multiple(CONSUMED, count);
+            let mut queues: Vec<Queue> = rng.choose_multiple(CONSUMED, count);
+            if self.extras.turns() && rng.bool() {
+                queues.insert(0, TURNING[rng.usize(..TURNING.len())]);
+            }
             let lease_ms = if rng.bool() { 0 } else { rng.u64(50..400) };
             let until_ms = if lease_ms == 0 { u64::MAX } else { at.mono_ms + lease_ms };
             let (max, wait_ms) = (rng.u32(1..5), rng.u32(..2) * rng.u32(..100));
@@ -401,164 +504,14 @@ impl Conn {
             _ => self.ask(at, "version\r\n", Want::Line { begin: "VERSION" }),
         }
     }
+}
 
-    /// The client reads.
-    ///
-    /// # Errors
-    /// A broken promise.
-    pub(crate) fn receive(
-        &mut self,
-        bytes: &[u8],
-        at: Moment,
-        oracle: &mut Oracle,
-    ) -> Result<(), String> {
-        if self.link == Link::Abandoned {
-            return Ok(());
-        }
-        self.received.extend_from_slice(bytes);
-        while let Some(part) = reply::next(&mut self.received)? {
-            let Some(asked) = self.asked.front().cloned() else {
-                return Err(format!("connection {}: {part} answers nothing", self.id));
-            };
-            let is_whole = self.answer(&asked, &part, at, oracle).map_err(|what| {
-                format!("connection {}: {:?} was answered {part}: {what}", self.id, asked.want)
-            })?;
-            if is_whole {
-                self.asked.pop_front();
-            }
-        }
-        Ok(())
+/// A queue to take from.
+fn consumed(rng: &mut Rng, extras: &Extras) -> Queue {
+    if extras.turns() && rng.u32(..4) == 0 {
+        return TURNING[rng.usize(..TURNING.len())];
     }
-
-    /// Takes in a part of an answer; true if it was the last one.
-    fn answer(
-        &mut self,
-        asked: &Asked,
-        part: &Part,
-        at: Moment,
-        oracle: &mut Oracle,
-    ) -> Result<bool, String> {
-        match (&asked.want, part) {
-            (Want::Put(put), Part::Line(line)) => self.answer_put(*put, line, at, oracle),
-            (Want::Line { begin }, Part::Line(line)) if line.starts_with(begin) => Ok(true),
-            (Want::Flush(word), Part::Line(line)) if line == word => {
-                oracle.flush_answered(asked.at, BIN);
-                Ok(true)
-            }
-            // The journal failed while the answer waited for it.
-            (Want::Flush(_), Part::Line(line)) if line.starts_with("SERVER_ERROR") => Ok(true),
-            (Want::Close { queue, put }, Part::Line(line)) if line == "END" => {
-                oracle.acked(at, self.id, queue, *put);
-                self.held.retain(|held| held.put != *put);
-                Ok(true)
-            }
-            (Want::Abort, Part::Line(line)) if line == "END" => Ok(true),
-            (Want::Ack { queue, put }, Part::Line(line)) => match line.as_str() {
-                "OK" => {
-                    oracle.acked(at, self.id, queue, *put);
-                    Ok(true)
-                }
-                "NOT_HELD" => oracle.not_held(at, self.id, queue, *put).map(|()| true),
-                _ => Err("expected OK or NOT_HELD".into()),
-            },
-            (Want::Release { queue, put }, Part::Line(line)) => match line.as_str() {
-                "OK" => Ok(true),
-                "NOT_HELD" => oracle.not_held(at, self.id, queue, *put).map(|()| true),
-                _ => Err("expected OK or NOT_HELD".into()),
-            },
-            (Want::Get { queue, how, closes }, part) => {
-                self.answer_get(asked, queue, *how, *closes, part, at, oracle)
-            }
-            (Want::Reserve { until_ms, lease_ms, .. }, part) => match part {
-                Part::Item { queue, id, flags, attempts, body } => {
-                    if *attempts == 0 {
-                        return Err("handed out for the 0th time".into());
-                    }
-                    if *attempts > ATTEMPTS_MAX && has_attempts_max(queue) {
-                        return Err("handed out more often than max_attempts".into());
-                    }
-                    let how = How::Held { until_ms: *until_ms };
-                    let shown =
-                        Shown { queue, flags: *flags, body, how, conn: self.id, asked: asked.at };
-                    let put = oracle.shown(at, &shown)?;
-                    let queue =
-                        QUEUES.into_iter().find(|name| name == queue).ok_or("unknown queue")?;
-                    self.held.push(Held { queue, put, id: *id });
-                    Ok(false)
-                }
-                Part::Line(line) if line == "END" => {
-                    if *lease_ms > 0 {
-                        oracle.lease_answered(at, self.id, *lease_ms);
-                    }
-                    Ok(true)
-                }
-                _ => Err("expected ITEM or END".into()),
-            },
-            _ => Err("not an answer to this".into()),
-        }
-    }
-
-    fn answer_put(
-        &mut self,
-        put: usize,
-        line: &str,
-        at: Moment,
-        oracle: &mut Oracle,
-    ) -> Result<bool, String> {
-        if line == "STORED" || line.starts_with("STORED ") {
-            oracle.put_stored(at, put)?;
-        } else if line.starts_with("SERVER_ERROR") && line.contains("unknown") {
-            // It may be on the disk or not.
-        } else if line.starts_with("NOT_STORED") || line.starts_with("SERVER_ERROR") {
-            oracle.put_refused(at, put)?;
-        } else {
-            return Err("not an answer to a put".into());
-        }
-        Ok(true)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
-    fn answer_get(
-        &mut self,
-        asked: &Asked,
-        queue: Queue,
-        how: How,
-        closes: Option<usize>,
-        part: &Part,
-        at: Moment,
-        oracle: &mut Oracle,
-    ) -> Result<bool, String> {
-        // Either answer says that the open read before it was confirmed.
-        if let Some(put) = closes.filter(|_| !asked.has_item) {
-            oracle.acked(at, self.id, queue, put);
-            self.held.retain(|held| held.put != put);
-        }
-        match part {
-            Part::Value { queue: named, flags, body } if !asked.has_item => {
-                let shown = Shown {
-                    queue: named,
-                    flags: *flags,
-                    body,
-                    how,
-                    conn: self.id,
-                    asked: asked.at,
-                };
-                let put = oracle.shown(at, &shown)?;
-                if named != queue {
-                    return Err("an item of another queue".into());
-                }
-                if matches!(how, How::Held { .. }) {
-                    self.held.push(Held { queue, put, id: 0 });
-                }
-                if let Some(front) = self.asked.front_mut() {
-                    front.has_item = true;
-                }
-                Ok(false)
-            }
-            Part::Line(line) if line == "END" => Ok(true),
-            _ => Err("expected VALUE or END".into()),
-        }
-    }
+    CONSUMED[rng.usize(..CONSUMED.len())]
 }
 
 fn random_wait(rng: &mut Rng) -> String {

@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use kqueue_broker::SyncPolicy;
 
 use crate::disk::{Failure, Fault};
-use crate::scenario::{Scenario, Summary, Violation};
+use crate::scenario::{Extras, Scenario, Summary, Violation};
 use crate::world::World;
 
 /// How many calls in a row find the disk full, for [`Failure::Full`].
@@ -67,18 +67,32 @@ impl FaultSet {
     /// Like [`FaultSet::run`], with a line for everything that happened.
     pub fn replay(&self, number: u64) -> (Result<Summary, Violation>, Vec<String>) {
         let fault = self.fault(number);
-        World::new(self.seed, |scenario| shape(scenario, Some(fault))).live_traced(self.seed)
+        World::new(self.seed, |scenario| shape(scenario, self.seed, Some(fault)))
+            .live_traced(self.seed)
     }
 }
 
 fn live(seed: u64, fault: Option<Fault>) -> Result<Summary, Violation> {
-    let run = AssertUnwindSafe(|| World::new(seed, |scenario| shape(scenario, fault)).live(seed));
+    let run =
+        AssertUnwindSafe(|| World::new(seed, |scenario| shape(scenario, seed, fault)).live(seed));
     panic::catch_unwind(run)
         .unwrap_or_else(|_| Err(Violation { seed, step: 0, what: "panicked, see above".into() }))
 }
 
 /// What kind of life it is.
-fn shape(scenario: &mut Scenario, fault: Option<Fault>) {
+fn shape(scenario: &mut Scenario, seed: u64, fault: Option<Fault>) {
+    // Every other life has more than the usual in it.
+    let extras = match seed.is_multiple_of(2) {
+        true => Extras {
+            monitors: true,
+            fetches: true,
+            status_every: 200,
+            grace_ms: 100,
+            reload_every: 80,
+            changes_sync: false,
+        },
+        false => Extras::NONE,
+    };
     *scenario = Scenario {
         steps: 2500,
         conns: 6,
@@ -91,6 +105,7 @@ fn shape(scenario: &mut Scenario, fault: Option<Fault>) {
         flip_every: 0,
         log_cap_segments: 2,
         fault,
+        extras,
         ..*scenario
     };
 }

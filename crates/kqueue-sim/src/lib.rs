@@ -6,18 +6,21 @@
 //!
 //! Must not: use a clock, a thread or any other source of chance in a simulated life.
 
+mod codec;
 mod conn;
 mod disk;
 mod faults;
 mod oracle;
 mod queues;
 mod reply;
+mod rules;
 mod scenario;
 mod start;
+mod status;
 mod world;
 
 pub use disk::{Failure, Fault};
 pub use faults::FaultSet;
 pub use oracle::Tally;
-pub use scenario::{Scenario, Summary, Violation};
+pub use scenario::{Extras, Scenario, Summary, Violation};
 pub use world::{replay, run, run_changed};

@@ -3,18 +3,26 @@
 //! The oracle knows no queue: it judges the history. It checks that nothing is invented or altered, nothing acknowledged is lost, nothing is held by two, nothing
 //! confirmed comes back, a fanout is whole, and the order is kept among items that cannot have been returned. An item that expires or dies into another queue stays one item:
 //! it is at one place, it goes only when it may, it does not return, and it is not lost on the way. What was in memory only is gone with its server, and stays away.
+//! What was held and is not done comes again. Settings and status are judged by what was in force between question and answer.
 //!
 //! Must not: look into the broker.
 
 use std::collections::BTreeMap;
 
-use kqueue_broker::SyncPolicy;
+use kqueue_broker::{Status, SyncPolicy};
 
-use crate::disk::Cut;
-use crate::queues::{
-    ATTEMPTS_MAX, Entry, Queue, drops_expired, entry, is_volatile, may_lack, ring_items, way,
-};
+use crate::queues::{Queue, way};
+use crate::rules::{History, Rules};
 use crate::scenario::Scenario;
+
+mod end;
+mod force;
+mod gone;
+mod judge;
+mod numbers;
+mod order;
+
+use numbers::Numbers;
 
 /// A moment: the step of the simulation, and both clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +52,20 @@ enum State {
     /// Nobody knows yet, or nobody will: it may be stored or not.
     Sent,
     Stored,
+    /// Refused by one of the queues for which a name stands; others may have it.
+    Partly,
     Refused,
+}
+
+/// Why a put is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is too much in a queue.
+    Limit,
+    /// The server's status.
+    Status,
+    /// The disk, or something else that may always be.
+    Other,
 }
 
 #[derive(Debug)]
@@ -53,11 +74,17 @@ struct Put {
     flags: u32,
     expiry: Expiry,
     conn: ConnId,
+    /// What it was put to, if it depends on the settings where that leads.
+    to: Option<Queue>,
     sent: Moment,
+    /// The step in which its last byte reached the server.
+    arrived: Option<u64>,
     answered: Option<Moment>,
+    /// The step in which its server ended.
+    ended: Option<u64>,
     state: State,
-    /// Its last byte has reached the server.
-    is_whole: bool,
+    /// By which it is kept, once it is stored.
+    policy: SyncPolicy,
     copies: BTreeMap<Queue, Copy>,
 }
 
@@ -69,6 +96,8 @@ struct Copy {
     holder: Option<Hold>,
     /// Taken or confirmed, and the client knows it.
     gone_since: Option<u64>,
+    /// Somebody took it, or said that it is done: it need not come again.
+    may_be_done: bool,
     may_be_flushed: bool,
     is_flushed: bool,
     /// How often a client saw it handed out tentatively, in time or too late.
@@ -96,6 +125,8 @@ struct Hold {
     received: Moment,
     /// On the monotonic clock; before this nobody else may get it.
     until_ms: u64,
+    /// It does not end with the connection.
+    is_lent: bool,
 }
 
 /// A time in which an item of these queues may have been held by a connection that never showed it.
@@ -109,6 +140,28 @@ struct Window {
     to_ms: u64,
     /// An item may have been taken for good, at the latest then, on the monotonic clock.
     taken_ms: Option<u64>,
+    /// How long it may go on after the connection.
+    lease_ms: u64,
+}
+
+/// A request for items without an answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Take {
+    pub(crate) sent: Moment,
+    pub(crate) queues: Vec<Queue>,
+    /// So many of them it may have removed.
+    pub(crate) removes: u64,
+    /// How long it may hold some although its connection has ended.
+    pub(crate) lease_ms: u64,
+}
+
+/// The first delivery of an item.
+#[derive(Debug)]
+struct First {
+    put: usize,
+    conn: ConnId,
+    asked: Moment,
+    received: Moment,
 }
 
 /// How an item was shown.
@@ -118,8 +171,20 @@ pub(crate) enum How {
     Taken,
     /// Tentatively; until then (monotonic) nobody else may get it.
     Held { until_ms: u64 },
+    /// As before, and it does not end with the connection.
+    Lent { until_ms: u64 },
     /// Only looked at.
     Peeked,
+}
+
+impl How {
+    /// Until when it is in the client's hands, if it is so tentatively.
+    fn until_ms(self) -> Option<u64> {
+        match self {
+            Self::Held { until_ms } | Self::Lent { until_ms } => Some(until_ms),
+            Self::Taken | Self::Peeked => None,
+        }
+    }
 }
 
 /// An item as a client received it.
@@ -136,7 +201,7 @@ pub(crate) struct Shown<'a> {
 impl Shown<'_> {
     /// Its lease ended while it was on its way: others may have had it since.
     fn is_stale(&self, at: Moment) -> bool {
-        matches!(self.how, How::Held { until_ms } if until_ms <= at.mono_ms)
+        self.how.until_ms().is_some_and(|until_ms| until_ms <= at.mono_ms)
     }
 }
 
@@ -164,8 +229,8 @@ pub struct Tally {
 pub(crate) struct Oracle {
     scenario: Scenario,
     puts: Vec<Put>,
-    /// First deliveries, by queue: the put, when it was asked for, when it was received.
-    order: BTreeMap<Queue, Vec<(usize, Moment, Moment)>>,
+    /// First deliveries, by queue, as they were received.
+    order: BTreeMap<Queue, Vec<First>>,
     windows: Vec<Window>,
     /// Plain gets whose answer never came: each may have taken one item with it.
     excuses: BTreeMap<Queue, u64>,
@@ -178,10 +243,18 @@ pub(crate) struct Oracle {
     moves: u64,
     /// When the journal failed, in this life of the server.
     pub(crate) poisoned_in: Option<u64>,
+    /// The settings.
+    pub(crate) rules: History<Rules>,
+    /// The status that holds.
+    pub(crate) enforced: History<Status>,
+    /// The status that is told.
+    pub(crate) told: History<Status>,
+    /// By which clients settle what they or others fetched.
+    pub(crate) numbers: Numbers,
 }
 
 impl Oracle {
-    pub(crate) fn new(scenario: Scenario) -> Self {
+    pub(crate) fn new(scenario: Scenario, rules: Rules) -> Self {
         Self {
             scenario,
             puts: Vec::new(),
@@ -193,6 +266,10 @@ impl Oracle {
             notes: None,
             moves: 0,
             poisoned_in: None,
+            rules: History::new(rules),
+            enforced: History::new(Status::Up),
+            told: History::new(Status::Up),
+            numbers: Numbers::default(),
         }
     }
 
@@ -201,11 +278,13 @@ impl Oracle {
         self.puts.len()
     }
 
-    /// A client sends a put whose body begins with its number.
+    /// A client sends a put whose body begins with its number. `to`: what it is put to, if it depends on the settings which of the targets get it.
+    #[expect(clippy::too_many_arguments, reason = "each of them is needed")]
     pub(crate) fn put_sent(
         &mut self,
         at: Moment,
         conn: ConnId,
+        to: Option<Queue>,
         targets: &[Queue],
         flags: u32,
         expiry: Expiry,
@@ -217,30 +296,38 @@ impl Oracle {
             flags,
             expiry,
             conn,
+            to,
             sent: at,
+            arrived: None,
             answered: None,
+            ended: None,
             state: State::Sent,
-            is_whole: false,
+            policy: self.scenario.policy,
             copies,
         });
     }
 
     /// The last byte of a put has reached the server.
-    pub(crate) fn put_arrived(&mut self, put: usize) {
-        self.puts[put].is_whole = true;
+    pub(crate) fn put_arrived(&mut self, at: Moment, put: usize) {
+        self.puts[put].arrived = Some(at.step);
     }
 
     /// The server promised to keep it.
-    pub(crate) fn put_stored(&mut self, at: Moment, put: usize) -> Check {
-        let put = &mut self.puts[put];
-        if !put.is_whole {
+    pub(crate) fn put_stored(&mut self, at: Moment, number: usize) -> Check {
+        let put = &self.puts[number];
+        let Some(arrived) = put.arrived else {
             return Err("stored before it had been sent whole".into());
-        }
+        };
         // An answer from before may still be on its way.
         if self.poisoned_in.is_some_and(|failed| put.sent.step > failed) {
             return Err("acknowledged although the journal has failed".into());
         }
-        (put.state, put.answered) = (State::Stored, Some(at));
+        if !self.enforced.between(arrived, at.step).any(|status| status.takes()) {
+            return Err("stored although the server takes no puts".into());
+        }
+        let policy = self.policy_of(number, at);
+        let put = &mut self.puts[number];
+        (put.state, put.answered, put.policy) = (State::Stored, Some(at), policy);
         Ok(())
     }
 
@@ -249,14 +336,37 @@ impl Oracle {
         self.puts[put].state == State::Stored
     }
 
-    /// The server said that it does not keep it.
-    pub(crate) fn put_refused(&mut self, at: Moment, put: usize) -> Check {
-        let put = &mut self.puts[put];
-        (put.state, put.answered) = (State::Refused, Some(at));
-        match put.copies.values().any(|copy| copy.deliveries > 0) {
+    /// The server said that it does not keep it, or that not everybody does.
+    pub(crate) fn put_refused(&mut self, at: Moment, number: usize, why: Refusal) -> Check {
+        let is_partly = match why {
+            Refusal::Limit => self.check_limit(number, at)?,
+            Refusal::Status => {
+                self.check_blocked(self.puts[number].sent, at, |status| status.takes())?;
+                false
+            }
+            Refusal::Other => false,
+        };
+        let put = &mut self.puts[number];
+        put.state = if is_partly { State::Partly } else { State::Refused };
+        put.answered = Some(at);
+        match !is_partly && put.copies.values().any(|copy| copy.deliveries > 0) {
             true => Err("refused after it had been delivered".into()),
             false => Ok(()),
         }
+    }
+
+    /// Of several puts this is the first that was refused: by a queue, or by something else after others were stored.
+    pub(crate) fn put_refused_by_any(&mut self, at: Moment, number: usize) -> Check {
+        let why = match self.check_limit(number, at) {
+            Ok(_) => Refusal::Limit,
+            Err(_) => Refusal::Other,
+        };
+        self.put_refused(at, number, why)
+    }
+
+    /// The flags of the put of this body; the protocol that showed it does not tell them.
+    pub(crate) fn flags_of(&self, body: &[u8]) -> u32 {
+        number_of(body).and_then(|number| self.puts.get(number)).map_or(0, |put| put.flags)
     }
 
     /// A client received an item. Answers its put's number.
@@ -273,11 +383,13 @@ impl Oracle {
                 "{conn} has item {number} of {queue}, {how:?}, asked in step {asked}"
             ));
         }
-        judge(put, copy, place, shown, at, self.is_damage_told)
+        self.check_status(shown, at)?;
+        judge::judge(put, copy, place, shown, at, self.is_damage_told)
+            .and_then(|()| self.check_settings(number, root, place, shown, at))
             .and_then(|()| self.check_move(put, copy, root, queue, place, shown, at))
             .map_err(|what| format!("item {number} of {queue}: {what}"))?;
         let copy = self.puts[number].copies.get_mut(root).ok_or("no such copy")?;
-        copy.opens += u32::from(matches!(shown.how, How::Held { .. }));
+        copy.opens += u32::from(shown.how.until_ms().is_some());
         if place > copy.place() && !shown.is_stale(at) {
             copy.moved = Some((place, at.mono_ms));
             self.moves += 1;
@@ -287,130 +399,23 @@ impl Oracle {
         }
         let is_first = copy.deliveries == 0 && place == 0;
         if is_first && !self.is_damage_told {
-            self.check_order(number, queue, shown)?;
-            self.order.entry(queue).or_default().push((number, shown.asked, at));
+            self.check_order(number, queue, shown, at)?;
+            let first = First { put: number, conn: shown.conn, asked: shown.asked, received: at };
+            self.order.entry(queue).or_default().push(first);
         }
         let copy = self.puts[number].copies.get_mut(root).ok_or("no such copy")?;
         copy.deliveries += 1;
         copy.since_cut += 1;
-        match shown.how {
-            How::Held { until_ms } => {
-                copy.holder = Some(Hold { conn: shown.conn, queue, received: at, until_ms });
-            }
-            How::Taken | How::Peeked => {
-                copy.holder = None;
-                copy.gone_since = Some(at.mono_ms);
-            }
+        if let Some(until_ms) = shown.how.until_ms() {
+            let is_lent = matches!(shown.how, How::Lent { .. });
+            let conn = shown.conn;
+            copy.holder = Some(Hold { conn, queue, received: at, until_ms, is_lent });
+        } else {
+            (copy.holder, copy.may_be_done) = (None, true);
+            copy.gone_since = Some(at.mono_ms);
         }
+        self.numbers.end_others(at, number, root);
         Ok(number)
-    }
-
-    /// An item goes to another queue when it may, and does not return.
-    #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
-    fn check_move(
-        &self,
-        put: &Put,
-        copy: &Copy,
-        root: Queue,
-        queue: Queue,
-        place: usize,
-        shown: &Shown<'_>,
-        at: Moment,
-    ) -> Check {
-        if self.is_damage_told {
-            return Ok(());
-        }
-        if place < copy.place() && !shown.is_stale(at) {
-            let (seen, since) = (way(root)[copy.place()], copy.moved.map_or(0, |(_, ms)| ms));
-            // A peek may have been asked before, and be answered late.
-            return match shown.how == How::Peeked && shown.asked.mono_ms <= since {
-                true => Ok(()),
-                false => Err(format!("here although it had moved to {seen}")),
-            };
-        }
-        match entry(queue).filter(|_| place > copy.place()) {
-            Some(Entry::Expired) if put.expiry.earliest_ms == 0 => {
-                Err("expired, and has no time to live".into())
-            }
-            Some(Entry::Expired) if put.expiry.earliest_ms >= at.wall_ms => {
-                Err("expired before its time".into())
-            }
-            Some(Entry::Dead) if copy.opens < ATTEMPTS_MAX => {
-                let may_have_been_open =
-                    way(root).iter().any(|from| self.may_have_been_held(from, put.sent, at));
-                match may_have_been_open {
-                    true => Ok(()),
-                    false => Err(format!("dead after {} deliveries", copy.opens)),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// No item that came later may have been handed out while this one was certainly waiting.
-    fn check_order(&self, number: usize, queue: Queue, shown: &Shown<'_>) -> Check {
-        if ring_items(queue).is_some_and(|items| self.later_puts(number, queue) >= items) {
-            // It made room for others then, and a power cut brought it back.
-            return Ok(());
-        }
-        for &(later, asked, received) in self.order.get(queue).into_iter().flatten() {
-            if received.step < shown.asked.step
-                && self.precedes(number, later)
-                && !self.may_have_been_held(queue, asked, received)
-            {
-                return Err(format!("item {later} of {queue} was handed out before item {number}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn precedes(&self, a: usize, b: usize) -> bool {
-        let (first, second) = (&self.puts[a], &self.puts[b]);
-        (first.conn == second.conn && a < b)
-            || first.answered.is_some_and(|at| at.step < second.sent.step)
-    }
-
-    fn may_have_been_held(&self, queue: Queue, from: Moment, to: Moment) -> bool {
-        let overlaps = |window: &Window| {
-            let is_past = window.to < from.step && window.to_ms < from.mono_ms;
-            window.from <= to.step && !is_past && window.queues.contains(&queue)
-        };
-        self.windows.iter().any(overlaps)
-    }
-
-    /// A reserve with a lease was sent: it may end before the client sees what it got.
-    pub(crate) fn lease_asked(&mut self, at: Moment, conn: ConnId, queues: &[Queue]) {
-        self.open_window(at.step, conn, queues, false);
-    }
-
-    /// What was asked with a lease was answered: whatever of it the client does not see as its own any more is so for the server, too, a lease later.
-    pub(crate) fn lease_answered(&mut self, at: Moment, conn: ConnId, lease_ms: u64) {
-        self.close_windows(conn, at.step, at.mono_ms + lease_ms, at.mono_ms);
-    }
-
-    /// The server has noticed that the connection is gone.
-    pub(crate) fn conn_noticed(&mut self, at: Moment, conn: ConnId) {
-        self.close_windows(conn, at.step, 0, at.mono_ms);
-    }
-
-    fn close_windows(&mut self, conn: ConnId, step: u64, to_ms: u64, now_ms: u64) {
-        for window in self.windows.iter_mut().filter(|window| window.conn == conn) {
-            if window.to == u64::MAX {
-                (window.to, window.to_ms) = (step, to_ms);
-                window.taken_ms = window.taken_ms.map(|_| now_ms);
-            }
-        }
-    }
-
-    fn open_window(&mut self, from: u64, conn: ConnId, queues: &[Queue], removes: bool) {
-        self.windows.push(Window {
-            conn,
-            queues: queues.to_vec(),
-            from,
-            to: u64::MAX,
-            to_ms: u64::MAX,
-            taken_ms: removes.then_some(u64::MAX),
-        });
     }
 
     /// The client gives an item back: from now on others may get it.
@@ -422,6 +427,7 @@ impl Oracle {
     pub(crate) fn ack_sent(&mut self, queue: Queue, put: usize) {
         if let Some(copy) = self.puts[put].copy_mut(queue) {
             copy.deliveries = copy.deliveries.max(1);
+            copy.may_be_done = true;
         }
     }
 
@@ -430,6 +436,7 @@ impl Oracle {
         self.end_hold(conn, queue, put);
         if let Some(copy) = self.puts[put].copy_mut(queue) {
             copy.gone_since = Some(at.mono_ms);
+            copy.may_be_done = true;
         }
     }
 
@@ -470,80 +477,6 @@ impl Oracle {
         }
     }
 
-    /// The connection is gone as its client sees it. `asked` are takes without an answer: (sent, queues, whether they remove).
-    pub(crate) fn conn_gone(&mut self, conn: ConnId, asked: &[(Moment, Vec<Queue>, bool)]) {
-        for put in &mut self.puts {
-            for copy in put.copies.values_mut() {
-                if copy.holder.is_some_and(|hold| hold.conn == conn) {
-                    copy.holder = None;
-                }
-            }
-        }
-        for (sent, queues, removes) in asked {
-            self.open_window(sent.step, conn, queues, *removes);
-            for queue in queues.iter().filter(|_| *removes) {
-                *self.excuses.entry(queue).or_default() += 1;
-            }
-        }
-    }
-
-    /// The client will send nothing more: a wait of its own is given up, and what it was about to be handed goes back.
-    pub(crate) fn half_closed(&mut self, conn: ConnId, asked: &[(Moment, Vec<Queue>, bool)]) {
-        for (sent, queues, removes) in asked {
-            self.open_window(sent.step, conn, queues, *removes);
-        }
-    }
-
-    /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
-    pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
-        self.had_power_cut |= cut == Cut::Power;
-        self.poisoned_in = None;
-        let survives_ms = match (cut, self.scenario.policy) {
-            (Cut::Kill, _) | (Cut::Power, SyncPolicy::Always) => Some(0),
-            (Cut::Power, SyncPolicy::Every { ms }) if !is_faulty => Some(ms + REMOVAL_SLACK_MS),
-            (Cut::Power, _) => None,
-        };
-        let removal_ms = match (cut, self.scenario.policy) {
-            _ if is_faulty => None,
-            (Cut::Kill, _) => Some(REMOVAL_SLACK_MS),
-            (Cut::Power, SyncPolicy::Never) => None,
-            (Cut::Power, _) => Some(1000 + REMOVAL_SLACK_MS),
-        };
-        let is_past = |since: u64, limit: Option<u64>| {
-            limit.is_some_and(|ms| since.saturating_add(ms) <= at.mono_ms)
-        };
-        for put in &mut self.puts {
-            if put.state == State::Stored
-                && !put.answered.is_some_and(|stored| is_past(stored.mono_ms, survives_ms))
-            {
-                put.state = State::Sent;
-            }
-            for (&root, copy) in &mut put.copies {
-                copy.holder = None;
-                copy.since_cut = 0;
-                // Nothing need have synced the move of something that nobody took, so after a power cut it may be back.
-                let moved_ms = if cut == Cut::Kill { removal_ms } else { None };
-                copy.may_be_twice |= cut == Cut::Power && way(root).len() > 2;
-                copy.moved = copy.moved.filter(|&(_, since)| is_past(since, moved_ms));
-                if is_volatile(root) {
-                    copy.is_dropped = true;
-                    copy.may_be_dropped |= copy.moved.is_none();
-                }
-                copy.gone_since = copy.gone_since.filter(|&since| is_past(since, removal_ms));
-                copy.is_flushed &= survives_ms == Some(0);
-            }
-        }
-        // What was dropped to make room may be back.
-        self.order.retain(|queue, _| ring_items(queue).is_none());
-        for window in &mut self.windows {
-            // What was taken by one who never showed it may be back, at its old place: until now it was away.
-            let is_back = window.taken_ms.is_some_and(|since| !is_past(since, removal_ms));
-            let was_away = is_back || window.to_ms >= at.mono_ms;
-            window.to = if was_away { at.step } else { window.to.min(at.step) };
-            window.to_ms = window.to_ms.min(at.mono_ms);
-        }
-    }
-
     /// How many items have been shown to be taken, again ones included.
     pub(crate) fn deliveries(&self) -> u64 {
         self.puts
@@ -551,74 +484,6 @@ impl Oracle {
             .flat_map(|put| put.copies.values())
             .map(|copy| u64::from(copy.deliveries))
             .sum()
-    }
-
-    /// Everything that is left was delivered: what is missing is lost.
-    pub(crate) fn finish(&self, now: Moment) -> Result<Tally, String> {
-        let mut missing: BTreeMap<Queue, Vec<usize>> = BTreeMap::new();
-        let mut tally = Tally { moved: self.moves, ..Tally::default() };
-        for (number, put) in self.puts.iter().enumerate() {
-            match put.state {
-                State::Stored => tally.stored += 1,
-                State::Refused => tally.refused += 1,
-                State::Sent => tally.unknown += 1,
-            }
-            for (queue, copy) in &put.copies {
-                tally.delivered += u64::from(copy.deliveries.min(1));
-                tally.redelivered += u64::from(copy.deliveries.saturating_sub(1));
-                tally.dropped += u64::from(copy.is_dropped && copy.deliveries == 0);
-                if self.is_missing(number, queue, copy, now) {
-                    missing.entry(queue).or_default().push(number);
-                }
-            }
-        }
-        for (queue, numbers) in missing.into_iter().filter(|_| !self.is_damage_told) {
-            let excuses = way(queue).iter().filter_map(|place| self.excuses.get(place));
-            let excused: u64 = excuses.sum();
-            if numbers.len() as u64 > excused {
-                return Err(format!(
-                    "LOST: items {numbers:?} of {queue}; plain gets whose answer nobody saw explain {excused} of them"
-                ));
-            }
-        }
-        Ok(tally)
-    }
-
-    fn is_missing(&self, number: usize, queue: Queue, copy: &Copy, now: Moment) -> bool {
-        let put = &self.puts[number];
-        let is_expired = drops_expired(queue)
-            && put.expiry.earliest_ms != 0
-            && put.expiry.earliest_ms < now.wall_ms;
-        let may_be_gone = copy.may_be_flushed || copy.may_be_dropped || is_expired;
-        if copy.deliveries > 0 || may_be_gone || may_lack(queue, &self.scenario) {
-            return false;
-        }
-        if ring_items(queue).is_some_and(|items| self.later_puts(number, queue) >= items) {
-            return false;
-        }
-        let is_whole_fanout_promised =
-            self.scenario.policy == SyncPolicy::Always || !self.had_power_cut;
-        match put.state {
-            State::Stored => true,
-            State::Refused => false,
-            // Nobody was promised anything, but all queues have it or none.
-            State::Sent => {
-                is_whole_fanout_promised && put.copies.values().any(|copy| copy.since_cut > 0)
-            }
-        }
-    }
-
-    /// How many other items may have come into a queue after this one.
-    fn later_puts(&self, number: usize, queue: Queue) -> usize {
-        let may_be_later = |&other: &usize| {
-            let put = &self.puts[other];
-            let may_be_there = put.is_whole && put.state != State::Refused;
-            other != number
-                && may_be_there
-                && put.copies.contains_key(queue)
-                && !self.precedes(other, number)
-        };
-        (0..self.puts.len()).filter(may_be_later).count()
     }
 }
 
@@ -634,55 +499,6 @@ impl Put {
     fn copy_mut(&mut self, seen: Queue) -> Option<&mut Copy> {
         let (root, _, _) = self.find(seen)?;
         self.copies.get_mut(root)
-    }
-}
-
-/// Whether this item may be shown to this client now.
-fn judge(
-    put: &Put,
-    copy: &Copy,
-    place: usize,
-    shown: &Shown<'_>,
-    at: Moment,
-    is_damage_told: bool,
-) -> Check {
-    if put.body != shown.body || put.flags != shown.flags {
-        return Err("body or flags are not those that were put".into());
-    }
-    if !put.is_whole {
-        return Err("delivered although it was never sent whole".into());
-    }
-    if put.state == State::Refused {
-        return Err("delivered although it had been refused".into());
-    }
-    let expires_ms = if place == 0 { put.expiry.latest_ms } else { 0 };
-    if expires_ms != 0 && expires_ms < shown.asked.wall_ms {
-        return Err("delivered after it had expired".into());
-    }
-    if shown.is_stale(at) || is_damage_told {
-        return Ok(());
-    }
-    if copy.is_dropped && place == 0 {
-        return Err("came back although it was in memory only".into());
-    }
-    if copy.is_flushed {
-        return Err("delivered after it had been flushed".into());
-    }
-    let is_gone = copy
-        .gone_since
-        .is_some_and(|since| shown.how != How::Peeked || since < shown.asked.mono_ms);
-    if is_gone && !copy.may_be_twice {
-        return Err("came back after it had been confirmed".into());
-    }
-    let Some(hold) = copy.holder else { return Ok(()) };
-    let is_past = at.mono_ms >= hold.until_ms;
-    let may_be_earlier = shown.how == How::Peeked && shown.asked.step <= hold.received.step;
-    match is_past || may_be_earlier {
-        true => Ok(()),
-        false => Err(format!(
-            "given to connection {} while connection {} holds it",
-            shown.conn, hold.conn
-        )),
     }
 }
 

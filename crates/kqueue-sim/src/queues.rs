@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kqueue_broker::{ConfigTable, QueueConfig, QueueOverrides};
 
+use crate::rules::Rules;
 use crate::scenario::Scenario;
 
 /// A queue's name.
@@ -32,13 +33,26 @@ const AGED: Queue = "aged";
 /// A sub-queue in memory only.
 const SUB_MEM: Queue = "posts+m";
 
+/// A queue whose settings change while the server runs.
+pub(crate) const TURN: Queue = "turn";
+/// Its sub-queue, which has its settings, but no dead letters.
+pub(crate) const TURN_SUB: Queue = "turn+s";
+/// A queue that is hidden from time to time: then its name stands for two others.
+pub(crate) const NOW: Queue = "now";
+/// A name that stands for a queue with sub-queues and one without.
+pub(crate) const BOTH: Queue = "both";
+/// A name that stands for queues that may be full, and one that never is.
+pub(crate) const TIGHT: Queue = "tight";
+
 /// Every queue; the first has the next three as sub-queues. An item moves from the front to the back of this list only, so reading them in this order finds everything.
-pub(crate) const QUEUES: [Queue; 15] = [
+const QUEUES: [Queue; 18] = [
     "posts", "posts+a", "posts+b", SUB_MEM, "plain", "small", BRIEF, BIN, WORK, LATE, MEM, RING,
-    AGED, EXPIRED, DEAD,
+    AGED, TURN, TURN_SUB, NOW, EXPIRED, DEAD,
 ];
-/// The sub-queues of the first one.
-pub(crate) const SUB_QUEUES: &[Queue] = &["posts+a", "posts+b", SUB_MEM];
+/// Those of them that are not in every life.
+pub(crate) const TURNING: [Queue; 3] = [TURN, TURN_SUB, NOW];
+/// The sub-queues that are made before anybody is served; the last is not in every life.
+const SUB_QUEUES: [Queue; 4] = ["posts+a", "posts+b", SUB_MEM, TURN_SUB];
 /// Queues that clients take from.
 pub(crate) const CONSUMED: [Queue; 14] = [
     "posts", "posts+a", "posts+b", SUB_MEM, "plain", "small", BRIEF, WORK, LATE, MEM, RING, AGED,
@@ -48,15 +62,77 @@ pub(crate) const CONSUMED: [Queue; 14] = [
 pub(crate) const PRODUCED: [Queue; 13] =
     ["posts", "posts", "posts", "plain", "plain", "small", BRIEF, BIN, WORK, LATE, MEM, RING, AGED];
 
+/// What is put into where settings change, as often as they stand here; some are no queues.
+pub(crate) const PRODUCED_TOO: [Queue; 7] = [TURN, TURN, TURN, NOW, NOW, BOTH, TIGHT];
+
 /// How many items the small queue, and the one that drops, may hold.
 const SMALL_ITEMS: u64 = 8;
 /// After so many deliveries an item is dead.
 pub(crate) const ATTEMPTS_MAX: u32 = 2;
 
-/// The queues that get what is put into this one.
+/// What a put to this name is put to, if it depends on the settings where that leads.
+pub(crate) fn depends(name: Queue) -> Option<Queue> {
+    PRODUCED_TOO.contains(&name).then_some(name)
+}
+
+/// The queues of a life.
+pub(crate) fn queues(has_turning: bool) -> impl Iterator<Item = Queue> {
+    QUEUES.into_iter().filter(move |queue| has_turning || !TURNING.contains(queue))
+}
+
+/// The sub-queues of a life that are made before anybody is served.
+pub(crate) fn sub_queues(has_turning: bool) -> &'static [Queue] {
+    if has_turning { &SUB_QUEUES } else { &SUB_QUEUES[..3] }
+}
+
+/// The queue of this name.
+pub(crate) fn named(name: &str) -> Option<Queue> {
+    QUEUES.into_iter().find(|queue| *queue == name)
+}
+
+/// The queues that may get what is put into this one, or to this alias, whatever the settings are.
 pub(crate) fn targets(queue: Queue) -> &'static [Queue] {
-    let at = QUEUES.iter().position(|&name| name == queue).unwrap_or_default();
-    if at == 0 { &QUEUES[..4] } else { &QUEUES[at..=at] }
+    match queue {
+        TURN => &[TURN, TURN_SUB],
+        NOW => &[NOW, "plain", "small"],
+        BOTH => &["posts", "posts+a", "posts+b", SUB_MEM, "plain"],
+        TIGHT => &["small", TURN, TURN_SUB, "plain"],
+        _ => {
+            let at = QUEUES.iter().position(|&name| name == queue).unwrap_or_default();
+            if at == 0 { &QUEUES[..4] } else { &QUEUES[at..=at] }
+        }
+    }
+}
+
+/// The queues that get what is put into this one, or to this alias, with these settings: each list of them in one record, with its master first if that gets it.
+pub(crate) fn groups(queue: Queue, rules: &Rules) -> Vec<&'static [Queue]> {
+    match queue {
+        TURN if rules.fanout_only => vec![&[TURN_SUB]],
+        NOW if rules.hides_now => vec![&["plain"], &["small"]],
+        NOW => vec![&[NOW]],
+        BOTH => vec![targets("posts"), &["plain"]],
+        TIGHT if rules.fanout_only => vec![&["small"], &[TURN_SUB], &["plain"]],
+        TIGHT => vec![&["small"], &[TURN, TURN_SUB], &["plain"]],
+        _ => vec![targets(queue)],
+    }
+}
+
+/// Whether a put of these queues may be refused because there is too much in the first of them.
+pub(crate) fn may_refuse(
+    to: Option<Queue>,
+    group: &[Queue],
+    rules: &Rules,
+    scenario: &Scenario,
+) -> bool {
+    let is_limited = rules.max_items.is_some() && !rules.drops_old;
+    match group.first() {
+        Some(&"small") => true,
+        Some(&TURN) => is_limited,
+        // A master that keeps nothing is never full.
+        Some(&TURN_SUB) => is_limited && to.is_none(),
+        Some(&MEM | &SUB_MEM) => !scenario.has_memory(),
+        _ => false,
+    }
 }
 
 /// Where an item of this queue may be, in the order in which it may move.
@@ -65,6 +141,7 @@ pub(crate) fn way(queue: Queue) -> &'static [Queue] {
         WORK => &[WORK, DEAD],
         LATE => &[LATE, EXPIRED, DEAD],
         MEM => &[MEM, DEAD],
+        TURN => &[TURN, DEAD],
         _ => {
             let at = QUEUES.iter().position(|&name| name == queue).unwrap_or_default();
             &QUEUES[at..=at]
@@ -111,19 +188,32 @@ pub(crate) fn is_volatile(queue: Queue) -> bool {
 }
 
 /// Whether an acknowledged put need not be in this queue: a sub-queue that has no room drops it.
-pub(crate) fn may_lack(queue: Queue, scenario: &Scenario) -> bool {
-    queue == SUB_MEM && (scenario.memory < 1 << 30 || scenario.queue_memory < 1 << 30)
+pub(crate) fn may_lack(queue: Queue, rules: &Rules, scenario: &Scenario) -> bool {
+    match queue {
+        SUB_MEM => !scenario.has_memory(),
+        TURN_SUB => rules.max_items.is_some() && !rules.drops_old,
+        _ => false,
+    }
+}
+
+/// Whether the settings of this queue change.
+pub(crate) fn turns(queue: Queue) -> bool {
+    queue == TURN || queue == TURN_SUB
 }
 
 /// For a queue that drops its oldest items: how many younger ones there are at least when one is dropped.
-pub(crate) fn ring_items(queue: Queue) -> Option<usize> {
-    (queue == RING).then_some(SMALL_ITEMS as usize)
+pub(crate) fn ring_items(queue: Queue, rules: &Rules) -> Option<usize> {
+    match queue {
+        RING => Some(SMALL_ITEMS as usize),
+        _ if turns(queue) && rules.drops_old => rules.max_items.map(|items| items as usize),
+        _ => None,
+    }
 }
 
 /// What the server is told of all this.
-pub(crate) fn table(scenario: &Scenario) -> ConfigTable {
+pub(crate) fn table(scenario: &Scenario, now: &Rules) -> ConfigTable {
     let defaults = QueueConfig {
-        sync: scenario.policy,
+        sync: now.sync,
         max_memory_size: scenario.queue_memory,
         ..QueueConfig::default()
     };
@@ -157,8 +247,34 @@ pub(crate) fn table(scenario: &Scenario) -> ConfigTable {
             },
         ),
         (AGED, QueueOverrides { max_queue_age_ms: Some(Some(3_000)), ..none() }),
+        (
+            TURN,
+            QueueOverrides {
+                sync: Some(now.turn_sync),
+                max_items: now.max_items,
+                discard_old_when_full: Some(now.drops_old),
+                max_age_ms: Some(now.max_age_ms),
+                max_attempts: Some(now.buries.then_some(ATTEMPTS_MAX)),
+                dead_letter_queue: Some(Some(DEAD.as_bytes().into())),
+                fanout_only: Some(now.fanout_only),
+                ..none()
+            },
+        ),
+        // Dead items of both could not be told apart.
+        (TURN_SUB, QueueOverrides { max_attempts: Some(None), ..none() }),
     ];
     let mut table = ConfigTable { defaults: Arc::new(defaults), ..ConfigTable::default() };
     table.named.extend(rules.map(|(name, rule)| (name.as_bytes().into(), rule)));
+    let mut stand_for = |name: Queue, queues: &[Queue]| {
+        let queues = queues.iter().map(|queue| queue.as_bytes().into()).collect();
+        table.aliases.insert(name.as_bytes().into(), queues);
+    };
+    if scenario.extras.turns() {
+        stand_for(BOTH, &["posts", "plain"]);
+        stand_for(TIGHT, &["small", TURN, "plain"]);
+    }
+    if now.hides_now {
+        stand_for(NOW, &["plain", "small"]);
+    }
     table
 }

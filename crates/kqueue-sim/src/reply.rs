@@ -13,6 +13,10 @@ pub(crate) enum Part {
     Value { queue: String, flags: u32, body: Vec<u8> },
     /// `ITEM <queue> <id> <flags> <attempts> <age_ms> <bytes>` and its body.
     Item { queue: String, id: u64, flags: u32, attempts: u32, body: Vec<u8> },
+    /// `GOT <number> <bytes>` and its body, of the simulator's own protocol.
+    Got { number: i64, body: Vec<u8> },
+    /// `HEAD <bytes>` and its body, of the same.
+    Head { body: Vec<u8> },
 }
 
 impl fmt::Display for Part {
@@ -23,6 +27,8 @@ impl fmt::Display for Part {
             Self::Item { queue, id, attempts, body, .. } => {
                 (format!("ITEM {queue} {id} (attempt {attempts})"), body)
             }
+            Self::Got { number, body } => (format!("GOT {number}"), body),
+            Self::Head { body } => ("HEAD".into(), body),
         };
         let begin = &body[..body.len().min(12)];
         write!(f, "{line}, {} bytes: {}", body.len(), begin.escape_ascii())
@@ -38,7 +44,10 @@ pub(crate) fn next(bytes: &mut Vec<u8>) -> Result<Option<Part>, String> {
     let line = String::from_utf8(bytes[..end].to_vec()).map_err(|error| error.to_string())?;
     let words: Vec<&str> = line.split(' ').collect();
     let length = match words[..] {
-        ["VALUE", _, _, length] | ["ITEM", _, _, _, _, _, length] => length,
+        ["VALUE", _, _, length]
+        | ["ITEM", _, _, _, _, _, length]
+        | ["GOT", _, length]
+        | ["HEAD", length] => length,
         _ => {
             bytes.drain(..end + 2);
             return Ok(Some(Part::Line(line)));
@@ -55,6 +64,11 @@ pub(crate) fn next(bytes: &mut Vec<u8>) -> Result<Option<Part>, String> {
     let small = |word: &str| number(word).map(|value| value as u32);
     let queue = words[1].to_owned();
     let part = match words[0] {
+        "HEAD" => Part::Head { body },
+        "GOT" => {
+            let number = words[1].parse().map_err(|error| format!("{line:?}: {error}"))?;
+            Part::Got { number, body }
+        }
         "VALUE" => Part::Value { queue, flags: small(words[2])?, body },
         _ => Part::Item {
             queue,

@@ -39,6 +39,56 @@ pub struct Scenario {
     pub disk_lies: bool,
     /// Calls of the disk that fail.
     pub fault: Option<Fault>,
+    /// What is not in every life.
+    pub extras: Extras,
+}
+
+/// What clients and operators do besides the usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Clients monitor queues and confirm several open reads at once; expired items are removed on demand.
+    pub monitors: bool,
+    /// Clients put several items at a time, fetch them for a while, and settle what others fetched.
+    pub fetches: bool,
+    /// The status changes in one of so many steps, 0: never.
+    pub status_every: u64,
+    /// How long a status that allows less is told before it is enforced, in milliseconds.
+    pub grace_ms: u64,
+    /// The settings change in one of so many steps, 0: never; if they do, there are aliases, too.
+    pub reload_every: u64,
+    /// With them the policy of all queues may change.
+    pub changes_sync: bool,
+}
+
+impl Extras {
+    /// Nothing of it.
+    pub const NONE: Self = Self {
+        monitors: false,
+        fetches: false,
+        status_every: 0,
+        grace_ms: 0,
+        reload_every: 0,
+        changes_sync: false,
+    };
+
+    pub(crate) fn random(rng: &mut Rng) -> Self {
+        if rng.bool() {
+            return Self::NONE;
+        }
+        Self {
+            monitors: rng.u32(..3) > 0,
+            fetches: rng.u32(..3) > 0,
+            status_every: if rng.bool() { rng.u64(50..1000) } else { 0 },
+            grace_ms: if rng.bool() { rng.u64(1..2000) } else { 0 },
+            reload_every: if rng.u32(..3) > 0 { rng.u64(30..1000) } else { 0 },
+            changes_sync: rng.u32(..4) == 0,
+        }
+    }
+
+    /// Whether there are queues whose settings change, and aliases.
+    pub(crate) fn turns(&self) -> bool {
+        self.reload_every > 0
+    }
 }
 
 impl Scenario {
@@ -62,6 +112,7 @@ impl Scenario {
         let queue_memory = *rng.choice(&[1 << 30, 20_000, 1_000]).expect("not empty");
         let mut aside = rng.clone();
         let flip_every = if aside.f64() < 0.15 { aside.u64(50..1000) } else { 0 };
+        let extras = Extras::random(&mut aside);
         Self {
             steps: rng.u64(500..6000),
             conns: rng.usize(2..12),
@@ -78,7 +129,13 @@ impl Scenario {
             read_ms: *rng.choice(&[0, 0, 5, 50]).expect("not empty"),
             disk_lies: false,
             fault: None,
+            extras,
         }
+    }
+
+    /// Whether memory is never short.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.memory >= 1 << 30 && self.queue_memory >= 1 << 30
     }
 }
 
@@ -113,6 +170,10 @@ pub struct Summary {
     pub disk_calls: u64,
     /// Ends of the server in good order.
     pub clean_restarts: u64,
+    /// Settings that changed while the server ran.
+    pub reloads: u64,
+    /// Changes of the status.
+    pub status_changes: u64,
     /// What the oracle counted.
     pub tally: Tally,
 }

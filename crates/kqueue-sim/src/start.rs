@@ -9,12 +9,20 @@ use kqueue_broker::{
 use crate::conn::{ITEM_BYTES_MAX, OPEN_MAX};
 use crate::disk::Disk;
 use crate::queues::table;
+use crate::rules::Rules;
 use crate::scenario::Scenario;
 
 /// Small, so that segments are left and emptied often.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024;
 /// What a record has besides its body, at most.
 const META_BYTES_MAX: u64 = 4 * 1024;
+
+/// What a server is told before it starts.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) rules: &'a Rules,
+}
 
 /// A server that has started.
 pub(crate) struct Started {
@@ -30,15 +38,15 @@ pub(crate) struct Started {
 /// Reads what is on the disk as the server does at start.
 pub(crate) fn boot(
     disk: &Disk,
-    scenario: &Scenario,
+    settings: Settings<'_>,
     salt_seed: u64,
     now: Now,
 ) -> Result<Started, String> {
-    let booted = read(disk, scenario, salt_seed, now)?;
+    let booted = read(disk, settings, salt_seed, now)?;
     // What had not been synced may be gone in any form; what had been synced was promised.
     let gaps = &booted.report.gaps;
     let loss = gaps.iter().find(|gap| gap.was_synced && gap.is_loss());
-    if let Some(gap) = loss.filter(|_| scenario.flip_every == 0) {
+    if let Some(gap) = loss.filter(|_| settings.scenario.flip_every == 0) {
         return Err(format!("recovery found damage on a disk that has none: {gap:?}"));
     }
     let told_damage = gaps.iter().any(|gap| gap.verdict != Verdict::TornTail);
@@ -48,7 +56,8 @@ pub(crate) fn boot(
 }
 
 /// From the checkpoint on, or if that does not do, everything.
-fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Read, String> {
+fn read(disk: &Disk, settings: Settings<'_>, salt_seed: u64, now: Now) -> Result<Read, String> {
+    let Settings { scenario, .. } = settings;
     let sizes = WriterConfig {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: scenario.log_cap_segments * SEGMENT_BYTES,
@@ -66,7 +75,7 @@ fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Re
     let (SuperState::Sound(known) | SuperState::OneSlot(known)) = state else {
         let known =
             Superblock { generation: Superblock::GENERATION_UNKNOWN, ..Superblock::default() };
-        return read_everything(disk, scenario, &headers, sizes, salt_seed, known, now);
+        return read_everything(disk, settings, &headers, sizes, salt_seed, known, now);
     };
     let newest = headers.last().map_or(0, |(number, _)| *number);
     if newest < known.newest_segment {
@@ -76,7 +85,7 @@ fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Re
         let start = known.start.checkpoint_segment();
         let data = headers.iter().filter(|(number, _)| *number < start);
         let salts = data.map(|(number, header)| (*number, header.as_ref().map_or(0, |h| h.salt)));
-        let boot = Boot::from_checkpoint(config(scenario), sizes, salt_seed, known, salts)
+        let boot = Boot::from_checkpoint(config(settings), sizes, salt_seed, known, salts)
             .map_err(|error| error.to_string())?;
         match run(disk, &headers, boot, start, now) {
             Ok(Some(booted)) => return Ok(Read::new(booted, false)),
@@ -85,7 +94,7 @@ fn read(disk: &Disk, scenario: &Scenario, salt_seed: u64, now: Now) -> Result<Re
             Err(_) => {}
         }
     }
-    read_everything(disk, scenario, &headers, sizes, salt_seed, known, now)
+    read_everything(disk, settings, &headers, sizes, salt_seed, known, now)
 }
 
 /// What was read, and how.
@@ -105,7 +114,7 @@ impl Read {
 
 fn read_everything(
     disk: &Disk,
-    scenario: &Scenario,
+    settings: Settings<'_>,
     headers: &[(u64, Option<SegmentHeader>)],
     sizes: WriterConfig,
     salt_seed: u64,
@@ -116,7 +125,7 @@ fn read_everything(
     for ((_, header), (_, file)) in headers.iter().zip(disk.segments()) {
         header.iter().for_each(|header| survey.segment(header, file));
     }
-    let boot = Boot::from_everything(config(scenario), sizes, salt_seed, known, survey)
+    let boot = Boot::from_everything(config(settings), sizes, salt_seed, known, survey)
         .map_err(|error| error.to_string())?;
     let booted = run(disk, headers, boot, 0, now).map_err(|error| error.to_string())?;
     Ok(Read::new(booted.ok_or("everything was read, and is not enough")?, true))
@@ -142,9 +151,9 @@ fn run(
     boot.finish(now)
 }
 
-fn config(scenario: &Scenario) -> BrokerConfig {
+fn config(Settings { scenario, rules }: Settings<'_>) -> BrokerConfig {
     BrokerConfig {
-        table: table(scenario),
+        table: table(scenario, rules),
         limits: EngineLimits {
             max_open_per_queue: OPEN_MAX,
             max_memory_size: scenario.memory,
@@ -154,7 +163,7 @@ fn config(scenario: &Scenario) -> BrokerConfig {
         sweep_every_ms: 500,
         version: "sim",
         status: Status::Up,
-        status_grace_ms: 0,
+        status_grace_ms: scenario.extras.grace_ms,
         refuse_reads_over: None,
         refuse_writes_over: None,
     }

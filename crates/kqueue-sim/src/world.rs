@@ -4,19 +4,25 @@
 //! does. Invariants: a step uses no clock, no thread and no randomness but the seed's.
 //! Must not: judge what the clients see; the oracle does.
 
+use std::collections::VecDeque;
 use std::panic;
 
 use fastrand::Rng;
 use kqueue_broker::{
-    Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, Rest, RetireStep, Retirement, SessionId,
+    Ask, Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, Rest, RetireStep, Retirement,
+    SessionId, Status,
 };
 
-use crate::conn::{Conn, Link, Role};
+use crate::conn::{Conn, LEASE_MS_MAX, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
-use crate::queues::{QUEUES, SUB_QUEUES, is_volatile};
+use crate::queues::{BOTH, is_volatile, queues, sub_queues};
+use crate::rules::Rules;
 use crate::scenario::{Scenario, Summary, Violation};
-use crate::start::{SEGMENT_BYTES, boot};
+use crate::start::{SEGMENT_BYTES, Settings, boot};
+use crate::status::StatusModel;
+
+mod operator;
 
 /// Replies that the shell keeps for a client that does not read.
 const OUTPUT_HIGH: usize = 256 * 1024;
@@ -42,6 +48,11 @@ pub(crate) struct World {
     retirement: Option<Retirement>,
     checkpoint: Option<Checkpoint>,
     loads: Vec<(Load, u64)>,
+    /// What the broker has asked its shell for, and when that is done.
+    asks: VecDeque<(Ask, u64)>,
+    status: StatusModel,
+    /// What the next server begins with.
+    saved_status: Status,
     oracle: Oracle,
     summary: Summary,
     /// Nothing fails any more: the end has come.
@@ -88,7 +99,9 @@ impl World {
         disk.lies = scenario.disk_lies;
         disk.fault = scenario.fault;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
-        let broker = boot(&disk, &scenario, rng.u64(..), now)
+        let rules = Rules::first(&scenario);
+        let settings = Settings { scenario: &scenario, rules: &rules };
+        let broker = boot(&disk, settings, rng.u64(..), now)
             .map(|started| started.broker)
             .expect("an empty disk");
         Self {
@@ -105,7 +118,10 @@ impl World {
             retirement: None,
             checkpoint: None,
             loads: Vec::new(),
-            oracle: Oracle::new(scenario),
+            asks: VecDeque::new(),
+            status: StatusModel::new(Status::Up, scenario.extras.grace_ms),
+            saved_status: Status::Up,
+            oracle: Oracle::new(scenario, rules),
             summary: Summary::default(),
             calm: false,
             is_faulty: false,
@@ -172,15 +188,23 @@ impl World {
             return Ok(());
         }
         let was_calm = std::mem::replace(&mut self.calm, true);
+        self.set_status(Status::Up)?;
         self.connect(Role::Admin);
         let (at, id) = (self.at(), self.next_conn - 1);
-        for queue in QUEUES {
+        for queue in queues(self.scenario.extras.turns()) {
             self.conns.last_mut().ok_or("no connection")?.get_now(at, queue);
+        }
+        if self.scenario.extras.turns() {
+            let conn = self.conns.last_mut().ok_or("no connection")?;
+            for _ in 0..8 {
+                conn.put_large(at, BOTH, &mut self.oracle);
+            }
         }
         for _ in 0..2000 {
             let Some(index) = self.conns.iter().position(|conn| conn.id == id) else { break };
-            self.conns[index].arrive(usize::MAX, &mut self.oracle);
-            self.run_conn(index);
+            let at = self.at();
+            self.conns[index].arrive(usize::MAX, at, &mut self.oracle);
+            self.run_conn(index)?;
             self.pump()?;
             self.flush_conn(index, true)?;
             if !self.conns[index].is_waiting() {
@@ -189,9 +213,9 @@ impl World {
                 return Ok(());
             }
             self.step += 1;
-            self.pass_time();
+            self.pass_time()?;
         }
-        Err("no answer to a get on a full disk".into())
+        Err("no answer on a full disk".into())
     }
 
     fn at(&self) -> Moment {
@@ -246,8 +270,9 @@ impl World {
             let cut = if self.rng.bool() { Cut::Kill } else { Cut::Power };
             return self.cut(cut);
         }
+        self.operate()?;
         if self.conns.len() < self.scenario.conns {
-            let role = Role::random(&mut self.rng);
+            let role = Role::random(&mut self.rng, &self.scenario.extras);
             self.connect(role);
         }
         let index = self.rng.usize(..self.conns.len());
@@ -269,13 +294,14 @@ impl World {
                     0 => self.rng.usize(1..60),
                     _ => usize::MAX,
                 };
-                self.conns[index].arrive(count, &mut self.oracle);
-                self.run_conn(index);
+                let at = self.at();
+                self.conns[index].arrive(count, at, &mut self.oracle);
+                self.run_conn(index)?;
             }
-            60..75 => self.run_conn(index),
+            60..75 => self.run_conn(index)?,
             75..90 => self.flush_conn(index, false)?,
             90..93 => self.notice_one(),
-            _ => self.pass_time(),
+            _ => self.pass_time()?,
         }
         Ok(())
     }
@@ -284,23 +310,25 @@ impl World {
         let id = self.next_conn;
         self.next_conn += 1;
         self.broker.handle_connect(SessionId(id));
-        self.conns.push(Conn::new(id, role));
+        self.conns.push(Conn::new(id, role, self.scenario.extras));
         self.note(|| format!("connection {id}: {role:?}"));
     }
 
     /// What the shell does when a connection's task runs.
-    fn run_conn(&mut self, index: usize) {
+    fn run_conn(&mut self, index: usize) -> Outcome {
         let now = self.now();
         let conn = &mut self.conns[index];
         if conn.output.len() >= OUTPUT_HIGH {
-            return;
+            return Ok(());
         }
         conn.session.feed(&mut conn.input);
         if conn.session.wants_broker() {
             self.broker.execute(now, &mut conn.session);
             let progress = self.broker.progress();
             conn.session.encode(&progress, &mut conn.output);
+            self.see_status()?;
         }
+        Ok(())
     }
 
     /// Some of the server's bytes reach the client; the connection ends if the server is done with it.
@@ -325,7 +353,8 @@ impl World {
         if is_over && conn.output.is_empty() {
             let may_close = conn.expects_close
                 || conn.link != Link::Open
-                || conn.session.is_closing() && self.calm;
+                || conn.session.is_closing() && self.calm
+                || conn.may_be_closed_silently(at, &self.oracle);
             if !may_close {
                 return Err(format!(
                     "the server closed connection {}, awaiting {}",
@@ -346,7 +375,10 @@ impl World {
         if conn.link != Link::Abandoned {
             self.oracle.conn_gone(conn.id, &conn.unanswered_takes());
         }
-        self.broker.handle_disconnect(now, SessionId(conn.id));
+        match conn.leaves() {
+            true => self.broker.handle_leave(now, SessionId(conn.id)),
+            false => self.broker.handle_disconnect(now, SessionId(conn.id)),
+        }
         self.oracle.conn_noticed(at, conn.id);
         self.note(|| format!("connection {} is over", conn.id));
     }
@@ -390,17 +422,21 @@ impl World {
     }
 
     /// Time goes on, a little, or up to what is due next; the server's timer may be late.
-    fn pass_time(&mut self) {
+    fn pass_time(&mut self) -> Outcome {
         let due = [self.broker.poll_timeout(), self.broker.poll_journal_timeout()];
         let reads = self.loads.iter().map(|(_, done)| *done).min();
-        let due = due.into_iter().chain([reads]).flatten().min().filter(|&due| due > self.mono_ms);
+        let asks = self.asks.front().map(|(_, done)| *done);
+        let due =
+            due.into_iter().chain([reads, asks]).flatten().min().filter(|&due| due > self.mono_ms);
         match due.filter(|_| self.rng.bool()) {
             Some(due) => self.mono_ms = due.min(self.mono_ms + 5_000) + self.rng.u64(..3),
             None => self.mono_ms += self.rng.u64(..20),
         }
         if self.broker.poll_timeout().is_some_and(|due| due <= self.mono_ms) {
             self.broker.handle_timeout(self.now());
+            self.status.timer(self.mono_ms);
         }
+        self.note_status()
     }
 
     /// What the shell does after every call: jobs go to the disk, those that are done are reported, sessions are told.
@@ -413,6 +449,7 @@ impl World {
         }
         self.keep_house()?;
         self.read();
+        self.answer_asks();
         while let Some(session) = self.broker.poll_event() {
             if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
                 conn.session.set_ready();
@@ -606,14 +643,20 @@ impl World {
         (self.log_job, self.background) = (None, None);
         (self.retirement, self.checkpoint) = (None, None);
         self.loads.clear();
+        self.asks.clear();
         self.disk.is_full &= self.rng.bool();
         if self.disk.is_full && self.rng.bool() {
             self.disk.use_up_spares();
         }
         let seed = self.rng.u64(..);
         let now = self.now();
-        let started = boot(&self.disk, &self.scenario, seed, now)?;
+        let rules = *self.oracle.rules.last();
+        let settings = Settings { scenario: &self.scenario, rules: &rules };
+        let started = boot(&self.disk, settings, seed, now)?;
         self.broker = started.broker;
+        self.broker.begin_with_status(self.saved_status);
+        self.status = StatusModel::new(self.saved_status, self.scenario.extras.grace_ms);
+        self.note_status()?;
         // A server that cannot do this ends, and is started again.
         while self.disk.run(&self.broker.begin_run()).is_err() {
             if let Some(cut) = self.disk.died {
@@ -623,7 +666,8 @@ impl World {
         // The clients count on their subscriptions, and on a full disk a lost one cannot be made again.
         let queues = self.broker.queues();
         let is_there = |name: &&str| queues.iter().any(|queue| queue.name == name.as_bytes());
-        let lasting = SUB_QUEUES.iter().filter(|name| !is_volatile(name));
+        let sub_queues = sub_queues(self.scenario.extras.turns());
+        let lasting = sub_queues.iter().filter(|name| !is_volatile(name));
         if !lasting.copied().all(|name| is_there(&name)) {
             self.disk.is_full = false;
         }
@@ -662,9 +706,10 @@ impl World {
     /// Sub-queues receive from when they exist; nobody else speaks meanwhile.
     fn make_sub_queues(&mut self) -> Outcome {
         let was_calm = std::mem::replace(&mut self.calm, true);
+        self.set_status(Status::Up)?;
         self.connect(Role::Producer);
         let at = self.at();
-        for queue in SUB_QUEUES {
+        for queue in sub_queues(self.scenario.extras.turns()) {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
         }
@@ -683,10 +728,11 @@ impl World {
         for _ in 0..SETTLE_STEPS {
             self.step += 1;
             for index in (0..self.conns.len()).rev() {
-                self.conns[index].arrive(usize::MAX, &mut self.oracle);
-                self.run_conn(index);
+                let at = self.at();
+                self.conns[index].arrive(usize::MAX, at, &mut self.oracle);
+                self.run_conn(index)?;
                 self.pump()?;
-                self.run_conn(index);
+                self.run_conn(index)?;
                 self.flush_conn(index, true)?;
             }
             self.pump()?;
@@ -701,7 +747,7 @@ impl World {
             if self.conns.iter().all(is_quiet) && is_written {
                 return Ok(());
             }
-            self.pass_time();
+            self.pass_time()?;
         }
         let waits: Vec<_> =
             self.conns.iter().map(|conn| format!("{}: {}", conn.id, conn.awaits())).collect();
@@ -718,7 +764,10 @@ impl World {
         if self.broker.progress().poisoned {
             self.cut(Cut::Kill)?;
         }
+        self.serve_everything()?;
         self.settle()?;
+        // Somebody may have had a last wish.
+        self.serve_everything()?;
         self.is_in_order_again()?;
         match self.rng.u32(..4) {
             0 => self.restart_cleanly()?,
@@ -729,6 +778,7 @@ impl World {
         while !self.conns.is_empty() {
             self.close(0);
         }
+        self.let_leases_end()?;
         self.drain()?;
         self.broker.check_invariants();
         self.summary.tally = self.oracle.finish(self.at())?;
@@ -758,7 +808,7 @@ impl World {
         for _ in 0..SETTLE_STEPS {
             self.step += 1;
             for index in (0..self.conns.len()).rev() {
-                self.run_conn(index);
+                self.run_conn(index)?;
                 self.flush_conn(index, true)?;
             }
             self.broker.sync_everything(self.now());
@@ -769,7 +819,7 @@ impl World {
             if self.conns.iter().all(|conn| conn.link == Link::Abandoned) {
                 self.notice_one();
             }
-            self.pass_time();
+            self.pass_time()?;
         }
         if !self.conns.is_empty() || !self.broker.is_settled() {
             return Err("the server does not come to an end".into());
@@ -781,9 +831,19 @@ impl World {
         self.restart()
     }
 
+    /// What was fetched for a while returns although whoever fetched it is gone.
+    fn let_leases_end(&mut self) -> Outcome {
+        if !self.scenario.extras.fetches {
+            return Ok(());
+        }
+        self.mono_ms += LEASE_MS_MAX;
+        self.broker.handle_timeout(self.now());
+        self.pump()
+    }
+
     fn drain(&mut self) -> Outcome {
         self.connect(Role::Admin);
-        for queue in QUEUES {
+        for queue in queues(self.scenario.extras.turns()) {
             loop {
                 let (at, before) = (self.at(), self.oracle.deliveries());
                 self.conns[0].get_now(at, queue);

@@ -279,6 +279,19 @@ fn space_that_a_put_waits_for_is_asked_for_once_a_second_on_a_full_disk() {
 }
 
 #[test]
+fn more_than_a_segment_has_room_for_waits_for_a_whole_one_and_not_for_ever() {
+    let (mut writer, mut disk) = new_writer();
+    append(&mut writer, 1, 10);
+    disk.drain(&mut writer, 0);
+    append(&mut writer, 2, 50 * KIB as usize);
+    step(&mut writer, &mut disk, 0, &["write"]);
+    while writer.must_wait_for_space(1 << 20) {
+        let job = writer.poll_job(0).expect("a job that makes room");
+        done(&mut writer, &mut disk, &job);
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_puts_in_time_and_takes_removals() {
     let (mut writer, mut disk) = new_writer();
     fill_until_refused(&mut writer, &mut disk);

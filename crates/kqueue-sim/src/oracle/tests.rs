@@ -1,6 +1,7 @@
 //! Histories that are right, and each kind that is not.
 
 use super::*;
+use crate::disk::Cut;
 
 const NEVER_ENDS: How = How::Held { until_ms: u64::MAX };
 
@@ -10,18 +11,23 @@ fn at(step: u64) -> Moment {
 
 fn new_oracle() -> Oracle {
     let scenario = Scenario::random(&mut fastrand::Rng::with_seed(1));
-    Oracle::new(Scenario { policy: SyncPolicy::Always, ..scenario })
+    let scenario = Scenario { policy: SyncPolicy::Always, ..scenario };
+    Oracle::new(scenario, Rules::first(&scenario))
 }
 
 /// Puts 0, 1, 2 … of connection 1, stored, each for these queues.
 fn stored(puts: usize, queues: &[Queue]) -> Oracle {
     let mut oracle = new_oracle();
     for number in 0..puts {
-        oracle.put_sent(at(number as u64), 1, queues, 7, Expiry::default(), body(number, 9));
-        oracle.put_arrived(number);
+        oracle.put_sent(at(number as u64), 1, None, queues, 7, Expiry::default(), body(number, 9));
+        oracle.put_arrived(at(number as u64), number);
         oracle.put_stored(at(number as u64), number).unwrap();
     }
     oracle
+}
+
+fn take(step: u64, removes: u64) -> Take {
+    Take { sent: at(step), queues: vec!["plain"], removes, ..Take::default() }
 }
 
 fn show(
@@ -52,7 +58,7 @@ fn what_is_missing_is_lost() {
     let mut oracle = stored(2, &["plain"]);
     show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
     assert!(oracle.finish(at(20)).unwrap_err().contains("LOST: items [1] of plain"));
-    oracle.conn_gone(3, &[(at(11), vec!["plain"], true)]);
+    oracle.conn_gone(3, &[take(11, 1)]);
     oracle.finish(at(20)).unwrap();
 }
 
@@ -96,7 +102,7 @@ fn order_is_kept_among_items_that_nobody_can_have_held() {
     show(&mut oracle, 10, 1, How::Taken, 2).unwrap();
     assert!(show(&mut oracle, 11, 0, How::Taken, 2).is_err());
     let mut oracle = stored(3, &["plain"]);
-    oracle.conn_gone(5, &[(at(9), vec!["plain"], false)]);
+    oracle.conn_gone(5, &[take(9, 0)]);
     show(&mut oracle, 10, 1, How::Taken, 2).unwrap();
     show(&mut oracle, 11, 0, How::Taken, 2).unwrap();
 }
@@ -104,8 +110,8 @@ fn order_is_kept_among_items_that_nobody_can_have_held() {
 #[test]
 fn a_fanout_is_whole_or_absent() {
     let mut oracle = new_oracle();
-    oracle.put_sent(at(1), 1, &["plain", "posts+a"], 7, Expiry::default(), body(0, 9));
-    oracle.put_arrived(0);
+    oracle.put_sent(at(1), 1, None, &["plain", "posts+a"], 7, Expiry::default(), body(0, 9));
+    oracle.put_arrived(at(1), 0);
     oracle.cut(at(2), Cut::Power, false);
     oracle.finish(at(20)).unwrap();
     show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
@@ -118,7 +124,7 @@ fn what_was_flushed_or_refused_or_expired_stays_away() {
     oracle.flush_answered(at(5), "plain");
     assert!(show(&mut oracle, 10, 0, How::Taken, 2).is_err());
     let mut oracle = stored(1, &["plain"]);
-    oracle.put_refused(at(5), 0).unwrap();
+    oracle.put_refused(at(5), 0, Refusal::Other).unwrap();
     assert!(show(&mut oracle, 10, 0, How::Taken, 2).is_err());
     let mut oracle = stored(1, &["plain"]);
     oracle.puts[0].expiry.latest_ms = 1_000_005;

@@ -1,0 +1,159 @@
+//! The order of items, their ways from queue to queue, and the times in which they may have been in hands that never showed them.
+//!
+//! Must not: know settings.
+
+use super::{Check, ConnId, Copy, First, How, Moment, Oracle, Put, Shown, State, Take, Window};
+use crate::queues::{ATTEMPTS_MAX, Entry, Queue, entry, turns, way};
+
+impl Oracle {
+    #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
+    pub(super) fn check_move(
+        &self,
+        put: &Put,
+        copy: &Copy,
+        root: Queue,
+        queue: Queue,
+        place: usize,
+        shown: &Shown<'_>,
+        at: Moment,
+    ) -> Check {
+        if self.is_damage_told {
+            return Ok(());
+        }
+        if place < copy.place() && !shown.is_stale(at) {
+            let (seen, since) = (way(root)[copy.place()], copy.moved.map_or(0, |(_, ms)| ms));
+            // A peek may have been asked before, and be answered late.
+            return match shown.how == How::Peeked && shown.asked.mono_ms <= since {
+                true => Ok(()),
+                false => Err(format!("here although it had moved to {seen}")),
+            };
+        }
+        match entry(queue).filter(|_| place > copy.place()) {
+            Some(Entry::Expired) if put.expiry.earliest_ms == 0 => {
+                Err("expired, and has no time to live".into())
+            }
+            Some(Entry::Expired) if put.expiry.earliest_ms >= at.wall_ms => {
+                Err("expired before its time".into())
+            }
+            Some(Entry::Dead) if turns(root) && !self.buried_since(put.sent, at) => {
+                Err("dead although nothing died there".into())
+            }
+            Some(Entry::Dead) if copy.opens < ATTEMPTS_MAX => {
+                let may_have_been_open =
+                    way(root).iter().any(|from| self.may_have_been_held(from, put.sent, at));
+                match may_have_been_open {
+                    true => Ok(()),
+                    false => Err(format!("dead after {} deliveries", copy.opens)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No item that came later may have been handed out while this one was certainly waiting.
+    pub(super) fn check_order(
+        &self,
+        number: usize,
+        queue: Queue,
+        shown: &Shown<'_>,
+        at: Moment,
+    ) -> Check {
+        if self.may_be_dropped(number, queue, at) {
+            // It made room for others then, and a power cut brought it back.
+            return Ok(());
+        }
+        for first in self.order.get(queue).into_iter().flatten() {
+            let &First { put: later, conn, asked, received } = first;
+            // What one request is answered with was handed out in that order.
+            let is_same_answer = conn == shown.conn && asked.step == shown.asked.step;
+            if (received.step < shown.asked.step || is_same_answer)
+                && self.precedes(number, later)
+                && !self.may_have_been_held(queue, asked, received)
+            {
+                return Err(format!("item {later} of {queue} was handed out before item {number}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn precedes(&self, a: usize, b: usize) -> bool {
+        let (first, second) = (&self.puts[a], &self.puts[b]);
+        (first.conn == second.conn && a < b)
+            || first.answered.is_some_and(|at| at.step < second.sent.step)
+    }
+
+    fn may_have_been_held(&self, queue: Queue, from: Moment, to: Moment) -> bool {
+        let overlaps = |window: &Window| {
+            let is_past = window.to < from.step && window.to_ms < from.mono_ms;
+            window.from <= to.step && !is_past && window.queues.contains(&queue)
+        };
+        self.windows.iter().any(overlaps)
+    }
+
+    /// A reserve with a lease was sent: it may end before the client sees what it got.
+    pub(crate) fn lease_asked(&mut self, at: Moment, conn: ConnId, queues: &[Queue]) {
+        let take = Take { sent: at, queues: queues.to_vec(), ..Take::default() };
+        self.open_window(conn, &take);
+    }
+
+    /// As [`Oracle::lease_asked`], where the lease does not end with the connection.
+    pub(crate) fn lease_asked_beyond(
+        &mut self,
+        at: Moment,
+        conn: ConnId,
+        queue: Queue,
+        lease_ms: u64,
+    ) {
+        let take = Take { sent: at, queues: vec![queue], removes: 0, lease_ms };
+        self.open_window(conn, &take);
+    }
+
+    /// What was asked with a lease was answered: whatever of it the client does not see as its own any more is so for the server, too, a lease later.
+    pub(crate) fn lease_answered(&mut self, at: Moment, conn: ConnId, lease_ms: u64) {
+        for window in self.windows.iter_mut().filter(|window| window.conn == conn) {
+            window.close(at, at.mono_ms + lease_ms);
+        }
+    }
+
+    /// The server has noticed that the connection is gone.
+    pub(crate) fn conn_noticed(&mut self, at: Moment, conn: ConnId) {
+        for window in self.windows.iter_mut().filter(|window| window.conn == conn) {
+            let lease_ms = window.lease_ms;
+            window.close(at, if lease_ms > 0 { at.mono_ms + lease_ms } else { 0 });
+        }
+    }
+
+    pub(super) fn open_window(&mut self, conn: ConnId, take: &Take) {
+        self.windows.push(Window {
+            conn,
+            queues: take.queues.clone(),
+            from: take.sent.step,
+            to: u64::MAX,
+            to_ms: u64::MAX,
+            taken_ms: (take.removes > 0).then_some(u64::MAX),
+            lease_ms: take.lease_ms,
+        });
+    }
+
+    /// How many other items may have come into a queue after this one.
+    pub(super) fn later_puts(&self, number: usize, queue: Queue) -> usize {
+        let may_be_later = |&other: &usize| {
+            let put = &self.puts[other];
+            let may_be_there = put.arrived.is_some() && put.state != State::Refused;
+            other != number
+                && may_be_there
+                && put.copies.contains_key(queue)
+                && !self.precedes(other, number)
+        };
+        (0..self.puts.len()).filter(may_be_later).count()
+    }
+}
+
+impl Window {
+    fn close(&mut self, at: Moment, to_ms: u64) {
+        if self.to == u64::MAX {
+            (self.to, self.to_ms) = (at.step, to_ms);
+            self.taken_ms = self.taken_ms.map(|_| at.mono_ms);
+        }
+    }
+}
