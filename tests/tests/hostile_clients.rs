@@ -511,3 +511,42 @@ fn a_connection_too_many_is_told_so_also_if_it_asks_at_once() {
     }
     wires.iter_mut().for_each(|wire| wire.ask(b"get q\r\n", b"END\r\n"));
 }
+
+#[test]
+fn requests_that_are_never_completed_are_bounded_in_all() {
+    // Far more than the server keeps of all connections together: 256 MiB.
+    const ITEM_BYTES: usize = 4 << 20;
+    const CONNECTIONS: usize = 100;
+    let daemon = Daemon::start("max_item_size = \"4MiB\"\n----segment_size = \"16MiB\"\n");
+    let before = daemon.rss_kib();
+    let body = vec![b'x'; ITEM_BYTES - 1];
+    let mut refused = 0;
+    let mut held = Vec::new();
+    for number in 0..CONNECTIONS {
+        let mut wire = daemon.connect();
+        wire.send(format!("set q{number} 0 0 {ITEM_BYTES}\r\n").as_bytes());
+        wire.send(&body);
+        held.push(wire);
+    }
+    // Requests are read in their order: once this one is answered, so is what came before on it.
+    let mut other = daemon.connect();
+    other.put("small", b"is served all the same");
+    let more = daemon.rss_kib().saturating_sub(before);
+    println!("{more} KiB for {CONNECTIONS} incomplete requests");
+    assert!(more < 330 * 1024, "{more} KiB for {CONNECTIONS} incomplete requests");
+    for (number, mut wire) in held.into_iter().enumerate() {
+        wire.send(b"x\r\n");
+        match wire.line().as_str() {
+            "STORED" => {}
+            "SERVER_ERROR out of memory for requests: too many large ones at a time" => {
+                refused += 1;
+                // In step, and served again once there is room.
+                wire.put(&format!("again{number}"), b"x");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0 && refused < CONNECTIONS, "{refused} of {CONNECTIONS} were refused");
+    assert_eq!(other.stat("refused_no_memory"), Some(refused.to_string()));
+    assert_eq!(other.stat("curr_items"), Some((CONNECTIONS + 1).to_string()));
+}

@@ -83,6 +83,8 @@ pub(crate) struct Counters {
     pub(crate) loads: u64,
     /// Puts refused because the disk was full.
     pub(crate) refused_no_space: u64,
+    /// Puts refused because too many large ones were on their way.
+    pub(crate) refused_no_memory: u64,
     /// Puts refused because a queue was full, or the item too large for it or the server.
     pub(crate) refused_by_limits: u64,
     /// Puts refused because there would have been one queue too many.

@@ -185,6 +185,12 @@ impl Broker {
                 self.counters.refused_by_limits += 1;
                 return PutResult::Refused(too_large(*bytes, self.item_bytes_max));
             }
+            Body::NoRoom => {
+                self.counters.refused_no_memory += 1;
+                return PutResult::Unavailable(
+                    "out of memory for requests: too many large ones at a time".into(),
+                );
+            }
         };
         let progress = self.log.writer.progress();
         if progress.poisoned {

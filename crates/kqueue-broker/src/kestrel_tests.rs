@@ -625,3 +625,30 @@ fn harmless_habits_of_memcached_clients_are_answered() {
     );
     assert_eq!(world.say(1, "set q 7 0 1 noreply\na\nget q\n"), "VALUE q 7 1\na\nEND\n");
 }
+
+#[test]
+fn a_put_that_could_not_be_kept_is_refused_and_counted() {
+    let mut world = World::new();
+    let client = world.connect(1);
+    client.session.feed(&mut BytesMut::from(&b"set q 0 0 4000\r\n"[..]));
+    assert_eq!(client.session.kept_bytes(), 0);
+    assert!(client.session.refuse_body(), "nothing is kept: there is nothing to give up");
+    world.leave(1);
+    world.heard(1);
+
+    let limits = Limits { item_bytes: 1 << 20, ..Limits::default() };
+    let access = world.broker.handle_connect(SessionId(2));
+    let codec = std::boxed::Box::new(Decoder::new(limits));
+    let session = Session::with_codec(SessionId(2), codec, access);
+    world.clients.insert(2, Client { session, input: BytesMut::new() });
+    let put = format!("set q 0 0 50000\n{}", "x".repeat(40_000));
+    assert_eq!(world.say(2, &put), "");
+    let client = world.clients.get_mut(&2).unwrap();
+    assert_eq!(client.session.kept_bytes(), 40_000);
+    assert!(client.session.refuse_body());
+    assert_eq!(client.session.kept_bytes(), 0);
+    let rest = format!("{}\nversion\n", "x".repeat(10_000));
+    let refused = "SERVER_ERROR out of memory for requests: too many large ones at a time\n";
+    assert_eq!(world.say(2, &rest), format!("{refused}VERSION 1.2.3\n"));
+    assert!(world.say(2, "stats\n").contains("STAT refused_no_memory 1\n"));
+}

@@ -394,6 +394,16 @@ impl Session {
         self.refused
     }
 
+    /// What the session keeps of requests that have not been run and of replies that have not left, in bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.ahead_bytes + self.codec.collected() + self.reply_bytes
+    }
+
+    /// What is being collected of a large request cannot be kept: it is forgotten, and the request will be answered with an error. False if the conversation cannot go on.
+    pub fn refuse_body(&mut self) -> bool {
+        self.codec.collected() == 0 || self.codec.refuse_body()
+    }
+
     /// Whether the peer has begun a request and not finished it.
     pub fn is_mid_request(&self, input: &BytesMut) -> bool {
         self.state == State::Open && self.requests.is_empty() && self.codec.is_mid_request(input)
@@ -440,7 +450,7 @@ fn bodies_of(input: &Input) -> &[Body] {
 fn body_bytes_of(input: &Input) -> usize {
     let bytes = |body: &Body| match body {
         Body::Bytes(body) => body.len(),
-        Body::TooLarge { .. } => 0,
+        Body::TooLarge { .. } | Body::NoRoom => 0,
     };
     body_of(input).map_or(0, Bytes::len) + bodies_of(input).iter().map(bytes).sum::<usize>()
 }
@@ -448,7 +458,7 @@ fn body_bytes_of(input: &Input) -> usize {
 fn crc_of(body: &Body) -> u32 {
     match body {
         Body::Bytes(body) => crc32fast::hash(body),
-        Body::TooLarge { .. } => 0,
+        Body::TooLarge { .. } | Body::NoRoom => 0,
     }
 }
 

@@ -74,6 +74,7 @@ pub struct ServerStats {
     pub damaged_bytes: u64,
     pub damaged_items: u64,
     pub refused_no_space: u64,
+    pub refused_no_memory: u64,
     pub refused_by_limits: u64,
     pub refused_too_many_queues: u64,
     pub refused_reads: u64,
@@ -175,6 +176,7 @@ impl Broker {
             damaged_bytes: self.damage.damaged_bytes,
             damaged_items: self.damage.damaged_items,
             refused_no_space: c.refused_no_space,
+            refused_no_memory: c.refused_no_memory,
             refused_by_limits: c.refused_by_limits,
             refused_too_many_queues: c.refused_too_many_queues,
             refused_reads: c.refused_reads,
@@ -305,6 +307,7 @@ fn write_server_stats(stats: &ServerStats, out: &mut StatsWriter) {
     out.stat("journal_loads", stats.journal_loads);
     out.stat("journal_full", u64::from(stats.journal_full));
     out.stat("refused_no_space", stats.refused_no_space);
+    out.stat("refused_no_memory", stats.refused_no_memory);
     out.stat("refused_by_limits", stats.refused_by_limits);
     out.stat("refused_too_many_queues", stats.refused_too_many_queues);
     out.stat("refused_reads", stats.refused_reads);

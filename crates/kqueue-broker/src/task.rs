@@ -270,7 +270,7 @@ impl Broker {
         while let Some((body, body_crc)) = put.left.pop_front() {
             let bytes = match &body {
                 Body::Bytes(body) => body.len(),
-                Body::TooLarge { .. } => 0,
+                Body::TooLarge { .. } | Body::NoRoom => 0,
             };
             if self.must_wait_for_space(session.id, &put.key, bytes) {
                 put.left.push_front((body, body_crc));

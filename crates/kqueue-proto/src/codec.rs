@@ -22,6 +22,17 @@ pub trait Codec: fmt::Debug + Send {
     /// Whether a request has begun that has not been given out, `input` being what is left.
     fn is_mid_request(&self, input: &BytesMut) -> bool;
 
+    /// How much has been collected of a request that is not complete, in bytes, besides what is in the caller's buffer.
+    fn collected(&self) -> usize {
+        0
+    }
+
+    /// The server cannot keep what has been collected: it is forgotten, and the rest of the body will be swallowed ([`crate::Body::NoRoom`]). False if the protocol has no way to go on
+    /// then: the connection is to be closed.
+    fn refuse_body(&mut self) -> bool {
+        false
+    }
+
     /// Appends the bytes of a reply to `head`, up to the body that is passed on without a copy.
     fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r>;
 
@@ -48,6 +59,15 @@ impl Codec for Decoder {
 
     fn is_mid_request(&self, input: &BytesMut) -> bool {
         Decoder::is_mid_request(self, input)
+    }
+
+    fn collected(&self) -> usize {
+        Decoder::collected(self)
+    }
+
+    fn refuse_body(&mut self) -> bool {
+        Decoder::refuse_body(self);
+        true
     }
 
     fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r> {

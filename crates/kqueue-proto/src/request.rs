@@ -209,6 +209,8 @@ pub enum Body {
         /// The announced size.
         bytes: u64,
     },
+    /// The server could not keep it ([`crate::Codec::refuse_body`]), and it has been swallowed.
+    NoRoom,
 }
 
 /// What may stand behind the queue name of a `get`.

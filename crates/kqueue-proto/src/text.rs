@@ -154,6 +154,13 @@ impl Codec for TextCodec {
         !input.is_empty() || matches!(self.state, State::Items { .. })
     }
 
+    fn collected(&self) -> usize {
+        match &self.state {
+            State::Items { lines, .. } => lines.collected(),
+            _ => 0,
+        }
+    }
+
     fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r> {
         self.replies.encode(response, head)
     }

@@ -21,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tracing::trace;
+use tracing::{trace, warn};
 
+use crate::budget::Counted;
 use crate::protocol::Protocol;
 use crate::shared::Shared;
 
@@ -41,6 +42,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long, and how much, a peer may still send after the server has closed its side.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The same where all connections together keep too much.
+const OUTPUT_LOW: usize = 16 * 1024;
 /// Chunks per `writev`.
 const SLICES_MAX: usize = 16;
 
@@ -131,6 +134,7 @@ pub(crate) async fn serve<S: Socket>(
         request_began: None,
         last_request: Instant::now(),
         began: std::time::Instant::now(),
+        counted: shared.budget.count(),
     };
     let ended = conn.run(&mut shutdown).await;
     drop(registration);
@@ -184,6 +188,8 @@ struct Connection<'a, R, W> {
     last_request: Instant,
     /// When the connection began.
     began: std::time::Instant,
+    /// What it keeps, in the eyes of all.
+    counted: Counted<'a>,
 }
 
 impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
@@ -199,6 +205,9 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
             }
             if self.output.is_empty() && (self.session.is_finished() || self.nothing_to_come()) {
                 return Ok(if self.session.is_refused() { End::Refused } else { End::Done });
+            }
+            if !self.keep_within_budget() {
+                return Err(io::ErrorKind::OutOfMemory.into());
             }
             let may_read = self.peer_open && self.input.len() < INPUT_MAX && !self.is_output_full();
             let must_write = !self.output.is_empty();
@@ -258,8 +267,19 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         }
     }
 
+    /// Says what this connection keeps; where all of them keep too much, gives up the large request that it is collecting. False if it cannot go on then.
+    fn keep_within_budget(&mut self) -> bool {
+        self.counted.set(self.input.len() + self.session.kept_bytes() + self.output.len());
+        if !self.shared.budget.is_over() || self.session.refuse_body() {
+            return true;
+        }
+        warn!("a connection is closed: too many large requests at a time, no room for this one");
+        false
+    }
+
     fn is_output_full(&self) -> bool {
-        self.output.len() >= OUTPUT_HIGH
+        let high = if self.shared.budget.is_over() { OUTPUT_LOW } else { OUTPUT_HIGH };
+        self.output.len() >= high
     }
 
     fn note_read(&mut self, bytes: usize) {

@@ -15,6 +15,7 @@
 
 mod admin;
 mod boot;
+mod budget;
 mod clock;
 pub mod config;
 mod conn;

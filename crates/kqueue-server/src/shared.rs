@@ -27,6 +27,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
+use crate::budget::{BYTES_MAX, Budget};
 use crate::clock::Clock;
 use crate::disk::{Disk, is_transient};
 use crate::fatal::AbortOnPanic;
@@ -103,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) latencies: Latencies,
     /// Bytes read from and written to clients.
     pub(crate) traffic: Traffic,
+    /// What connections may keep.
+    pub(crate) budget: Budget,
 }
 
 /// Bytes on the wire since start.
@@ -149,6 +152,7 @@ impl Shared {
             asked: Mutex::new(Some(asked)),
             latencies: Latencies::new(),
             traffic: Traffic::default(),
+            budget: Budget::new(BYTES_MAX),
         })
     }
 

@@ -175,6 +175,13 @@ impl Codec for Thrift {
         !input.is_empty() || matches!(self.frames.state, Frame::Content { .. })
     }
 
+    fn collected(&self) -> usize {
+        match &self.frames.state {
+            Frame::Content { collected, .. } => collected.len(),
+            Frame::Length => 0,
+        }
+    }
+
     fn encode<'r>(&mut self, response: &'r Response, head: &mut BytesMut) -> Encoded<'r> {
         match self.calls.pop_front() {
             Some(call) if call.is_oneway => {}

@@ -41,7 +41,7 @@ enum State {
     /// Within a body that is kept; what has been taken out of the caller's buffer so far.
     Body { pending: Pending, bytes: usize, collected: Vec<u8> },
     /// Within a body that is not kept; so many bytes of it are to come.
-    Swallow { pending: Pending, bytes: u64, left: u64 },
+    Swallow { pending: Pending, body: Body, left: u64 },
     /// The peer is not to be understood any more.
     Failed(Fatal),
 }
@@ -70,6 +70,25 @@ impl Decoder {
         !buf.is_empty() || matches!(self.state, State::Body { .. } | State::Swallow { .. })
     }
 
+    /// How much of a body has been collected, in bytes.
+    pub fn collected(&self) -> usize {
+        match &self.state {
+            State::Body { collected, .. } => collected.len(),
+            _ => 0,
+        }
+    }
+
+    /// Forgets what has been collected of a body; the rest of it will be swallowed and the request be given out with [`Body::NoRoom`].
+    pub fn refuse_body(&mut self) {
+        self.state = match mem::replace(&mut self.state, State::Line { scanned: 0 }) {
+            State::Body { pending, bytes, collected } => {
+                let left = (bytes - collected.len()) as u64;
+                State::Swallow { pending, body: Body::NoRoom, left }
+            }
+            other => other,
+        };
+    }
+
     fn step(&mut self, buf: &mut BytesMut) -> Result<Option<Request>, Fatal> {
         if matches!(self.state, State::Line { .. }) {
             let Some(line) = self.take_line(buf)? else { return Ok(None) };
@@ -84,15 +103,15 @@ impl Decoder {
                 let Some(body) = take_body(buf, *bytes, collected)? else { return Ok(None) };
                 Ok(self.finish(Body::Bytes(body)))
             }
-            State::Swallow { bytes, left, .. } => {
-                let (bytes, now) =
-                    (*bytes, buf.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+            State::Swallow { body, left, .. } => {
+                let now = buf.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 buf.advance(now);
                 *left -= now as u64;
                 if *left > 0 || !take_body_end(buf)? {
                     return Ok(None);
                 }
-                Ok(self.finish(Body::TooLarge { bytes }))
+                let body = body.clone();
+                Ok(self.finish(body))
             }
             State::Failed(fatal) => Err(fatal.clone()),
         }
@@ -129,7 +148,7 @@ impl Decoder {
             Some(bytes) if pending.keeps_body() => {
                 State::Body { pending, bytes, collected: Vec::new() }
             }
-            _ => State::Swallow { pending, bytes, left: bytes },
+            _ => State::Swallow { pending, body: Body::TooLarge { bytes }, left: bytes },
         };
     }
 

@@ -44,6 +44,11 @@ impl ItemLines {
         Self { item_bytes, scanned: 0, passed: 0, ends_with_cr: false, collected: Vec::new() }
     }
 
+    /// How much of an item has been collected, in bytes.
+    pub(super) fn collected(&self) -> usize {
+        self.collected.len()
+    }
+
     /// Takes the next line out of `input`; `None`: more bytes are needed.
     pub(super) fn take(&mut self, input: &mut BytesMut) -> Option<Line> {
         let Some(at) = memchr(b'\n', &input[self.scanned..]).map(|at| at + self.scanned) else {

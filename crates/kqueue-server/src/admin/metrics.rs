@@ -124,6 +124,7 @@ impl Snapshot {
             damaged_bytes,
             damaged_items,
             refused_no_space,
+            refused_no_memory,
             refused_by_limits,
             refused_too_many_queues,
             refused_reads,
@@ -166,6 +167,7 @@ impl Snapshot {
         out.counter("kqueue_queues_expired", "Queues gone by themselves", queue_expires)?;
         let refused = [
             ("no_space", refused_no_space),
+            ("no_memory", refused_no_memory),
             ("limits", refused_by_limits),
             ("too_many_queues", refused_too_many_queues),
             ("reads_closed", refused_reads),

@@ -101,6 +101,7 @@ impl Stats {
             ("damaged_bytes", stats.damaged_bytes),
             ("damaged_items", stats.damaged_items),
             ("refused_no_space", stats.refused_no_space),
+            ("refused_no_memory", stats.refused_no_memory),
             ("refused_by_limits", stats.refused_by_limits),
             ("refused_too_many_queues", stats.refused_too_many_queues),
             ("refused_reads", stats.refused_reads),

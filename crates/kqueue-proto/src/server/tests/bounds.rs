@@ -204,3 +204,26 @@ fn one_request_per_call_and_the_rest_stays() {
     assert_eq!(decoder.decode(&mut buf), Ok(None));
     assert!(decoder.is_mid_request(&buf));
 }
+
+#[test]
+fn a_body_that_cannot_be_kept_is_swallowed_and_the_next_request_is_in_step() {
+    let mut decoder = Decoder::new(Limits { item_bytes: 1 << 20, ..Limits::default() });
+    let mut buf = BytesMut::new();
+    decoder.refuse_body();
+    assert_eq!((decoder.collected(), decoder.decode(&mut buf)), (0, Ok(None)), "nothing to refuse");
+    let body = std::vec![b'x'; 100_000];
+    buf.extend_from_slice(b"set q 0 0 100000\r\n");
+    buf.extend_from_slice(&body[..60_000]);
+    assert_eq!(decoder.decode(&mut buf), Ok(None));
+    assert_eq!((decoder.collected(), buf.len()), (60_000, 0));
+    decoder.refuse_body();
+    assert_eq!(decoder.collected(), 0);
+    buf.extend_from_slice(&body[60_000..]);
+    assert_eq!(decoder.decode(&mut buf), Ok(None));
+    assert!(buf.is_empty() && decoder.is_mid_request(&buf));
+    buf.extend_from_slice(b"\r\nversion\r\n");
+    let Ok(Some(Request::Set { body: Body::NoRoom, .. })) = decoder.decode(&mut buf) else {
+        panic!("the put, without its body")
+    };
+    assert_eq!(decoder.decode(&mut buf), Ok(Some(Request::Version)));
+}
