@@ -132,7 +132,8 @@ impl Broker {
             return session.reply(Gate::Open, Response::Status(self.status.shown().name()));
         };
         match Status::parse(name) {
-            Ok(status) if self.status.set(now.mono_ms, status) => {
+            // It may be that already, and not have been saved.
+            Ok(status) if self.status.set(now.mono_ms, status) || status == self.status.shown() => {
                 self.ask(session, Ask::SaveStatus { session: Some(session.id), status });
             }
             Ok(_) => session.reply(Gate::Open, Response::End),

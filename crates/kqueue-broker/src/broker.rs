@@ -224,8 +224,8 @@ impl Broker {
         self.finish_waiting(now, session);
         loop {
             if let Some(task) = session.next_step() {
-                // A listing may be long: others come between its pieces.
-                let lets_others_in = matches!(task, Task::List(_));
+                // These may be long: others come between their pieces.
+                let lets_others_in = matches!(task, Task::List(_) | Task::Put(_));
                 self.step(now, session, task);
                 if session.is_blocked() || lets_others_in {
                     break;

@@ -355,6 +355,11 @@ impl Broker {
         if let Err(error) = Name::check(&key) {
             return refuse_name(session, error, &key, false);
         }
+        if auto_abort_ms > 0 && self.engine.has_lent_much() {
+            // Those who fetched may be gone, so that no connection bounds what they hold.
+            let reason = "too much is fetched and neither confirmed nor aborted";
+            return session.reply(Gate::Open, Response::ServerError(reason.into()));
+        }
         self.counters.cmd_monitor += 1;
         let fetch = Fetch::new(now, key, max, wait_ms, auto_abort_ms);
         session.task = Some(Task::Fetch(fetch.into()));

@@ -354,7 +354,14 @@ fn a_status_is_told_at_once_and_enforced_after_the_grace_period() {
     assert_eq!(world.say(1, "get q\n"), "SERVER_ERROR the server is QUIESCENT\nclosed");
     assert_eq!(world.say(2, "status down\n"), "CLIENT_ERROR status forbidden\nclosed");
     assert_eq!(world.say(3, "status on\n"), "CLIENT_ERROR unknown status\nclosed");
-    assert_eq!(world.say(4, "status QUIESCENT\n"), "END\n", "nothing changes, nothing is asked");
+    // It is that already, but was not saved.
+    world.asks.clear();
+    assert_eq!(world.say(4, "status QUIESCENT\n"), "");
+    let status = Status::Quiescent;
+    assert_eq!(world.asks, [Ask::SaveStatus { session: Some(SessionId(4)), status }]);
+    world.broker.answer(SessionId(4), Ok(()));
+    world.settle();
+    assert_eq!(world.heard(4), "END\n");
 }
 
 #[test]

@@ -28,6 +28,9 @@ const FETCH_ITEMS_MAX: u32 = 10_000;
 /// Nothing that is being collected returns by itself: it would be collected twice. It does return when the session ends.
 const COLLECTING_LEASE_MS: u32 = u32::MAX;
 
+/// Items of one Thrift `put` that are put at a time; each may go to thousands of sub-queues.
+const PUTS_AT_A_TIME: usize = 16;
+
 /// What a session is in the middle of.
 #[derive(Debug)]
 pub(crate) enum Task {
@@ -267,7 +270,8 @@ impl Broker {
     }
 
     fn step_put(&mut self, now: Now, session: &mut Session, mut put: Box<PutAll>) {
-        while let Some((body, body_crc)) = put.left.pop_front() {
+        for _ in 0..PUTS_AT_A_TIME {
+            let Some((body, body_crc)) = put.left.pop_front() else { break };
             let bytes = match &body {
                 Body::Bytes(body) => body.len(),
                 Body::TooLarge { .. } | Body::NoRoom => 0,
@@ -285,8 +289,12 @@ impl Broker {
                 PutResult::Unavailable(reason) if put.stored == 0 => {
                     return session.reply(Gate::Open, Response::ServerError(reason));
                 }
-                PutResult::Refused(_) | PutResult::Unavailable(_) => break,
+                PutResult::Refused(_) | PutResult::Unavailable(_) => put.left.clear(),
             }
+        }
+        if !put.left.is_empty() {
+            session.task = Some(Task::Put(put));
+            return;
         }
         session.reply_timed(put.gate, Response::Count(put.stored), timed_put(put.gate));
     }

@@ -113,6 +113,8 @@ pub struct Engine {
     pub(crate) pending: Vec<Slot>,
     /// What `ready` and `returned` of all queues take in memory.
     pub(crate) hot_cost: u64,
+    /// What lent items take in memory.
+    pub(crate) lent_bytes: u64,
     /// Nothing of what is replayed is forgotten: it was written by a version that kept everything in memory.
     pub(crate) keeps_all: bool,
     /// See [`Engine::keep_old`].
@@ -152,6 +154,7 @@ impl Engine {
             next_token: 1,
             pending: Vec::new(),
             hot_cost: 0,
+            lent_bytes: 0,
             keeps_all: false,
             keeps_old: false,
             likely_names: BTreeMap::new(),

@@ -88,6 +88,9 @@ impl Engine {
     pub(crate) fn take_at(&mut self, session: SessionId, index: usize) -> Option<Held> {
         let all = self.held.get_mut(&session)?;
         let held = all.remove(index)?;
+        if held.is_lent {
+            self.lent_bytes -= held.item.cost();
+        }
         if all.is_empty() {
             self.held.remove(&session);
         }
@@ -179,8 +182,15 @@ impl Engine {
             leases.remove(lease);
         }
         held.lease = Some(leases.add(now.mono_ms.saturating_add(lease_ms), session, slot, id.0));
-        held.is_lent = true;
+        if !core::mem::replace(&mut held.is_lent, true) {
+            self.lent_bytes += held.item.cost();
+        }
         true
+    }
+
+    /// Whether what is lent takes as much memory as waiting items may: nothing more should be lent until some of it has been settled.
+    pub fn has_lent_much(&self) -> bool {
+        self.lent_bytes >= self.limits.max_memory_size
     }
 
     /// The items that the session holds and has lent, with the queues they came from.

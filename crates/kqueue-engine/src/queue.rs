@@ -55,7 +55,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    fn cost(&self) -> u64 {
+    pub(crate) fn cost(&self) -> u64 {
         self.body.len() as u64 + ITEM_COST_BYTES
     }
 

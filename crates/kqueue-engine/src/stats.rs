@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use bytes::Bytes;
 
@@ -67,7 +68,8 @@ pub struct Totals {
 impl Engine {
     /// The queues made after the one numbered `after` (0: all), in order of creation, but for those that an alias hides.
     pub fn queue_stats(&self, now: Now, after: u64) -> impl Iterator<Item = QueueStats> {
-        let slots = self.by_number.range(after + 1..).map(|(_, &slot)| slot);
+        let slots =
+            self.by_number.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, &slot)| slot);
         let is_shown = |&slot: &Slot| !self.is_alias(&self.queue(slot).name);
         slots.filter(is_shown).map(move |slot| self.stats_of(now, slot))
     }
@@ -110,7 +112,9 @@ impl Engine {
     pub fn add_totals(&self, after: u64, limit: usize, totals: &mut Totals) -> Option<u64> {
         let mut last = None;
         let mut count = 0;
-        for (&number, &slot) in self.by_number.range(after + 1..).take(limit) {
+        for (&number, &slot) in
+            self.by_number.range((Bound::Excluded(after), Bound::Unbounded)).take(limit)
+        {
             let queue = self.queue(slot);
             totals.items += queue.len();
             totals.bytes += queue.bytes();
@@ -180,6 +184,8 @@ impl Engine {
         }
         let hot: u64 = self.by_number.values().map(|&slot| self.queue(slot).hot_cost()).sum();
         assert_eq!(hot, self.hot_cost(), "what is in memory");
+        let lent = self.held.values().flatten().filter(|held| held.is_lent);
+        assert_eq!(lent.map(|held| held.item.cost()).sum::<u64>(), self.lent_bytes, "what is lent");
         let held: usize = self.held.values().map(|held| held.len()).sum();
         let open: usize = self.by_number.values().map(|&slot| self.queue(slot).open.len()).sum();
         assert_eq!(held, open, "every item in somebody's hands is open in its queue");

@@ -183,7 +183,7 @@ impl Config {
         )?;
         table.set("client_timeout", &mut self.client_timeout, optional_duration)?;
         table.set("max_open_transactions", &mut self.engine.max_open_per_queue, |value| {
-            whole(value, 1, 100_000).map(|number| number as u32)
+            whole(value, 1, 10_000).map(|number| number as u32)
         })?;
         table.set("max_memory_size", &mut self.engine.max_memory_size, |value| {
             size(value, 1024 * 1024, u64::MAX)

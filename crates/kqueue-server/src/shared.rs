@@ -66,6 +66,8 @@ pub(crate) struct Core {
     stopping: bool,
     /// Housekeeping has done what it does before the end.
     is_kept: bool,
+    /// The checkpoint before the end has been made, or given up.
+    has_last_checkpoint: bool,
     /// The disk thread has ended: nothing more is to be done.
     settled: bool,
 }
@@ -133,6 +135,7 @@ impl Shared {
             disk_armed_ms: u64::MAX,
             stopping: false,
             is_kept: false,
+            has_last_checkpoint: false,
             settled: false,
         };
         let (asks, asked) = mpsc::unbounded_channel();
@@ -437,6 +440,8 @@ impl Shared {
             } else if core.settled {
                 return;
             } else if core.wants_checkpoint() {
+                // A long one may be more than what makes one worthwhile: there is no second one.
+                core.has_last_checkpoint = core.stopping;
                 drop(core);
                 self.checkpoint();
                 core = self.lock();
@@ -638,6 +643,7 @@ impl Core {
         }
         // Once at most: one that was given up is not begun again.
         !self.is_kept
+            && !self.has_last_checkpoint
             && !self.broker.is_full()
             && (self.broker.wants_checkpoint()
                 || self.broker.bytes_since_checkpoint() > REPLAY_BYTES_MAX)

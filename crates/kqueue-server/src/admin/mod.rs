@@ -34,7 +34,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -57,7 +57,7 @@ pub(crate) struct Admin {
     running: OnceLock<Running>,
     draining: watch::Receiver<bool>,
     /// Held by who goes through all queues.
-    listing: tokio::sync::Mutex<()>,
+    listing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is there once recovery is complete.
@@ -75,7 +75,7 @@ impl Admin {
             began_at: SystemTime::now(),
             running: OnceLock::new(),
             draining,
-            listing: tokio::sync::Mutex::new(()),
+            listing: Arc::default(),
         })
     }
 
@@ -97,8 +97,13 @@ impl Admin {
         work: impl FnOnce(&Running) -> R + Send + 'static,
     ) -> Result<R, Refusal> {
         let running = self.running()?.clone();
-        let _one_at_a_time = self.listing.lock().await;
-        let done = tokio::task::spawn_blocking(move || work(&running)).await;
+        let one_at_a_time = Arc::clone(&self.listing).lock_owned().await;
+        let work = move || {
+            // The work goes on when nobody wants its result any more, and so does its turn.
+            let _one_at_a_time = one_at_a_time;
+            work(&running)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| {
             tracing::error!("a request to the admin port: {error}");
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, Cow::Borrowed("failed"))
@@ -135,7 +140,7 @@ fn router(admin: Arc<Admin>) -> Router {
     routes
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such command\n") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn(refuse_other_sites))
+        .layer(from_fn(refuse_pages))
         .with_state(admin)
 }
 
@@ -150,20 +155,12 @@ fn as_ostrich(
         .fold(routes, |routes, ending| routes.route(&format!("{path}{ending}"), command()))
 }
 
-/// A browser that shows another site's page sends where that comes from.
-async fn refuse_other_sites(request: Request, next: Next) -> Response {
-    match is_of_another_site(request.headers()) {
-        true => (StatusCode::FORBIDDEN, "not for the pages of other sites\n").into_response(),
+/// A browser that shows some site's page sends where that comes from; its host proves nothing, since whoever owns a name can let it point here.
+async fn refuse_pages(request: Request, next: Next) -> Response {
+    match request.headers().contains_key(header::ORIGIN) {
+        true => (StatusCode::FORBIDDEN, "not for web pages\n").into_response(),
         false => next.run(request).await,
     }
-}
-
-fn is_of_another_site(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let text = origin.to_str().unwrap_or_default();
-    let authority = text.split_once("://").map_or("", |(_, authority)| authority);
-    let host = headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
-    authority.is_empty() || !authority.as_bytes().eq_ignore_ascii_case(host)
 }
 
 /// How a command of Ostrich's is answered.

@@ -23,7 +23,7 @@ use crate::run::RunError;
 use super::{Admin, router};
 
 /// Connections at a time.
-pub(crate) const CONNECTIONS_MAX: usize = 64;
+pub(crate) const CONNECTIONS_MAX: usize = 512;
 /// How long a client may take to send the head of a request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection takes no further request after this.
