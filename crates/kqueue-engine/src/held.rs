@@ -190,7 +190,7 @@ impl Engine {
 
     /// Whether what is lent takes as much memory as waiting items may: nothing more should be lent until some of it has been settled.
     pub fn has_lent_much(&self) -> bool {
-        self.lent_bytes >= self.limits.max_memory_size
+        self.lent_bytes > 0 && self.lent_bytes >= self.limits.max_memory_size
     }
 
     /// The items that the session holds and has lent, with the queues they came from.

@@ -189,7 +189,7 @@ fn fail(violation: &Violation) -> ExitCode {
 
 /// What happened in all seeds together.
 #[derive(Default)]
-struct Sum([u64; 17]);
+struct Sum([u64; 19]);
 
 impl Sum {
     fn add(&mut self, one: &Summary) {
@@ -212,6 +212,8 @@ impl Sum {
             tally.redelivered,
             tally.moved,
             tally.dropped,
+            one.reloads,
+            one.status_changes,
         ];
         self.merge(&Self(values));
     }
@@ -241,6 +243,8 @@ impl Sum {
             again,
             moved,
             dropped,
+            reloads,
+            statuses,
         ] = self.0;
         println!("{seeds} seeds from {start}: nothing lost, invented, reordered or held twice");
         println!("  {steps} steps, {seconds} virtual seconds, {disconnects} disconnects");
@@ -254,5 +258,6 @@ impl Sum {
             "  {stored} puts acknowledged, {delivered} items delivered, {again} delivered again, {moved} in the queue to which they expired or died"
         );
         println!("  {dropped} items were in memory only when their server ended");
+        println!("  {reloads} reloads of the settings, {statuses} changes of the status");
     }
 }

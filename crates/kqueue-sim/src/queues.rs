@@ -94,7 +94,7 @@ pub(crate) fn named(name: &str) -> Option<Queue> {
 pub(crate) fn targets(queue: Queue) -> &'static [Queue] {
     match queue {
         TURN => &[TURN, TURN_SUB],
-        NOW => &[NOW, "plain", "small"],
+        NOW => &[NOW, "plain", TURN, TURN_SUB],
         BOTH => &["posts", "posts+a", "posts+b", SUB_MEM, "plain"],
         TIGHT => &["small", TURN, TURN_SUB, "plain"],
         _ => {
@@ -108,7 +108,8 @@ pub(crate) fn targets(queue: Queue) -> &'static [Queue] {
 pub(crate) fn groups(queue: Queue, rules: &Rules) -> Vec<&'static [Queue]> {
     match queue {
         TURN if rules.fanout_only => vec![&[TURN_SUB]],
-        NOW if rules.hides_now => vec![&["plain"], &["small"]],
+        NOW if rules.hides_now && rules.fanout_only => vec![&["plain"], &[TURN_SUB]],
+        NOW if rules.hides_now => vec![&["plain"], &[TURN, TURN_SUB]],
         NOW => vec![&[NOW]],
         BOTH => vec![targets("posts"), &["plain"]],
         TIGHT if rules.fanout_only => vec![&["small"], &[TURN_SUB], &["plain"]],
@@ -274,7 +275,7 @@ pub(crate) fn table(scenario: &Scenario, now: &Rules) -> ConfigTable {
         stand_for(TIGHT, &["small", TURN, "plain"]);
     }
     if now.hides_now {
-        stand_for(NOW, &["plain", "small"]);
+        stand_for(NOW, &["plain", TURN]);
     }
     table
 }

@@ -8,12 +8,9 @@ use std::collections::VecDeque;
 use std::panic;
 
 use fastrand::Rng;
-use kqueue_broker::{
-    Ask, Broker, Checkpoint, DiskOp, FaultKind, Job, Load, Now, Rest, RetireStep, Retirement,
-    SessionId, Status,
-};
+use kqueue_broker::{Ask, Broker, Checkpoint, Job, Load, Now, Rest, Retirement, SessionId, Status};
 
-use crate::conn::{Conn, LEASE_MS_MAX, Link, Role};
+use crate::conn::{Conn, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
 use crate::queues::{BOTH, is_volatile, queues, sub_queues};
@@ -22,7 +19,9 @@ use crate::scenario::{Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, Settings, boot};
 use crate::status::StatusModel;
 
+mod end;
 mod operator;
+mod shell;
 
 /// Replies that the shell keeps for a client that does not read.
 const OUTPUT_HIGH: usize = 256 * 1024;
@@ -439,182 +438,6 @@ impl World {
         self.note_status()
     }
 
-    /// What the shell does after every call: jobs go to the disk, those that are done are reported, sessions are told.
-    fn pump(&mut self) -> Outcome {
-        loop {
-            self.finish_jobs()?;
-            if !self.start_job() {
-                break;
-            }
-        }
-        self.keep_house()?;
-        self.read();
-        self.answer_asks();
-        while let Some(session) = self.broker.poll_event() {
-            if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
-                conn.session.set_ready();
-            }
-        }
-        Ok(())
-    }
-
-    fn start_job(&mut self) -> bool {
-        if self.disk.died.is_some() {
-            return false;
-        }
-        let now = self.now();
-        let Some(job) = self.broker.poll_job(now) else { return false };
-        assert!(!self.broker.progress().poisoned, "a job after the journal failed: {job:?}");
-        let takes_ms = match job.is_write_only {
-            true => 0,
-            false => self.rng.u64(..=self.scenario.disk_ms),
-        };
-        self.note(|| {
-            format!(
-                "job {}: {}",
-                job.id.0,
-                job.ops.iter().map(name_of).collect::<Vec<_>>().join(", ")
-            )
-        });
-        let slot = if job.is_background { &mut self.background } else { &mut self.log_job };
-        assert!(slot.is_none(), "two jobs of one lane at a time");
-        *slot = Some((job, self.mono_ms + takes_ms));
-        true
-    }
-
-    fn finish_jobs(&mut self) -> Outcome {
-        for is_background in [false, true] {
-            let slot = if is_background { &mut self.background } else { &mut self.log_job };
-            let Some((job, _)) = slot.take_if(|(_, done)| *done <= self.mono_ms) else { continue };
-            let before = self.disk.failed;
-            let result = match self.one_in(self.scenario.io_fault_every) {
-                true => self.disk.run_with_fault(&mut self.rng, &job),
-                false => self.disk.run(&job),
-            };
-            self.summary.disk_failures += self.disk.failed - before;
-            if self.disk.died.is_some() {
-                self.note(|| format!("job {}: in the middle of it", job.id.0));
-                return Ok(());
-            }
-            let syncs = job.ops.iter().any(|op| matches!(op, DiskOp::Sync { .. }));
-            self.is_faulty = result.is_err() || (self.is_faulty && !syncs);
-            let kind = result.as_ref().err().map(|fault| fault.kind);
-            self.note(|| format!("job {} done: {:?}", job.id.0, kind));
-            let was_poisoned = self.broker.progress().poisoned;
-            self.broker.handle_done(self.now(), job.id, result);
-            if !was_poisoned {
-                self.judge_fault(&job, kind)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What has to follow a fault: the server knows that it can promise nothing more, or goes on if it can.
-    fn judge_fault(&mut self, job: &Job, kind: Option<FaultKind>) -> Outcome {
-        let is_poisoned = self.broker.progress().poisoned;
-        let needs_space = |op: &DiskOp| {
-            matches!(op, DiskOp::Create { .. } | DiskOp::Prepare { .. } | DiskOp::Remove { .. })
-        };
-        match kind {
-            Some(FaultKind::Io) if !is_poisoned => {
-                Err("a fault of the disk, and the journal goes on".into())
-            }
-            Some(FaultKind::NoSpace) if is_poisoned && job.ops.iter().any(needs_space) => {
-                Err("the disk was full for a moment, and the journal gave up".into())
-            }
-            _ => {
-                let step = self.step;
-                if is_poisoned && self.oracle.poisoned_in.is_none() {
-                    self.oracle.poisoned_in = Some(step);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// What the housekeeping thread does: one thing at a time, each step written before the next.
-    fn keep_house(&mut self) -> Outcome {
-        let is_dead = self.disk.died.is_some();
-        if is_dead || !self.broker.is_written() || self.broker.progress().poisoned {
-            return Ok(());
-        }
-        if let Some(checkpoint) = &mut self.checkpoint {
-            if self.broker.checkpoint_step(checkpoint) {
-                self.checkpoint = None;
-                self.summary.checkpoints += 1;
-                self.note(|| "a checkpoint ends".into());
-            }
-        } else if let Some(retirement) = &mut self.retirement {
-            match self.broker.retire_step(retirement) {
-                RetireStep::Read(read) => loop {
-                    // What may pass is tried again; a server that died reads nothing more.
-                    match self.disk.read(&read) {
-                        Ok(piece) => break retirement.feed(&piece),
-                        Err(_) if self.disk.died.is_some() => return Ok(()),
-                        Err(_) => {}
-                    }
-                },
-                RetireStep::Write => {}
-                RetireStep::Done => {
-                    let (bad, lost) = retirement.take_bad();
-                    if !self.may_be_damaged() && !bad.is_empty() {
-                        return Err(format!("damaged: {bad:?}"));
-                    }
-                    self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
-                    self.retirement = None;
-                    self.summary.retired_segments += 1;
-                    self.note(|| "a segment was emptied".into());
-                }
-            }
-        } else if self.broker.wants_checkpoint() {
-            self.checkpoint = Some(self.broker.begin_checkpoint());
-            self.note(|| "a checkpoint begins".into());
-        } else {
-            self.retirement = self.broker.poll_retire();
-            if let Some(segment) = self.retirement.as_ref().map(Retirement::segment) {
-                self.note(|| format!("segment {segment} is to be emptied"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether something may be unreadable: on the disk, or once.
-    fn may_be_damaged(&self) -> bool {
-        self.scenario.flip_every > 0
-            || self.scenario.fault.is_some_and(|fault| fault.failure == Failure::Io)
-    }
-
-    /// What the reader thread does.
-    fn read(&mut self) {
-        while let Some(load) = self.broker.poll_load() {
-            let takes_ms = self.rng.u64(..=self.scenario.read_ms);
-            self.loads.push((load, self.mono_ms + takes_ms));
-        }
-        let mut index = 0;
-        while index < self.loads.len() {
-            if self.loads[index].1 > self.mono_ms {
-                index += 1;
-                continue;
-            }
-            let (mut load, _) = self.loads.swap_remove(index);
-            loop {
-                match self.disk.read(&load.next_read()) {
-                    Ok(piece) if load.feed(&piece) => break,
-                    Err(_) if self.disk.died.is_some() => return,
-                    _ => {}
-                }
-            }
-            self.summary.loads += 1;
-            let what = load.segment();
-            let (bad, lost) = self.broker.handle_loaded(self.now(), load);
-            self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
-            assert!(
-                self.may_be_damaged() || bad.is_empty() && lost == 0,
-                "damage on a sound disk: {bad:?}, {lost} items of segment {what}"
-            );
-        }
-    }
-
     /// The server's life ends, and the next one begins.
     fn cut(&mut self, cut: Cut) -> Outcome {
         let at = self.at();
@@ -752,122 +575,6 @@ impl World {
         let waits: Vec<_> =
             self.conns.iter().map(|conn| format!("{}: {}", conn.id, conn.awaits())).collect();
         Err(format!("no answer ever came: {}", waits.join("; ")))
-    }
-
-    /// Everything comes to rest, and whatever is left in the queues is taken out and counted.
-    fn end(&mut self) -> Outcome {
-        self.summary.disk_calls = self.disk.calls;
-        self.summary.failed_calls = self.disk.failed;
-        self.disk.fault = None;
-        (self.calm, self.disk.is_full) = (true, false);
-        self.note(|| "---- the end begins".into());
-        if self.broker.progress().poisoned {
-            self.cut(Cut::Kill)?;
-        }
-        self.serve_everything()?;
-        self.settle()?;
-        // Somebody may have had a last wish.
-        self.serve_everything()?;
-        self.is_in_order_again()?;
-        match self.rng.u32(..4) {
-            0 => self.restart_cleanly()?,
-            1 => self.cut(Cut::Power)?,
-            2 => self.cut(Cut::Kill)?,
-            _ => {}
-        }
-        while !self.conns.is_empty() {
-            self.close(0);
-        }
-        self.let_leases_end()?;
-        self.drain()?;
-        self.broker.check_invariants();
-        self.summary.tally = self.oracle.finish(self.at())?;
-        (self.summary.steps, self.summary.virtual_ms) = (self.step, self.mono_ms);
-        Ok(())
-    }
-
-    /// Whatever happened, a server whose disk is sound again takes puts, without anybody's help.
-    fn is_in_order_again(&mut self) -> Outcome {
-        self.idle()?;
-        self.connect(Role::Producer);
-        let (at, number) = (self.at(), self.oracle.next_put());
-        let conn = self.conns.last_mut().ok_or("no connection")?;
-        conn.put_acknowledged(at, "plain", &mut self.oracle);
-        self.settle()?;
-        match self.oracle.is_stored(number) {
-            true => Ok(()),
-            false => Err("a put was refused although the disk is neither full nor failed".into()),
-        }
-    }
-
-    /// SIGTERM: every session ends, everything is synced.
-    fn restart_cleanly(&mut self) -> Outcome {
-        for conn in &mut self.conns {
-            conn.session.begin_close();
-        }
-        for _ in 0..SETTLE_STEPS {
-            self.step += 1;
-            for index in (0..self.conns.len()).rev() {
-                self.run_conn(index)?;
-                self.flush_conn(index, true)?;
-            }
-            self.broker.sync_everything(self.now());
-            self.pump()?;
-            if self.conns.is_empty() && self.broker.is_settled() {
-                break;
-            }
-            if self.conns.iter().all(|conn| conn.link == Link::Abandoned) {
-                self.notice_one();
-            }
-            self.pass_time()?;
-        }
-        if !self.conns.is_empty() || !self.broker.is_settled() {
-            return Err("the server does not come to an end".into());
-        }
-        self.summary.clean_restarts += 1;
-        // Everything was synced, so even a power cut takes nothing, whatever the policy.
-        self.disk.cut(&mut self.rng, Cut::Power);
-        self.oracle.cut(self.at(), Cut::Kill, self.is_faulty);
-        self.restart()
-    }
-
-    /// What was fetched for a while returns although whoever fetched it is gone.
-    fn let_leases_end(&mut self) -> Outcome {
-        if !self.scenario.extras.fetches {
-            return Ok(());
-        }
-        self.mono_ms += LEASE_MS_MAX;
-        self.broker.handle_timeout(self.now());
-        self.pump()
-    }
-
-    fn drain(&mut self) -> Outcome {
-        self.connect(Role::Admin);
-        for queue in queues(self.scenario.extras.turns()) {
-            loop {
-                let (at, before) = (self.at(), self.oracle.deliveries());
-                self.conns[0].get_now(at, queue);
-                self.settle()?;
-                if self.oracle.deliveries() == before {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn name_of(op: &DiskOp) -> String {
-    match op {
-        DiskOp::Prepare { .. } => "prepare".into(),
-        DiskOp::WriteSuper { slot, .. } => format!("superblock {slot}"),
-        DiskOp::Create { segment, .. } => format!("create {segment}"),
-        DiskOp::Write { segment, offset, chunks } => {
-            let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
-            format!("write {segment} at {offset}, {bytes} bytes")
-        }
-        DiskOp::Sync { segment } => format!("sync {segment}"),
-        DiskOp::Remove { segment } => format!("remove {segment}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The simulator is worth something only if it repeats itself, if everything happens in it, and if it can fail.
 
-use kqueue_sim::{FaultSet, Summary, replay, run, run_changed};
+use kqueue_sim::{Extras, FaultSet, Summary, replay, run, run_changed};
 
 #[test]
 fn a_seed_decides_everything() {
@@ -25,6 +25,8 @@ fn everything_that_can_happen_happens() {
         sum.torn_tails += one.torn_tails;
         sum.retired_segments += one.retired_segments;
         sum.clean_restarts += one.clean_restarts;
+        sum.reloads += one.reloads;
+        sum.status_changes += one.status_changes;
         sum.tally.stored += one.tally.stored;
         sum.tally.refused += one.tally.refused;
         sum.tally.unknown += one.tally.unknown;
@@ -41,6 +43,8 @@ fn everything_that_can_happen_happens() {
         sum.torn_tails,
         sum.retired_segments,
         sum.clean_restarts,
+        sum.reloads,
+        sum.status_changes,
         tally.stored,
         tally.refused,
         tally.unknown,
@@ -67,6 +71,8 @@ fn a_disk_that_lies_is_found_out() {
 /// Seeds that found something once, each with what it was.
 #[test]
 fn what_was_found_once_is_not_found_again() {
+    // They are from before there was more than the usual in some lives.
+    let run = |seed| run_changed(seed, |scenario| scenario.extras = Extras::NONE);
     // A put of a queue in memory only hid the gate of the one before it.
     run(1).unwrap();
     // The name of a dead-letter queue was lost in a power cut, what had been moved there was lost with it.
@@ -76,6 +82,17 @@ fn what_was_found_once_is_not_found_again() {
     run(8_095_048).unwrap();
     // The name of a segment in which the log went on, for want of space, was not on the disk.
     run(9_059_045).unwrap();
+}
+
+/// As before, with monitors, aliases, status, reloads and fetches.
+#[test]
+fn what_was_found_once_in_lives_with_more_is_not_found_again() {
+    // What a client held could not be confirmed while an alias hid the queue. (111: and those who had waited there were counted for ever.)
+    run(111).unwrap();
+    run(442).unwrap();
+    run(829).unwrap();
+    // Several items of one request that no segment has room for together waited for ever.
+    run(715).unwrap();
 }
 
 /// A few lives in which one call of the disk fails; `kqueue-sim faults` does it with all calls.

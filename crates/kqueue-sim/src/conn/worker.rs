@@ -104,6 +104,12 @@ impl Conn {
             (Want::Fetch { queue, max, auto_abort_ms, left }, part) => {
                 let (queue, auto_abort_ms) = (*queue, *auto_abort_ms);
                 let left = match (left, part) {
+                    (None, Part::Line(line))
+                        if auto_abort_ms > 0
+                            && line.starts_with("SERVER_ERROR too much is fetched") =>
+                    {
+                        0
+                    }
                     (None, Part::Line(line)) => {
                         let count = count_of(line, "FETCHED ")?;
                         let count = u32::try_from(count).map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::Cut;
+use crate::queues::{NOW, TIGHT, TURN, targets};
 
 const NEVER_ENDS: How = How::Held { until_ms: u64::MAX };
 
@@ -94,6 +95,112 @@ fn what_was_confirmed_does_not_come_back_but_after_a_crash_that_followed_at_once
     show(&mut oracle, 10, 0, How::Taken, 2).unwrap();
     oracle.cut(at(500), Cut::Power, false);
     show(&mut oracle, 501, 0, How::Taken, 2).unwrap();
+}
+
+#[test]
+fn what_was_held_and_is_not_done_comes_again() {
+    let mut oracle = stored(1, &["plain"]);
+    show(&mut oracle, 10, 0, NEVER_ENDS, 2).unwrap();
+    oracle.conn_gone(2, &[]);
+    assert!(oracle.finish(at(20)).unwrap_err().contains("LOST: items [0] of plain"));
+    show(&mut oracle, 12, 0, NEVER_ENDS, 3).unwrap();
+    oracle.ack_sent("plain", 0);
+    oracle.finish(at(20)).unwrap();
+}
+
+#[test]
+fn what_is_lent_outlives_its_connection_until_the_lease_ends() {
+    let mut oracle = stored(1, &["plain"]);
+    show(&mut oracle, 10, 0, How::Lent { until_ms: 50 }, 2).unwrap();
+    oracle.conn_gone(2, &[]);
+    assert!(show(&mut oracle, 49, 0, How::Taken, 3).is_err());
+    show(&mut oracle, 50, 0, How::Taken, 3).unwrap();
+}
+
+#[test]
+fn a_number_settles_one_delivery_once() {
+    let mut oracle = stored(1, &["plain"]);
+    show(&mut oracle, 10, 0, How::Lent { until_ms: 50 }, 2).unwrap();
+    oracle.number_given(7, 2, "plain", 0, 50).unwrap();
+    assert!(oracle.number_given(7, 2, "plain", 0, 50).is_err());
+    let mut oracle = stored(1, &["plain"]);
+    show(&mut oracle, 10, 0, How::Lent { until_ms: 50 }, 2).unwrap();
+    oracle.number_given(7, 2, "plain", 0, 50).unwrap();
+    oracle.settle_sent(&[7], false);
+    assert!(oracle.settled(at(11), at(12), &[7], false, 0).is_err(), "it is held");
+    assert!(oracle.settled(at(11), at(12), &[7], false, 2).is_err());
+    oracle.settled(at(11), at(12), &[7], false, 1).unwrap();
+    oracle.settle_sent(&[7], false);
+    assert!(oracle.settled(at(13), at(14), &[7], false, 1).is_err());
+    let mut oracle = stored(1, &["plain"]);
+    show(&mut oracle, 10, 0, How::Lent { until_ms: 50 }, 2).unwrap();
+    oracle.number_given(7, 2, "plain", 0, 50).unwrap();
+    show(&mut oracle, 60, 0, NEVER_ENDS, 3).unwrap();
+    oracle.settle_sent(&[7], false);
+    assert!(oracle.settled(at(61), at(62), &[7], false, 1).is_err(), "somebody else has it");
+    oracle.settled(at(61), at(62), &[7], false, 0).unwrap();
+}
+
+/// A put to an alias that is answered in step 2.
+fn put_to(to: Queue, rules: Rules) -> Oracle {
+    let mut oracle = new_oracle();
+    oracle.rules = History::new(rules);
+    oracle.put_sent(at(1), 1, Some(to), targets(to), 7, Expiry::default(), body(0, 9));
+    oracle.put_arrived(at(1), 0);
+    oracle
+}
+
+#[test]
+fn an_alias_gives_to_everybody_who_does_not_refuse() {
+    let first = Rules::first(&new_oracle().scenario);
+    let mut oracle = put_to(TIGHT, first);
+    oracle.put_refused(at(2), 0, Refusal::Limit).unwrap();
+    // Of these only one can have refused it; the others have it.
+    assert!(oracle.finish(at(20)).unwrap_err().contains("LOST: items [0] of plain"));
+    let shown = |queue| {
+        let bytes: &'static [u8] = Box::leak(body(0, 9).into_boxed_slice());
+        Shown { queue, flags: 7, body: bytes, how: How::Taken, conn: 3, asked: at(5) }
+    };
+    assert!(oracle.shown(at(6), &shown("small")).is_err());
+    for queue in ["plain", TURN, crate::queues::TURN_SUB] {
+        oracle.shown(at(6), &shown(queue)).unwrap();
+    }
+    oracle.finish(at(20)).unwrap();
+    let mut oracle = put_to(NOW, Rules { hides_now: true, ..first });
+    assert!(oracle.shown(at(6), &shown(NOW)).is_err(), "it stands for others");
+    oracle.shown(at(6), &shown("plain")).unwrap();
+    let mut oracle = put_to(TURN, first);
+    assert!(oracle.put_refused(at(2), 0, Refusal::Limit).is_err(), "nothing is full");
+}
+
+#[test]
+fn settings_and_status_count_as_they_were_in_the_meantime() {
+    let first = Rules::first(&new_oracle().scenario);
+    let young = Rules { max_age_ms: Some(10), ..first };
+    let shown = |oracle: &mut Oracle, step| {
+        let body = body(0, 9);
+        let (how, asked) = (How::Taken, at(step));
+        let shown = Shown { queue: TURN, flags: 7, body: &body, how, conn: 3, asked };
+        oracle.shown(at(step + 5), &shown)
+    };
+    let mut oracle = put_to(TURN, young);
+    oracle.put_stored(at(2), 0).unwrap();
+    assert!(shown(&mut oracle, 30).is_err(), "it is too old");
+    let mut oracle = put_to(TURN, young);
+    oracle.put_stored(at(2), 0).unwrap();
+    oracle.rules.change(at(32), first);
+    shown(&mut oracle, 30).unwrap();
+    let mut oracle = put_to(TURN, first);
+    oracle.enforced.change(at(1), Status::ReadOnly);
+    oracle.put_stored(at(2), 0).unwrap();
+    oracle.enforced.change(at(3), Status::Quiescent);
+    assert!(oracle.put_stored(at(9), 0).is_ok(), "it may have been run before");
+    oracle.puts[0].arrived = Some(4);
+    assert!(oracle.put_stored(at(9), 0).is_err());
+    assert!(shown(&mut oracle, 30).is_err(), "nothing is given");
+    assert!(oracle.check_blocked(at(4), at(9), |status| status.gives()).is_ok());
+    oracle.enforced.change(at(40), Status::Up);
+    assert!(oracle.check_blocked(at(41), at(49), |status| status.gives()).is_err());
 }
 
 #[test]
