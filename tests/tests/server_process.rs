@@ -256,3 +256,22 @@ fn a_client_that_pipelines_and_never_reads_costs_bounded_memory_and_nobody_else_
         .expect("a number");
     assert!(rss_kib < 100 * 1024, "{rss_kib} KiB");
 }
+
+#[test]
+fn a_server_with_very_many_queues_stops_when_it_is_asked_to() {
+    // A list of all of them is longer than what makes a checkpoint worthwhile.
+    const QUEUES: usize = 20_000;
+    let mut daemon = Daemon::start("----sync = \"never\"\n");
+    let mut wire = daemon.connect();
+    for first in (0..QUEUES).step_by(500) {
+        let puts: String =
+            (first..first + 500).map(|queue| format!("set q{queue} 0 0 1\r\nx\r\n")).collect();
+        wire.send(puts.as_bytes());
+        for _ in 0..500 {
+            wire.expect(b"STORED\r\n");
+        }
+    }
+    daemon.signal(Signal::TERM);
+    let exit = daemon.wait_within(PATIENCE);
+    assert_eq!(exit.code, Some(0), "{}", exit.stderr);
+}
