@@ -373,6 +373,8 @@ impl Broker {
                 continue;
             };
             let is_settled = match abort {
+                // It returned by itself, and the same connection is fetching it again.
+                _ if !self.engine.has_lent(owner, &queue, item) => false,
                 true => self.engine.release(now, owner, &queue, item, &mut self.log),
                 false => self.engine.ack(now, owner, &queue, item, &mut self.log),
             };

@@ -1,7 +1,7 @@
 //! Numbers by which any connection can confirm what another one fetched, as Kestrel's Thrift interface has it.
 //!
 //! Invariants
-//! - A number is given out once; 0 never. It stands for one delivery of an item: once the item is fetched again, older numbers of it mean nothing.
+//! - A number is given out once, also by a server that was started again; 0 never. It stands for one delivery of an item: once the item is fetched again, older numbers of it mean nothing.
 //! - Numbers of items that are not held any more are forgotten before they outnumber the others.
 //!
 //! Must not: change what is held.
@@ -34,8 +34,11 @@ pub(crate) struct Handles {
 }
 
 impl Handles {
-    /// A number for an item that the session holds.
-    pub(crate) fn add(&mut self, handle: Handle) -> i64 {
+    /// A number for an item that the session holds. `above` is any number that this run of the server has beyond those of earlier ones: what they gave out must not mean anything.
+    pub(crate) fn add(&mut self, handle: Handle, above: u64) -> i64 {
+        if self.last == 0 {
+            self.last = i64::try_from(above).unwrap_or(0);
+        }
         self.last += 1;
         if let Some(stale) = self.numbers.insert(handle.clone(), self.last) {
             self.by_number.remove(&stale);
@@ -77,5 +80,28 @@ impl Handles {
     pub(crate) fn len(&self) -> usize {
         assert_eq!(self.by_number.len(), self.numbers.len());
         self.by_number.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_an_earlier_run_mean_nothing() {
+        let handle = |item| Handle {
+            session: SessionId(1),
+            queue: Bytes::from_static(b"q"),
+            item: ItemId(item),
+        };
+        let mut first = Handles::default();
+        assert_eq!((first.add(handle(1), 0), first.add(handle(2), 0)), (1, 2));
+        let mut next = Handles::default();
+        assert_eq!(
+            (next.add(handle(1), 1 << 32), next.add(handle(2), 1 << 32)),
+            ((1 << 32) + 1, (1 << 32) + 2)
+        );
+        assert_eq!(next.take(1), None);
+        assert_eq!(next.take((1 << 32) + 2), Some(handle(2)));
     }
 }

@@ -18,6 +18,8 @@ use crate::task::Task;
 
 /// Queues in one piece of a listing.
 const PIECE_QUEUES: usize = 64;
+/// Bytes in one piece of a listing, about.
+const PIECE_BYTES: usize = 32 * 1024;
 /// Queues that are added up at a time.
 const PIECE_TOTALS: usize = 2048;
 
@@ -218,13 +220,17 @@ impl Broker {
                 }
             },
             Next::After(after, has_shown) => {
-                let queues = self.queue_stats(now, *after, PIECE_QUEUES);
-                for queue in &queues {
-                    form.write_queue(queue, &mut out);
+                let queues = self.engine.queue_stats(now, *after);
+                has_more = false;
+                for (index, queue) in queues.enumerate() {
+                    // Thousands of sub-queues may be named.
+                    if index == PIECE_QUEUES || out.len() >= PIECE_BYTES {
+                        has_more = true;
+                        break;
+                    }
+                    form.write_queue(&queue, &mut out);
+                    (*after, *has_shown) = (queue.number, true);
                 }
-                has_more = queues.len() == PIECE_QUEUES;
-                *after = queues.last().map_or(*after, |queue| queue.number);
-                *has_shown |= !queues.is_empty();
                 if !has_more {
                     for alias in self.engine.alias_stats() {
                         *has_shown = true;

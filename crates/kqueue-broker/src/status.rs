@@ -123,7 +123,7 @@ impl StatusControl {
         if status == self.shown || (status > self.shown && self.due_ms.is_some()) {
             return false;
         }
-        let is_stricter = status > self.enforced;
+        let is_stricter = status > self.shown;
         self.shown = status;
         if is_stricter && self.grace_ms > 0 {
             self.due_ms = Some(now_ms.saturating_add(self.grace_ms));
@@ -184,6 +184,9 @@ mod tests {
         assert_eq!(control.enforced(), Status::Up);
         assert_eq!(control.poll_timeout(), Some(1100));
         control.handle_timeout(1100);
+        assert_eq!((control.enforced(), control.poll_timeout()), (Status::ReadOnly, None));
+        assert!(control.set(1200, Status::Quiescent));
+        assert!(control.set(1200, Status::ReadOnly), "less strict than what is told: at once");
         assert_eq!((control.enforced(), control.poll_timeout()), (Status::ReadOnly, None));
         assert!(control.set(1200, Status::Quiescent));
         assert!(control.set(1201, Status::Up), "more is allowed at once");

@@ -258,10 +258,12 @@ impl Broker {
     /// Gives a number to everything that is still held.
     fn lend(&mut self, now: Now, session: SessionId, fetch: Fetch, lease_ms: u64) -> Vec<Fetched> {
         let queue = Bytes::copy_from_slice(&fetch.key);
+        // Each run of a server has 2^32 of them, as it has of ids.
+        let above = self.engine.last_id().0 >> 32 << 32;
         let mut fetched = Vec::with_capacity(fetch.items.len());
         for (item, body) in fetch.items {
             if self.engine.lend(now, session, &queue, item, lease_ms) {
-                let id = self.handles.add(Handle { session, queue: queue.clone(), item });
+                let id = self.handles.add(Handle { session, queue: queue.clone(), item }, above);
                 fetched.push(Fetched { id, body });
             }
         }

@@ -193,6 +193,13 @@ impl Engine {
         self.lent_bytes > 0 && self.lent_bytes >= self.limits.max_memory_size
     }
 
+    /// Whether the session holds an item and has lent it.
+    pub fn has_lent(&self, session: SessionId, queue: &[u8], id: ItemId) -> bool {
+        let Some(&slot) = self.by_name.get(queue) else { return false };
+        let is_it = |held: &Held| held.slot == slot && held.item.id == id.0 && held.is_lent;
+        self.held.get(&session).is_some_and(|held| held.iter().any(is_it))
+    }
+
     /// The items that the session holds and has lent, with the queues they came from.
     pub fn lent(&self, session: SessionId) -> impl Iterator<Item = (&Bytes, ItemId)> {
         let lent = self.held.get(&session).into_iter().flatten().filter(|held| held.is_lent);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use kqueue_broker::{Ask, SessionId, Status};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError};
@@ -78,19 +79,23 @@ impl Control {
         })
     }
 
-    /// Does what the broker asks for, until there is nobody left who could.
+    /// Does what the broker asks for, until there is nobody left who could. What takes long delays nothing else.
     pub(crate) async fn run(self: Arc<Self>, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        let mut under_way = JoinSet::new();
         while let Some(ask) = asks.recv().await {
+            while under_way.try_join_next().is_some() {}
+            let control = Arc::clone(&self);
             match ask {
                 Ask::Reload { session } => {
-                    let result = self.reload().await;
-                    self.answer(session, result);
+                    under_way.spawn(async move { control.answer(session, control.reload().await) });
                 }
                 Ask::SaveStatus { session, .. } => {
-                    let result = self.save().await;
-                    if let Some(session) = session {
-                        self.answer(session, result);
-                    }
+                    under_way.spawn(async move {
+                        let result = control.save().await;
+                        if let Some(session) = session {
+                            control.answer(session, result);
+                        }
+                    });
                 }
                 Ask::Shutdown => {
                     info!("a client asked the server to shut down");

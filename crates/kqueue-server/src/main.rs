@@ -218,11 +218,14 @@ fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
         .enable_all()
         .build()
         .map_err(run::RunError::Thread)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let terminate = signal(SignalKind::terminate()).map_err(run::RunError::Thread)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(run::RunError::Thread)?;
         run::run(config, source, stop_requested(terminate, interrupt), announce).await
-    })
+    });
+    // What still waits for a disk that does not answer is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Resolves at the first signal; the second one ends the process without waiting for anybody. Nothing acknowledged is lost by that.

@@ -87,7 +87,16 @@ async fn serve(
     on_ready: impl FnOnce(&[Bound]),
 ) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut booted = boot_apart(&config, &clock).await?;
+    // From here on it does not end the process.
+    let hangup = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut booted = tokio::select! {
+        booted = boot_apart(&config, &clock) => booted?,
+        () = &mut shutdown => {
+            info!("stopped during recovery; the next start begins it anew");
+            return Ok(());
+        }
+    };
     let status_file = StatusFile::new(config.status_file());
     begin_status(&mut booted.broker, &status_file);
     tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
@@ -115,13 +124,12 @@ async fn serve(
     if let Some(asks) = shared.take_asks() {
         tasks.spawn(Arc::clone(&control).run(asks));
     }
-    let hangup = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
     tasks.spawn(reload_on_hangup(Arc::clone(&control), hangup));
     admin.set_running(Running { shared: Arc::clone(&shared), control: Arc::clone(&control) });
     on_ready(&bound);
 
     let failed = tokio::select! {
-        () = shutdown => false,
+        () = &mut shutdown => false,
         () = control.shutdown.notified() => false,
         () = shared.journal_failed.notified() => true,
     };

@@ -11,8 +11,12 @@ use super::*;
 /// As many as the harness lets a connection hold of a queue.
 const OPEN_MAX: usize = 10;
 
+/// Numbers of this run of the server are above it: here they are shown without it.
+const BASE: i64 = 1 << 32;
+
 /// Requests and replies as they are, without a wire.
 #[derive(Clone, Debug, Default)]
+
 struct Plain(Arc<Mutex<(VecDeque<Request>, Vec<Response>)>>);
 
 impl Codec for Plain {
@@ -134,7 +138,8 @@ impl Site {
     }
 
     fn settle(&mut self, peer: u64, ids: &[i64], abort: bool) -> u64 {
-        let told = self.ask(peer, Request::Settle { ids: ids.to_vec(), abort });
+        let ids = ids.iter().map(|id| if *id > 0 { id + BASE } else { *id }).collect();
+        let told = self.ask(peer, Request::Settle { ids, abort });
         let [Response::Count(count)] = told[..] else { panic!("one number: {told:?}") };
         count
     }
@@ -152,7 +157,8 @@ fn fetch(max: u32, wait_ms: u32, auto_abort_ms: u32) -> Request {
 fn items(response: &Response) -> (Vec<String>, Vec<i64>) {
     let Response::Fetched(items) = response else { panic!("items: {response:?}") };
     let text = |body: &Bytes| String::from_utf8(body.to_vec()).expect("ascii");
-    items.iter().map(|item| (text(&item.body), item.id)).unzip()
+    let number = |id: i64| if id > 0 { id - BASE } else { id };
+    items.iter().map(|item| (text(&item.body), number(item.id))).unzip()
 }
 
 /// Every queue has this.
@@ -214,6 +220,19 @@ fn items_outlive_the_connection_that_fetched_them() {
     assert_eq!(site.settle(2, &[2], false), 1);
     site.pass(100);
     assert_eq!(site.rest(), ["a"]);
+}
+
+#[test]
+fn a_stale_number_does_not_settle_what_the_same_connection_is_collecting() {
+    let mut site = Site::new();
+    site.put(&["a"]);
+    assert_eq!(site.get(1, fetch(1, 0, 100)).1, [1]);
+    site.pass(100);
+    site.ask(1, fetch(2, 1000, 100));
+    assert_eq!(site.settle(2, &[1], false), 0);
+    site.pass(1000);
+    let (bodies, numbers) = items(&site.told(1)[0]);
+    assert_eq!((bodies, numbers), (vec!["a".into()], vec![2]));
 }
 
 #[test]

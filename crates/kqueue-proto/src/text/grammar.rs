@@ -76,6 +76,10 @@ fn parse(line: &Bytes) -> Result<Parsed, Refusal> {
         b"version" => other(Request::Version, Asked::Version),
         b"shutdown" => other(Request::Shutdown, Asked::Shutdown),
         b"quit" => Ok(Parsed::Other(Request::Quit, None)),
+        // A browser that was made to talk to this port: what follows is not for us.
+        _ if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") => {
+            Err(Refusal::Close(ClientError::UnknownCommand(words.share(command))))
+        }
         _ => {
             let command = command.to_ascii_lowercase();
             let text = format!("Unknown command: {}", Excerpt(&command));

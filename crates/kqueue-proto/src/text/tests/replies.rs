@@ -90,6 +90,11 @@ fn errors_that_close_are_said_behind_what_was_asked_before() {
     golden(&[
         ("version\nget a.b\nversion\n", ":1.2.3\n-'.' in a queue name: 'a.b'\n<closed>"),
         ("put q:\nx\n\nmonitor q x\n", "+1\n-bad timeout 'x'\n<closed>"),
+        // A browser that a web page sends here.
+        (
+            "POST / HTTP/1.1\r\nhost: x\r\n\r\ndelete q\nshutdown\n",
+            "-unknown command 'POST'\n<closed>",
+        ),
         ("monitor q 5\nconfirm q x\n", ":one\n:\n*\n-bad count 'x'\n<closed>"),
     ]);
 }
