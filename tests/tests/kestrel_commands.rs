@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use kqueue_tests::{Daemon, Wire};
+use kqueue_tests::{Daemon, Wire, tool};
 use rustix::process::Signal;
 
 /// Longer than anything takes; only a defect waits for so long.
@@ -32,10 +32,30 @@ impl Text {
     }
 }
 
+/// As clients see it: numbers only, since some take it apart.
+fn version() -> String {
+    let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    format!("{major}.{minor}.{}", env!("CARGO_PKG_VERSION_PATCH"))
+}
+
 fn append(daemon: &Daemon, text: &str) {
     let config = daemon.config_file();
     let before = fs::read_to_string(&config).expect("a configuration");
     fs::write(&config, before + text).expect("it can be written");
+}
+
+#[test]
+fn clients_see_a_version_of_numbers_only_and_operators_the_whole_of_it() {
+    let mut daemon = Daemon::start("");
+    daemon.connect().ask(b"version\r\n", format!("VERSION {}\r\n", version()).as_bytes());
+    let capabilities = format!("CAPABILITIES kqueue/{} put reserve ack release\r\n", version());
+    daemon.connect().ask(b"capabilities\r\n", capabilities.as_bytes());
+    assert_eq!(daemon.stat("version"), Some(version()));
+    daemon.signal(Signal::TERM);
+    let log = daemon.wait().stderr;
+    let whole = format!("kqueue-server {}", env!("CARGO_PKG_VERSION"));
+    assert!(log.lines().next().is_some_and(|line| line.ends_with(&whole)), "{log}");
+    assert_eq!(tool(&[&"--version"]).out, whole + "\n");
 }
 
 #[test]
@@ -171,7 +191,7 @@ fn the_text_port_speaks_kestrels_text_protocol() {
     text.ask("monitor q 20\n", "*\n");
     text.ask(
         "status\nversion\nflush q\ndelete q\nnonsense\n",
-        &format!(":UP\n:{}\n+0\n+0\n-Unknown command: nonsense\n", env!("CARGO_PKG_VERSION")),
+        &format!(":UP\n:{}\n+0\n+0\n-Unknown command: nonsense\n", version()),
     );
     text.ask("status readonly\n", "+0\n");
     text.ask(
