@@ -210,3 +210,35 @@ fn the_text_port_speaks_kestrels_text_protocol() {
     assert_eq!(rest, b"");
     assert_eq!(wire.get("q/t=60000").as_deref(), Some(&b"y"[..]), "it was open, not confirmed");
 }
+
+#[test]
+fn bytes_are_counted_in_both_directions() {
+    let daemon = Daemon::start("");
+    let mut wire = daemon.connect();
+    let mut count =
+        |name: &str| -> u64 { wire.stat(name).expect("a statistic").parse().expect("a number") };
+    let (read, written) = (count("bytes_read"), count("bytes_written"));
+    let request = b"set q 0 0 5\r\nhello\r\nget q\r\n";
+    let reply = b"STORED\r\nVALUE q 0 5\r\nhello\r\nEND\r\n";
+    daemon.connect().ask(request, reply);
+    // Three times `stats`: twice above, and the one that tells.
+    let stats = |times: usize| (times * b"stats\r\n".len()) as u64;
+    assert_eq!(count("bytes_read") - read, request.len() as u64 + stats(2));
+    assert!(count("bytes_written") - written > reply.len() as u64);
+}
+
+#[test]
+fn items_that_are_written_again_are_counted() {
+    let daemon = Daemon::start(
+        "max_item_size = \"16KiB\"----segment_size = \"256KiB\"\nlog_cap = \"1MiB\"\n[queue_defaults]\nsync_journal = \"never\"",
+    );
+    let mut wire = daemon.connect();
+    wire.put("kept", b"in the oldest segment");
+    let body = [b'x'; 8 << 10];
+    // Whatever is put and taken pushes the oldest segment out, sooner or later.
+    while wire.stat("queue_kept_journal_rewrites").as_deref() == Some("0") {
+        wire.put("passing", &body);
+        assert!(wire.get("passing").is_some());
+    }
+    assert_eq!(wire.get("kept").as_deref(), Some(&b"in the oldest segment"[..]));
+}

@@ -52,17 +52,63 @@ fn links_lead_somewhere() {
     for document in documents {
         let text = fs::read_to_string(&document).expect("a document");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") {
                 continue;
             }
             links += 1;
             let directory = document.parent().expect("a file lies in a directory");
+            let target = match target {
+                "" => document.clone(),
+                target => directory.join(target),
+            };
             let message = format!("{}: {link}", document.display());
-            assert!(directory.join(target).exists(), "{message}");
+            assert!(target.exists(), "{message}");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(target).expect("a document");
+                assert!(headings(&text).any(|found| found == heading), "{message}");
+            }
         }
     }
     assert!(links > 5);
+}
+
+/// The tables of docs/protocol.md: every row that is not left out names a test, and that exists.
+#[test]
+fn every_row_of_kestrels_has_a_test() {
+    let docs = repository().join("docs");
+    let text = fs::read_to_string(docs.join("protocol.md")).expect("the protocol");
+    let (_, tables) = text.split_once("\n## Kestrel, row by row\n").expect("the section");
+    let mut rows = 0;
+    for row in tables.lines().filter(|line| line.starts_with("| ")) {
+        let tests: Vec<(&str, &str)> = row
+            .split('[')
+            .filter_map(|part| part.split_once("]("))
+            .filter_map(|(name, rest)| Some((name, rest.split_once(')')?.0)))
+            .collect();
+        let is_head = row.ends_with("| here | test |");
+        assert!(is_head || !tests.is_empty() || row.contains("| not there"), "no test: {row}");
+        rows += usize::from(!is_head);
+        for (name, file) in tests {
+            let source = fs::read_to_string(docs.join(file)).expect(row);
+            // By itself, or among the cases of a client.
+            let is_there = source.contains(&format!("#[test]\nfn {name}()"))
+                || source.contains(&format!("#[tokio::test]\nasync fn {name}()"))
+                || source.contains(&format!("#[test]\n    fn {name}()"))
+                || source.lines().any(|line| line.trim() == name);
+            assert!(is_there, "{file} has no test {name}: {row}");
+        }
+    }
+    assert!(rows > 100, "{rows}");
+}
+
+/// The headings of a document as links name them.
+fn headings(markdown: &str) -> impl Iterator<Item = String> {
+    let titles = markdown.lines().filter(|line| line.starts_with('#'));
+    titles.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        title.chars().filter(|&c| c.is_alphanumeric() || c == '-' || c == '_').collect()
+    })
 }
 
 fn collect(directory: &Path, documents: &mut Vec<std::path::PathBuf>) {

@@ -192,6 +192,7 @@ fn every_figure_of_a_queue_counts_what_it_says() {
             ("journal_rotations", "0"),
         ],
     );
+    assert_ne!(self::figures(&figures(&mut world))["logsize"], "0", "it is in the log");
     world.pass(50);
     world.say(1, "get q/open\nget q/open\nget q/abort\n");
     world.say(2, "get q/open\n");
@@ -215,6 +216,7 @@ fn every_figure_of_a_queue_counts_what_it_says() {
         &[
             ("items", "0"),
             ("bytes", "0"),
+            ("logsize", "0"),
             ("age", "0"),
             ("total_flushes", "1"),
             ("expired_items", "1"),
