@@ -47,7 +47,7 @@ fn the_examples_run() {
 fn links_lead_somewhere() {
     let root = repository();
     let mut documents = vec![root.join("README.md")];
-    collect(&root.join("docs"), &mut documents);
+    collect(&root.join("docs"), "md", &mut documents);
     let mut links = 0;
     for document in documents {
         let text = fs::read_to_string(&document).expect("a document");
@@ -102,6 +102,47 @@ fn every_row_of_kestrels_has_a_test() {
     assert!(rows > 100, "{rows}");
 }
 
+/// Whatever the server says in its log, by how it begins.
+#[test]
+fn every_line_of_the_log_is_in_the_manual() {
+    let root = repository();
+    let manual = fs::read_to_string(root.join("docs/operating.md")).expect("the manual");
+    let mut sources = Vec::new();
+    collect(&root.join("crates/kqueue-server/src"), "rs", &mut sources);
+    let mut lines = 0;
+    for source in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = fs::read_to_string(source).expect("a source");
+        for level in ["info!(", "warn!(", "error!("] {
+            for call in text.split(level).skip(1) {
+                let Some(literal) = call.trim_start().strip_prefix('"') else { continue };
+                let literal = literal.split('"').next().unwrap_or_default();
+                let literal = literal.replace("{SUPERBLOCK_FILE}", "journal.kq");
+                let Some(known_by) = known_by(&literal) else { continue };
+                lines += 1;
+                let message = format!("{}: {literal}: no `{known_by}`", source.display());
+                assert!(manual.contains(known_by), "{message}");
+            }
+        }
+    }
+    assert!(lines > 50, "{lines}");
+}
+
+/// By what a line of the log can be found: the beginning of its first words, or of the most that stand together if these are few. Nothing if somebody
+/// else says all of it.
+fn known_by(literal: &str) -> Option<&str> {
+    let parts = literal.split('{').enumerate();
+    let fixed = parts.map(|(number, part)| match part.split_once('}') {
+        Some((_, behind)) if number > 0 => behind,
+        _ => part,
+    });
+    let fixed: Vec<&str> = fixed.map(|part| part.trim_matches([' ', ':', ';', ','])).collect();
+    let first = fixed.iter().copied().find(|part| !part.is_empty())?;
+    let longest = fixed.iter().copied().max_by_key(|part| part.len())?;
+    let words = if first.len() >= 8 { first } else { longest };
+    let end = words.char_indices().nth(20).map_or(words.len(), |(at, _)| at);
+    Some(words[..end].trim_end())
+}
+
 /// The headings of a document as links name them.
 fn headings(markdown: &str) -> impl Iterator<Item = String> {
     let titles = markdown.lines().filter(|line| line.starts_with('#'));
@@ -111,13 +152,14 @@ fn headings(markdown: &str) -> impl Iterator<Item = String> {
     })
 }
 
-fn collect(directory: &Path, documents: &mut Vec<std::path::PathBuf>) {
+/// All files below a directory whose names end so.
+fn collect(directory: &Path, ending: &str, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(directory).expect("a directory").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            collect(&path, documents);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            documents.push(path);
+            collect(&path, ending, found);
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
         }
     }
 }
