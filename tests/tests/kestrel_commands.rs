@@ -76,6 +76,22 @@ fn a_status_outlives_a_restart() {
 }
 
 #[test]
+fn the_default_status_holds_until_another_is_set_and_if_what_was_set_cannot_be_read() {
+    let daemon = Daemon::start("default_status = \"readonly\"----");
+    daemon.connect().ask(b"status\r\n", b"READONLY\r\n");
+    daemon.connect().ask(b"status up\r\n", b"END\r\n");
+    let daemon = daemon.stop_and_restart();
+    daemon.connect().ask(b"status\r\n", b"UP\r\n");
+    fs::write(daemon.data_dir().join("status"), "nonsense\n").expect("it can be written");
+    let mut daemon = daemon.stop_and_restart();
+    daemon.connect().ask(b"status\r\n", b"READONLY\r\n");
+    daemon.signal(Signal::TERM);
+    let log = daemon.wait().stderr;
+    assert!(log.contains("default_status is used: "), "{log}");
+    assert!(log.contains("the status is READONLY: see server.default_status"), "{log}");
+}
+
+#[test]
 fn a_status_is_enforced_after_its_grace_period() {
     let daemon = Daemon::start("status_change_grace_period = \"300ms\"\n----");
     let mut wire = daemon.connect();
