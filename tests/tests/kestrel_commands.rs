@@ -1,5 +1,5 @@
 //! What an operator and Kestrel's clients do besides putting and getting: status, reload, shutdown, aliases, the text port. The rows of every command are in
-//! crates/kqueue-broker/src/kestrel_tests.rs; here it is shown that they reach the real daemon.
+//! crates/kqueue-broker/src/kestrel_tests/; here it is shown that they reach the real daemon.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

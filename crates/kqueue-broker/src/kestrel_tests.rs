@@ -1,4 +1,4 @@
-//! Kestrel's commands as clients see them: several connections, a clock that is set by hand, a disk that does what it is told at once.
+//! Kestrel's commands as clients see them, a file for each topic, named by the tables in docs/protocol.md: several connections, a clock that is set by hand, a disk that does what it is told at once.
 
 mod aliases;
 mod fanout;
