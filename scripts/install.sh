@@ -14,9 +14,10 @@ build="build-essential php8.2-cli php8.2-dev libclang-14-dev"
 # demo: a small web site in front of the queue
 demo="$build nginx-light php8.2-fpm php8.2-curl php8.2-sqlite3"
 # test: real PHP-FPM (and cgi-fcgi, which speaks to it), memcached clients that others wrote (for PHP, Python and Node, memcp and its siblings),
+# curl, with which an operator asks the admin port,
 # strace, which lets system calls fail, and libfaketime, which sets the clock
 clients="php8.2-memcached php8.2-memcache php8.2-igbinary php8.2-msgpack python3-pymemcache python3-pylibmc libmemcached-tools"
-test="$build php8.2-fpm libfcgi-bin php8.2-sqlite3 $clients python3-pip nodejs strace libfaketime thrift-compiler python3-thrift haproxy"
+test="$build php8.2-fpm libfcgi-bin php8.2-sqlite3 $clients python3-pip nodejs strace libfaketime thrift-compiler python3-thrift haproxy curl"
 # Some builds of Node bring npm along; Debian's is a package of its own.
 command -v npm >/dev/null || test="$test npm"
 # and the clients that are not Debian's: exact versions, into target/foreign, from these lists

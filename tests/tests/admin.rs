@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// Longer than anything takes; only a defect waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections that the admin port has at a time, see docs/operating.md.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 512;
 
 /// A daemon with an admin port on a unix socket.
 struct Server {
@@ -208,11 +208,11 @@ fn metrics_are_what_prometheus_reads_and_count_what_happened() {
     assert_eq!(server.terminate().code, Some(0));
 }
 
-/// The names in backticks in the section "Admin port" of the operators' manual.
-fn documented() -> BTreeSet<String> {
+/// The names in backticks in a section of the operators' manual.
+fn documented(title: &str) -> BTreeSet<String> {
     let manual = fs::read_to_string(repository().join("docs/operating.md")).expect("the manual");
-    let section = manual.split("\n## ").find(|section| section.starts_with("Admin port\n"));
-    let section = section.expect("a section \"Admin port\"");
+    let section = manual.split("\n## ").find(|section| section.starts_with(&format!("{title}\n")));
+    let section = section.expect(title);
     section.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
@@ -220,7 +220,7 @@ fn documented() -> BTreeSet<String> {
 fn every_metric_and_every_statistic_is_in_the_manual() {
     let server = Server::start("");
     server.daemon.connect().put("NAME", b"x");
-    let known = documented();
+    let known = documented("Admin port");
     let metrics = exposition::parse(&server.admin.get("/metrics").body);
     let stats = server.json("/stats");
     let parts = stats.as_object().expect("an object").values();
@@ -232,6 +232,34 @@ fn every_metric_and_every_statistic_is_in_the_manual() {
     let is_known = |name: &str| known.contains(name.strip_prefix("q/NAME/").unwrap_or(name));
     let missing: Vec<&String> = all.iter().filter(|name| !is_known(name)).collect();
     assert!(missing.is_empty(), "not in docs/operating.md, \"Admin port\": {missing:#?}");
+}
+
+#[test]
+fn every_statistic_of_the_memcache_port_is_in_the_manual() {
+    let daemon = Daemon::start("");
+    let mut wire = daemon.connect();
+    assert!(wire.get("NAME+sub").is_none());
+    wire.put("NAME", b"x");
+    let known = documented("Statistics");
+    wire.send(b"dump_stats NAME\r\nstats\r\n");
+    let mut missing = Vec::new();
+    let mut ends = 0;
+    while ends < 2 {
+        let line = wire.line();
+        ends += usize::from(line == "END");
+        let of_a_queue = line.strip_prefix("  ").and_then(|line| line.split_once('='));
+        let name = match (line.strip_prefix("STAT "), of_a_queue) {
+            (_, Some((name, _))) => format!("_{name}"),
+            (Some(stat), _) if !stat.starts_with("queue_NAME") => {
+                stat.split(' ').next().unwrap_or_default().to_owned()
+            }
+            _ => continue,
+        };
+        if !known.contains(&name) && !known.contains(&format!("queue_NAME{name}")) {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "not in docs/operating.md, \"Statistics\": {missing:?}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! What an operator and Kestrel's clients do besides putting and getting: status, reload, shutdown, aliases, the text port. The rows of every command are in
-//! crates/kqueue-broker/src/kestrel_tests.rs; here it is shown that they reach the real daemon.
+//! crates/kqueue-broker/src/kestrel_tests/; here it is shown that they reach the real daemon.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use kqueue_tests::{Daemon, Wire};
+use kqueue_tests::{Daemon, Wire, tool};
 use rustix::process::Signal;
 
 /// Longer than anything takes; only a defect waits for so long.
@@ -32,10 +32,30 @@ impl Text {
     }
 }
 
+/// As clients see it: numbers only, since some take it apart.
+fn version() -> String {
+    let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    format!("{major}.{minor}.{}", env!("CARGO_PKG_VERSION_PATCH"))
+}
+
 fn append(daemon: &Daemon, text: &str) {
     let config = daemon.config_file();
     let before = fs::read_to_string(&config).expect("a configuration");
     fs::write(&config, before + text).expect("it can be written");
+}
+
+#[test]
+fn clients_see_a_version_of_numbers_only_and_operators_the_whole_of_it() {
+    let mut daemon = Daemon::start("");
+    daemon.connect().ask(b"version\r\n", format!("VERSION {}\r\n", version()).as_bytes());
+    let capabilities = format!("CAPABILITIES kqueue/{} put reserve ack release\r\n", version());
+    daemon.connect().ask(b"capabilities\r\n", capabilities.as_bytes());
+    assert_eq!(daemon.stat("version"), Some(version()));
+    daemon.signal(Signal::TERM);
+    let log = daemon.wait().stderr;
+    let whole = format!("kqueue-server {}", env!("CARGO_PKG_VERSION"));
+    assert!(log.lines().next().is_some_and(|line| line.ends_with(&whole)), "{log}");
+    assert_eq!(tool(&[&"--version"]).out, whole + "\n");
 }
 
 #[test]
@@ -53,6 +73,22 @@ fn a_status_outlives_a_restart() {
     wire.ask(b"status up\r\n", b"END\r\n");
     let daemon = daemon.stop_and_restart();
     daemon.connect().put("q", b"b");
+}
+
+#[test]
+fn the_default_status_holds_until_another_is_set_and_if_what_was_set_cannot_be_read() {
+    let daemon = Daemon::start("default_status = \"readonly\"----");
+    daemon.connect().ask(b"status\r\n", b"READONLY\r\n");
+    daemon.connect().ask(b"status up\r\n", b"END\r\n");
+    let daemon = daemon.stop_and_restart();
+    daemon.connect().ask(b"status\r\n", b"UP\r\n");
+    fs::write(daemon.data_dir().join("status"), "nonsense\n").expect("it can be written");
+    let mut daemon = daemon.stop_and_restart();
+    daemon.connect().ask(b"status\r\n", b"READONLY\r\n");
+    daemon.signal(Signal::TERM);
+    let log = daemon.wait().stderr;
+    assert!(log.contains("default_status is used: "), "{log}");
+    assert!(log.contains("the status is READONLY: see server.default_status"), "{log}");
 }
 
 #[test]
@@ -171,7 +207,7 @@ fn the_text_port_speaks_kestrels_text_protocol() {
     text.ask("monitor q 20\n", "*\n");
     text.ask(
         "status\nversion\nflush q\ndelete q\nnonsense\n",
-        &format!(":UP\n:{}\n+0\n+0\n-Unknown command: nonsense\n", env!("CARGO_PKG_VERSION")),
+        &format!(":UP\n:{}\n+0\n+0\n-Unknown command: nonsense\n", version()),
     );
     text.ask("status readonly\n", "+0\n");
     text.ask(
@@ -189,4 +225,36 @@ fn the_text_port_speaks_kestrels_text_protocol() {
     text.0.read_to_end(&mut rest).expect("the end");
     assert_eq!(rest, b"");
     assert_eq!(wire.get("q/t=60000").as_deref(), Some(&b"y"[..]), "it was open, not confirmed");
+}
+
+#[test]
+fn bytes_are_counted_in_both_directions() {
+    let daemon = Daemon::start("");
+    let mut wire = daemon.connect();
+    let mut count =
+        |name: &str| -> u64 { wire.stat(name).expect("a statistic").parse().expect("a number") };
+    let (read, written) = (count("bytes_read"), count("bytes_written"));
+    let request = b"set q 0 0 5\r\nhello\r\nget q\r\n";
+    let reply = b"STORED\r\nVALUE q 0 5\r\nhello\r\nEND\r\n";
+    daemon.connect().ask(request, reply);
+    // Three times `stats`: twice above, and the one that tells.
+    let stats = |times: usize| (times * b"stats\r\n".len()) as u64;
+    assert_eq!(count("bytes_read") - read, request.len() as u64 + stats(2));
+    assert!(count("bytes_written") - written > reply.len() as u64);
+}
+
+#[test]
+fn items_that_are_written_again_are_counted() {
+    let daemon = Daemon::start(
+        "max_item_size = \"16KiB\"----segment_size = \"256KiB\"\nlog_cap = \"1MiB\"\n[queue_defaults]\nsync_journal = \"never\"",
+    );
+    let mut wire = daemon.connect();
+    wire.put("kept", b"in the oldest segment");
+    let body = [b'x'; 8 << 10];
+    // Whatever is put and taken pushes the oldest segment out, sooner or later.
+    while wire.stat("queue_kept_journal_rewrites").as_deref() == Some("0") {
+        wire.put("passing", &body);
+        assert!(wire.get("passing").is_some());
+    }
+    assert_eq!(wire.get("kept").as_deref(), Some(&b"in the oldest segment"[..]));
 }

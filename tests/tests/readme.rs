@@ -47,31 +47,119 @@ fn the_examples_run() {
 fn links_lead_somewhere() {
     let root = repository();
     let mut documents = vec![root.join("README.md")];
-    collect(&root.join("docs"), &mut documents);
+    collect(&root.join("docs"), "md", &mut documents);
     let mut links = 0;
     for document in documents {
         let text = fs::read_to_string(&document).expect("a document");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") {
                 continue;
             }
             links += 1;
             let directory = document.parent().expect("a file lies in a directory");
+            let target = match target {
+                "" => document.clone(),
+                target => directory.join(target),
+            };
             let message = format!("{}: {link}", document.display());
-            assert!(directory.join(target).exists(), "{message}");
+            assert!(target.exists(), "{message}");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(target).expect("a document");
+                assert!(headings(&text).any(|found| found == heading), "{message}");
+            }
         }
     }
     assert!(links > 5);
 }
 
-fn collect(directory: &Path, documents: &mut Vec<std::path::PathBuf>) {
+/// The tables of docs/protocol.md: every row that is not left out names a test, and that exists.
+#[test]
+fn every_row_of_kestrels_has_a_test() {
+    let docs = repository().join("docs");
+    let text = fs::read_to_string(docs.join("protocol.md")).expect("the protocol");
+    let (_, tables) = text.split_once("\n## Kestrel, row by row\n").expect("the section");
+    let mut rows = 0;
+    for row in tables.lines().filter(|line| line.starts_with("| ")) {
+        let tests: Vec<(&str, &str)> = row
+            .split('[')
+            .filter_map(|part| part.split_once("]("))
+            .filter_map(|(name, rest)| Some((name, rest.split_once(')')?.0)))
+            .collect();
+        let is_head = row.ends_with("| here | test |");
+        assert!(is_head || !tests.is_empty() || row.contains("| not there"), "no test: {row}");
+        rows += usize::from(!is_head);
+        for (name, file) in tests {
+            let source = fs::read_to_string(docs.join(file)).expect(row);
+            // By itself, or among the cases of a client.
+            let is_there = source.contains(&format!("#[test]\nfn {name}()"))
+                || source.contains(&format!("#[tokio::test]\nasync fn {name}()"))
+                || source.contains(&format!("#[test]\n    fn {name}()"))
+                || source.lines().any(|line| line.trim() == name);
+            assert!(is_there, "{file} has no test {name}: {row}");
+        }
+    }
+    assert!(rows > 100, "{rows}");
+}
+
+/// Whatever the server says in its log, by how it begins.
+#[test]
+fn every_line_of_the_log_is_in_the_manual() {
+    let root = repository();
+    let manual = fs::read_to_string(root.join("docs/operating.md")).expect("the manual");
+    let mut sources = Vec::new();
+    collect(&root.join("crates/kqueue-server/src"), "rs", &mut sources);
+    let mut lines = 0;
+    for source in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = fs::read_to_string(source).expect("a source");
+        for level in ["info!(", "warn!(", "error!("] {
+            for call in text.split(level).skip(1) {
+                let Some(literal) = call.trim_start().strip_prefix('"') else { continue };
+                let literal = literal.split('"').next().unwrap_or_default();
+                let literal = literal.replace("{SUPERBLOCK_FILE}", "journal.kq");
+                let Some(known_by) = known_by(&literal) else { continue };
+                lines += 1;
+                let message = format!("{}: {literal}: no `{known_by}`", source.display());
+                assert!(manual.contains(known_by), "{message}");
+            }
+        }
+    }
+    assert!(lines > 50, "{lines}");
+}
+
+/// By what a line of the log can be found: the beginning of its first words, or of the most that stand together if these are few. Nothing if somebody
+/// else says all of it.
+fn known_by(literal: &str) -> Option<&str> {
+    let parts = literal.split('{').enumerate();
+    let fixed = parts.map(|(number, part)| match part.split_once('}') {
+        Some((_, behind)) if number > 0 => behind,
+        _ => part,
+    });
+    let fixed: Vec<&str> = fixed.map(|part| part.trim_matches([' ', ':', ';', ','])).collect();
+    let first = fixed.iter().copied().find(|part| !part.is_empty())?;
+    let longest = fixed.iter().copied().max_by_key(|part| part.len())?;
+    let words = if first.len() >= 8 { first } else { longest };
+    let end = words.char_indices().nth(20).map_or(words.len(), |(at, _)| at);
+    Some(words[..end].trim_end())
+}
+
+/// The headings of a document as links name them.
+fn headings(markdown: &str) -> impl Iterator<Item = String> {
+    let titles = markdown.lines().filter(|line| line.starts_with('#'));
+    titles.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        title.chars().filter(|&c| c.is_alphanumeric() || c == '-' || c == '_').collect()
+    })
+}
+
+/// All files below a directory whose names end so.
+fn collect(directory: &Path, ending: &str, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(directory).expect("a directory").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            collect(&path, documents);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            documents.push(path);
+            collect(&path, ending, found);
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
         }
     }
 }

@@ -213,6 +213,9 @@ fn an_idle_connection_is_closed_if_the_operator_wants_it() {
     assert_eq!(wire.get("q/open").as_deref(), Some(&b"x"[..]));
     wire.expect_close();
     assert_eq!(daemon.connect().get("q/t=10000").as_deref(), Some(&b"x"[..]));
+    let mut waits = daemon.connect();
+    waits.send(b"get none/t=60000\r\n");
+    waits.expect_close();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::Destinations;
-use crate::engine::Engine;
+use crate::engine::{Engine, Slot};
 use crate::record::Recorder;
 use crate::types::{Now, PutArgs, PutOutcome};
 
@@ -36,6 +36,11 @@ impl Engine {
     /// Whether a name stands for other queues.
     pub fn is_alias(&self, name: &[u8]) -> bool {
         self.table.aliases.contains_key(name)
+    }
+
+    /// Whether an alias hides a queue: nothing comes into it or out of it meanwhile.
+    pub(crate) fn is_hidden(&self, slot: Slot) -> bool {
+        !self.table.aliases.is_empty() && self.is_alias(&self.queue(slot).name)
     }
 
     /// How many puts a put to this name is: each needs a place of its own in the journal.

@@ -281,6 +281,9 @@ impl Engine {
             false => self.children.get(args.queue).cloned().unwrap_or_default(),
         };
         for child in children {
+            if self.is_hidden(child) {
+                continue;
+            }
             if self.make_room(now, child, args.body, false, rec).is_ok() {
                 sync = sync.strictest(self.queue(child).config.sync);
                 receivers.push(child);

@@ -550,7 +550,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
         sweep_every_ms: config
             .expiration_timer_frequency
             .map_or(0, |every| every.as_millis() as u64),
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::CLIENT_VERSION,
         status: config.default_status,
         status_grace_ms: config.status_grace_ms,
         refuse_reads_over: config.connection_limit_refuse_reads,

@@ -49,7 +49,7 @@ pub(crate) struct Control {
     pub(crate) shutdown: Notify,
     reloading: tokio::sync::Mutex<()>,
     /// What was saved last, by this process.
-    saved: tokio::sync::Mutex<Option<Status>>,
+    saved: Arc<tokio::sync::Mutex<Option<Status>>>,
 }
 
 /// What became of a wish for another status.
@@ -75,7 +75,7 @@ impl Control {
             status_file,
             shutdown: Notify::new(),
             reloading: tokio::sync::Mutex::new(()),
-            saved: tokio::sync::Mutex::new(None),
+            saved: Arc::default(),
         })
     }
 
@@ -166,15 +166,20 @@ impl Control {
 
     /// Saves the status that is shown by now: whoever comes last finds the right one saved, however many ask at a time.
     async fn save(&self) -> Result<(), String> {
-        let mut saved = self.saved.lock().await;
+        let mut saved = Arc::clone(&self.saved).lock_owned().await;
         let status = self.shared.look(|_, broker| broker.status());
         if *saved == Some(status) {
             return Ok(());
         }
         let file = self.status_file.clone();
-        let written = tokio::task::spawn_blocking(move || file.write(status)).await;
+        // Whoever asked may go away meanwhile: nobody else writes before this one has ended.
+        let write = move || {
+            let written = file.write(status);
+            *saved = written.is_ok().then_some(status);
+            written
+        };
+        let written = tokio::task::spawn_blocking(write).await;
         let written = written.unwrap_or_else(|error| Err(error.to_string()));
-        *saved = written.is_ok().then_some(status);
         match &written {
             Ok(()) => info!("status {status}"),
             Err(error) => error!("status {status}, but not after a restart: {error}"),

@@ -13,6 +13,17 @@
 //! | `fatal` | panics after which nobody may go on |
 //! | [`tools`] | the subcommands: check, check-config, dump, import, backup, restore |
 
+/// The version as it is.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version as clients see it: without what stands behind the third number of a version before its release. Some parse it, and want numbers only.
+const CLIENT_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_MINOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_PATCH")
+);
+
 mod admin;
 mod boot;
 mod budget;

@@ -211,6 +211,7 @@ fn loaded(source: &Source) -> Result<Config, u8> {
 }
 
 fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
+    info!("kqueue-server {}", env!("CARGO_PKG_VERSION"));
     for warning in config.warnings() {
         warn!("{warning}");
     }

@@ -12,7 +12,7 @@ function client(options) {
     const ask = (name) => (...args) =>
         new Promise((resolve, reject) =>
             memcached[name](...args, (error, value) => (error ? reject(error) : resolve(value))));
-    const names = ['set', 'get', 'getMulti', 'del', 'add', 'stats'];
+    const names = ['set', 'get', 'getMulti', 'del', 'add', 'stats', 'version'];
     const asked = Object.fromEntries(names.map((name) => [name, ask(name)]));
     return { ...asked, put: (queue, value) => asked.set(queue, value, 0), end: () => memcached.end() };
 }
@@ -79,6 +79,9 @@ const cases = {
         const [stats] = await m.stats();
         assert.equal(stats.curr_items, 1);
         assert.equal(stats.queue_jobs_items, 1);
+        // It takes the version apart, and throws if that does not end with a number.
+        const [version] = await m.version();
+        assert.equal([version.major, version.minor, version.bugfix].join('.'), version.version);
         assert.equal(await m.del('jobs'), true);
         assert.equal(await m.get('jobs'), undefined);
         await assert.rejects(m.add('jobs', 'x', 0), /unknown command/);

@@ -23,7 +23,7 @@ pub(super) async fn ping(uri: Uri) -> Response {
 pub(super) async fn server_info(State(admin): State<Arc<Admin>>, uri: Uri) -> Response {
     let start_time = format_rfc3339_seconds(admin.began_at).to_string();
     let uptime_ms = admin.began.elapsed().as_millis() as u64;
-    let version = env!("CARGO_PKG_VERSION");
+    let version = crate::VERSION;
     match Format::of(&uri) {
         Format::Text => format!(
             "name: kqueue-server\nversion: {version}\nstart_time: {start_time}\nuptime: {uptime_ms}\n"

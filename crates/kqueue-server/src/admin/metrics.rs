@@ -80,7 +80,8 @@ impl Snapshot {
         let ServerStats {
             uptime_s,
             unix_s,
-            version,
+            // As clients see it; operators are shown the whole of it.
+            version: _,
             status,
             enforced_status,
             curr_items,
@@ -131,7 +132,7 @@ impl Snapshot {
             refused_writes,
         } = self.stats;
 
-        out.info("kqueue", "The server", "version", version)?;
+        out.info("kqueue", "The server", "version", crate::VERSION)?;
         out.gauge("kqueue_uptime_seconds", "How long the server runs", uptime_s)?;
         out.gauge("kqueue_time_seconds", "Unix time that the server goes by", unix_s)?;
         let ahead = clock_ahead_ms as f64 / 1000.0;

@@ -122,7 +122,7 @@ impl Stats {
         self.gauge("journal_segments", stats.journal_segments);
         self.gauge("journal_full", u64::from(stats.journal_full));
         self.gauge("clock_ahead_ms", stats.clock_ahead_ms);
-        self.labels.insert("version".into(), stats.version.into());
+        self.labels.insert("version".into(), crate::VERSION.into());
         self.labels.insert("status".into(), stats.status.name().into());
     }
 

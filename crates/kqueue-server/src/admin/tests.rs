@@ -353,3 +353,55 @@ async fn statistics_have_ostrichs_shape_and_kestrels_names() {
     assert!(text.contains("\ngauges:\n") && text.contains("\n  status: UP\n"), "{text}");
     assert!(text.contains("\n  set_latency_usec: (count=0)\n"), "{text}");
 }
+
+/// Kestrel's names, and those of them that docs/protocol.md says are not there.
+#[tokio::test]
+async fn every_statistic_of_ostrich_is_there_or_named_as_missing() {
+    let mut server = Server::ready("[aliases.all]\ndestinations = [\"q\"]\n");
+    server.put(b"all");
+    let stats = server.json("/stats").await;
+    let of_the_server = [
+        (
+            "counters",
+            "cmd_get cmd_set cmd_peek cmd_monitor cmd_monitor_get cmd_get_timeout_dropped cmd_get_open_dropped get_hits get_misses bytes_read bytes_written queue_creates queue_deletes queue_expires total_connections total_items",
+        ),
+        (
+            "metrics",
+            "set_latency_usec get_hit_latency_usec get_miss_latency_usec get_timeout_msec delivery_latency_msec fsync_delay_usec item_fsync_delay_usec",
+        ),
+        (
+            "gauges",
+            "connections items bytes reserved_memory_ratio status/readable status/writeable",
+        ),
+        ("labels", "version status"),
+    ];
+    let of_a_queue = [
+        (
+            "counters",
+            "total_items transactions canceled_transactions expired_items discarded total_flushes journal_rewrites journal_rotations",
+        ),
+        (
+            "gauges",
+            "items max_items bytes max_bytes journal_size mem_items mem_bytes age_msec waiters open_transactions create_time",
+        ),
+    ];
+    for (part, names) in of_the_server {
+        for name in names.split(' ') {
+            assert!(!stats[part][name].is_null(), "{part} {name}: {stats}");
+        }
+    }
+    for (part, names) in of_a_queue {
+        for name in names.split(' ') {
+            assert!(!stats[part][format!("q/q/{name}")].is_null(), "{part} {name}: {stats}");
+        }
+    }
+    for name in ["q/all/put_items", "q/all/put_bytes"] {
+        assert!(!stats["counters"][name].is_null(), "{name}: {stats}");
+    }
+    for missing in ["waiters_aborted", "finished_but_add", "q/q/put_items", "q/q/get_items_hit"] {
+        assert!(stats["counters"][missing].is_null(), "it is there: correct docs/protocol.md");
+    }
+    server.put(b"gone");
+    server.say(b"delete gone\r\n");
+    assert!(!server.get("/stats").await.text.contains("q/gone/"), "removed with the queue");
+}
