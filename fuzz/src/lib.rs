@@ -8,6 +8,7 @@ mod log;
 mod proto_reply;
 mod proto_request;
 mod session;
+mod text_request;
 mod world;
 
 pub use journal_replay::journal_replay;
@@ -15,3 +16,4 @@ pub use journal_scan::journal_scan;
 pub use proto_reply::proto_reply;
 pub use proto_request::proto_request;
 pub use session::session;
+pub use text_request::text_request;

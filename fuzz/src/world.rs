@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use kqueue_broker::{
-    Boot, Broker, BrokerConfig, ConfigTable, DiskOp, EngineLimits, Limits, LookStep, Now, Output,
-    QueueConfig, QueueOverrides, SLOT_BYTES, SegmentHeader, SegmentRead, Session, SessionId,
-    Status, SuperState, Superblock, WriterConfig, parse_header,
+    Ask, Boot, Broker, BrokerConfig, ConfigTable, DiskOp, EngineLimits, Limits, LookStep, Now,
+    Output, QueueConfig, QueueOverrides, SLOT_BYTES, SegmentHeader, SegmentRead, Session,
+    SessionId, Status, SuperState, Superblock, WriterConfig, parse_header,
 };
 
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -96,6 +96,7 @@ fn config(memory_bytes: u64) -> BrokerConfig {
         ..Default::default()
     };
     named(b"d", dead);
+    table.aliases.insert((*b"a").into(), [(*b"m").into(), (*b"q+s").into()].into());
     let limits =
         EngineLimits { max_open_per_queue: 3, max_memory_size: memory_bytes, max_queues: 8 };
     BrokerConfig {
@@ -179,6 +180,14 @@ impl World {
             }
             let was_held_up = session.is_held_up();
             broker.execute(*now, session);
+            while let Some(ask) = broker.poll_ask() {
+                match ask {
+                    Ask::Reload { session } | Ask::SaveStatus { session: Some(session), .. } => {
+                        broker.answer(session, Ok(()));
+                    }
+                    Ask::SaveStatus { session: None, .. } | Ask::Shutdown => {}
+                }
+            }
             let mut output = Output::default();
             session.encode(&broker.progress(), &mut output);
             output.chunks().for_each(|chunk| sent.extend_from_slice(chunk));

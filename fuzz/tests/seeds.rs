@@ -26,6 +26,11 @@ fn proto_reply() {
 }
 
 #[test]
+fn text_request() {
+    run("text_request", kqueue_fuzz::text_request);
+}
+
+#[test]
 fn session() {
     run("session", kqueue_fuzz::session);
 }
