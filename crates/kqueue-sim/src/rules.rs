@@ -6,7 +6,7 @@ use fastrand::Rng;
 use kqueue_broker::SyncPolicy;
 
 use crate::oracle::Moment;
-use crate::queues::{Queue, turns};
+use crate::queues::{Queue, TURN_SUB, turns};
 use crate::scenario::Scenario;
 
 /// What a reload may change; the rest of the settings is in `queues.rs`.
@@ -63,7 +63,12 @@ impl Rules {
     /// The policy by which a put to these queues is kept.
     pub(crate) fn policy(&self, groups: &[Vec<Queue>]) -> SyncPolicy {
         let of_queue = |queue| if turns(queue) { self.turn_sync } else { self.sync };
-        let mut policies = groups.iter().flatten().map(|&queue| of_queue(queue));
+        // A sub-queue alone that has no room drops the item, and demands nothing then.
+        let may_be_nowhere = |group: &Vec<Queue>| {
+            group[..] == [TURN_SUB] && self.max_items.is_some() && !self.drops_old
+        };
+        let kept = groups.iter().filter(|group| !may_be_nowhere(group));
+        let mut policies = kept.flatten().map(|&queue| of_queue(queue));
         let first = policies.next().unwrap_or(self.sync);
         policies.fold(first, SyncPolicy::strictest)
     }

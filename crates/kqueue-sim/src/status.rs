@@ -25,8 +25,10 @@ impl StatusModel {
         if status == self.shown || status > self.shown && is_in_grace {
             return false;
         }
+        // Less strict than what is told holds at once, also where it is stricter than what was enforced.
+        let is_stricter = status > self.shown;
         self.shown = status;
-        if status > self.enforced && self.grace_ms > 0 {
+        if is_stricter && self.grace_ms > 0 {
             self.due_ms = Some(now_ms + self.grace_ms);
         } else {
             (self.enforced, self.due_ms) = (status, None);

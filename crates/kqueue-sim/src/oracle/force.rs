@@ -5,7 +5,7 @@
 use kqueue_broker::{Status, SyncPolicy};
 
 use super::{Check, How, Moment, Oracle, Put, Shown, State};
-use crate::queues::{Queue, groups, may_lack, may_refuse, ring_items, turns};
+use crate::queues::{NOW, Queue, groups, may_lack, may_refuse, ring_items, turns};
 use crate::rules::{Rules, weakest};
 
 impl Oracle {
@@ -102,6 +102,10 @@ impl Oracle {
             if put.state == State::Partly && self.is_only_refuser(number, root, at) {
                 return Err("delivered although only this queue can have refused it".into());
             }
+        }
+        if root == NOW && self.rules.between(shown.asked.step, at.step).all(|rules| rules.hides_now)
+        {
+            return Err("shown although an alias hides its queue".into());
         }
         if !turns(root) || place > 0 || self.is_damage_told {
             return Ok(());

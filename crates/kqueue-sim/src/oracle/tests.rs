@@ -169,6 +169,11 @@ fn an_alias_gives_to_everybody_who_does_not_refuse() {
     let mut oracle = put_to(NOW, Rules { hides_now: true, ..first });
     assert!(oracle.shown(at(6), &shown(NOW)).is_err(), "it stands for others");
     oracle.shown(at(6), &shown("plain")).unwrap();
+    let mut oracle = put_to(NOW, first);
+    oracle.rules.change(at(3), Rules { hides_now: true, ..first });
+    assert!(oracle.shown(at(6), &shown(NOW)).is_err(), "it is hidden");
+    oracle.rules.change(at(6), first);
+    oracle.shown(at(6), &shown(NOW)).unwrap();
     let mut oracle = put_to(TURN, first);
     assert!(oracle.put_refused(at(2), 0, Refusal::Limit).is_err(), "nothing is full");
 }
