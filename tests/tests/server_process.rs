@@ -36,6 +36,7 @@ fn a_wrong_configuration_is_one_message_with_line_and_key_and_nothing_else_happe
         ("max_item_size = -1\n", ":3:", "max_item_size"),
         ("[journal]\nsync = \"sometimes\"\n", ":4:", "sync"),
         ("[listen]\nmemcache = \"nowhere\"\n", ":4:", "memcache"),
+        ("[listen]\nmemcache = \"*:22133\"\n", ":4:", "memcache"),
         ("[queues.\"a/b\"]\nmax_items = 1\n", ":3:", "a/b"),
         ("[queues.jobs]\nmax_itms = 1\n", ":4:", "max_itms"),
         ("max_connections = 5\nmax_connections = 6\n", ":4:", "max_connections"),
@@ -74,6 +75,22 @@ fn an_address_in_use_is_named() {
     // Whoever was there first is not harmed.
     daemon.connect().put("q", b"x");
     assert!(UnixStream::connect(daemon.socket()).is_ok());
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_touched() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (config, file) = (directory.path().join("k.toml"), directory.path().join("precious"));
+    fs::write(&file, "not a socket").expect("a file");
+    let text = format!(
+        "[server]\ndata_dir = \"{0}/data\"\n[listen]\nmemcache = \"unix:{0}/precious\"\n",
+        directory.path().display()
+    );
+    fs::write(&config, text).expect("a file");
+    let output = run(&config);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("precious"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "not a socket");
 }
 
 /// The lengths of the spare files in a data directory, by name.

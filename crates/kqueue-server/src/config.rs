@@ -290,7 +290,8 @@ fn address(value: &DeValue<'_>) -> Result<ListenAddress, String> {
         };
     }
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+        // `*` is no name: whoever means every address says so (0.0.0.0, [::]).
+        Some((host, port)) if !matches!(host, "" | "*") && port.parse::<u16>().is_ok() => {
             Ok(ListenAddress::Tcp(text.to_owned()))
         }
         _ => Err(expected()),

@@ -166,7 +166,10 @@ fn run_tool(tool: Tool) -> u8 {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = if arguments.tool.is_some() { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // An empty variable is no wish for silence.
+    let wished = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|wished| !wished.is_empty());
+    let wished = wished.and_then(|wished| EnvFilter::try_new(wished).ok());
+    let filter = wished.unwrap_or_else(|| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

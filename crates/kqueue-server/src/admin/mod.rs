@@ -139,6 +139,9 @@ fn router(admin: Arc<Admin>) -> Router {
         as_ostrich(routes, "/status", || get(commands::show_status).post(commands::set_status));
     routes
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such command\n") })
+        .method_not_allowed_fallback(|| async {
+            (StatusCode::METHOD_NOT_ALLOWED, "not with this method, see the header Allow\n")
+        })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(refuse_pages))
         .with_state(admin)
