@@ -287,6 +287,21 @@ impl Codec for OneRequest {
     }
 }
 
+impl Server {
+    /// The connection is one by which several items are put at a time; returns what leaves.
+    fn put_all(&mut self, queue: &'static [u8], bodies: &[&'static [u8]]) -> String {
+        let body = |text: &&'static [u8]| Body::Bytes(bytes::Bytes::from_static(text));
+        let request = Request::PutAll {
+            key: queue.into(),
+            expiry: Expiry::AfterMs(0),
+            bodies: bodies.iter().map(body).collect(),
+        };
+        let codec = std::boxed::Box::new(OneRequest(Some(request)));
+        self.session = Session::with_codec(SessionId(1), codec, Access::ALL);
+        self.turn()
+    }
+}
+
 #[test]
 fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
     let mut table = ConfigTable::default();
@@ -296,16 +311,29 @@ fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
     let mut server = Server::with(table);
     server.send(b"get m+c\r\n");
     server.settle();
-    let body = |text: &'static [u8]| Body::Bytes(bytes::Bytes::from_static(text));
-    let request = Request::PutAll {
-        key: (*b"m").to_vec().into(),
-        expiry: Expiry::AfterMs(0),
-        bodies: vec![body(b"a"), body(b"b")],
-    };
-    let codec = std::boxed::Box::new(OneRequest(Some(request)));
-    server.session = Session::with_codec(SessionId(1), codec, Access::ALL);
-    assert_eq!(server.turn(), "", "the first one is not on the disk");
+    let told = server.put_all(b"m", &[b"a", b"b"]);
+    assert_eq!(told, "", "the first one is not on the disk");
     assert_eq!(server.settle(), "2\r\n");
+}
+
+#[test]
+fn the_last_of_several_puts_is_synced_where_one_before_it_demands_that() {
+    let defaults = QueueConfig { sync: SyncPolicy::Never, ..QueueConfig::default() };
+    let mut table = ConfigTable { defaults: defaults.into(), ..ConfigTable::default() };
+    let child = QueueOverrides {
+        sync: Some(SyncPolicy::Always),
+        max_items: Some(1),
+        ..QueueOverrides::default()
+    };
+    table.named.insert((*b"m+c").into(), child);
+    let mut server = Server::with(table);
+    server.send(b"get m+c\r\n");
+    server.settle();
+    // The second item reaches the master only.
+    server.put_all(b"m", &[b"a", b"b"]);
+    assert_eq!(server.settle(), "2\r\n");
+    let progress = server.broker.progress();
+    assert_eq!(progress.synced, progress.written);
 }
 
 #[test]
@@ -440,6 +468,22 @@ fn removals_that_come_while_the_disk_is_busy_share_a_record() {
     assert!(bytes < 10 * ITEMS as u64, "{bytes} bytes for {ITEMS} removals");
     let mut again = Server { broker: boot(&server.files), ..Server::new() };
     assert_eq!(again.send(b"get q\r\n"), "END\r\n");
+}
+
+#[test]
+fn a_flush_is_answered_when_also_what_was_removed_before_it_is_on_the_disk() {
+    let mut server = Server::new();
+    server.send(b"set q 0 0 1\r\na\r\n");
+    server.settle();
+    server.send(b"set busy 0 0 1\r\nb\r\n");
+    let job = server.broker.poll_job(NOW).expect("a put is written");
+    // While the disk is busy the removal is not even appended; the queue is empty by now.
+    server.send(b"get q\r\nflush q\r\n");
+    job.ops.iter().for_each(|op| server.apply(op));
+    server.broker.handle_done(NOW, job.id, Ok(()));
+    server.session.set_ready();
+    assert_eq!(server.turn(), "STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n");
+    assert_eq!(server.settle(), "END\r\n");
 }
 
 #[test]

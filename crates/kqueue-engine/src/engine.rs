@@ -656,7 +656,6 @@ impl Engine {
             if self.queue(slot).waiting > 0 {
                 // What was too old or had come too often may not be that any more.
                 self.serve(now, slot, rec);
-                self.end_hopeless(slot, rec);
             }
         }
         self.settle(now, rec);

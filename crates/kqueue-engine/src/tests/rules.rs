@@ -1,5 +1,7 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
+mod reload;
+
 use alloc::format;
 
 use super::*;
@@ -534,6 +536,22 @@ fn who_waits_on_several_queues_never_holds_more_of_one_than_permitted() {
         assert_eq!(&delivery.items[0].body[..], b"e");
         assert_eq!(world.items("full"), Some(2));
     }
+}
+
+#[test]
+fn what_was_handed_over_for_good_is_no_open_read() {
+    let mut world = World::new(&[]);
+    let queues = [&b"q"[..]];
+    let (mode, wait_ms) = (Mode::Take, 1000);
+    let args = TakeArgs { queues: &queues, mode, max: 1, max_bytes: 1000, wait_ms, lease_ms: 0 };
+    let outcome = world.engine.take(world.now, WORKER, args, &mut world.log);
+    assert_eq!(outcome, TakeOutcome::Waiting);
+    world.put("q", "a", 0);
+    assert!(!world.engine.close_many(world.now, WORKER, b"q", 1, &mut world.log));
+    assert!(!world.engine.abort_oldest(world.now, WORKER, b"q", &mut world.log));
+    world.engine.accept_delivery(world.now, WORKER, &mut world.log);
+    world.restart();
+    assert_eq!(world.items("q"), Some(0));
 }
 
 #[test]
