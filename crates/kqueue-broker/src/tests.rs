@@ -11,6 +11,7 @@ use std::vec::Vec;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
+use crate::gate::Gate;
 use crate::*;
 
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -287,21 +288,6 @@ impl Codec for OneRequest {
     }
 }
 
-impl Server {
-    /// The connection is one by which several items are put at a time; returns what leaves.
-    fn put_all(&mut self, queue: &'static [u8], bodies: &[&'static [u8]]) -> String {
-        let body = |text: &&'static [u8]| Body::Bytes(bytes::Bytes::from_static(text));
-        let request = Request::PutAll {
-            key: queue.into(),
-            expiry: Expiry::AfterMs(0),
-            bodies: bodies.iter().map(body).collect(),
-        };
-        let codec = std::boxed::Box::new(OneRequest(Some(request)));
-        self.session = Session::with_codec(SessionId(1), codec, Access::ALL);
-        self.turn()
-    }
-}
-
 #[test]
 fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
     let mut table = ConfigTable::default();
@@ -311,29 +297,26 @@ fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
     let mut server = Server::with(table);
     server.send(b"get m+c\r\n");
     server.settle();
-    let told = server.put_all(b"m", &[b"a", b"b"]);
-    assert_eq!(told, "", "the first one is not on the disk");
+    let body = |text: &'static [u8]| Body::Bytes(bytes::Bytes::from_static(text));
+    let request = Request::PutAll {
+        key: (*b"m").to_vec().into(),
+        expiry: Expiry::AfterMs(0),
+        bodies: vec![body(b"a"), body(b"b")],
+    };
+    let codec = std::boxed::Box::new(OneRequest(Some(request)));
+    server.session = Session::with_codec(SessionId(1), codec, Access::ALL);
+    assert_eq!(server.turn(), "", "the first one is not on the disk");
     assert_eq!(server.settle(), "2\r\n");
 }
 
 #[test]
-fn the_last_of_several_puts_is_synced_where_one_before_it_demands_that() {
-    let defaults = QueueConfig { sync: SyncPolicy::Never, ..QueueConfig::default() };
-    let mut table = ConfigTable { defaults: defaults.into(), ..ConfigTable::default() };
-    let child = QueueOverrides {
-        sync: Some(SyncPolicy::Always),
-        max_items: Some(1),
-        ..QueueOverrides::default()
-    };
-    table.named.insert((*b"m+c").into(), child);
-    let mut server = Server::with(table);
-    server.send(b"get m+c\r\n");
-    server.settle();
-    // The second item reaches the master only.
-    server.put_all(b"m", &[b"a", b"b"]);
-    assert_eq!(server.settle(), "2\r\n");
-    let progress = server.broker.progress();
-    assert_eq!(progress.synced, progress.written);
+fn what_is_behind_two_gates_waits_for_both() {
+    let mut server = Server::new();
+    let mut join = |first, second| server.broker.join(NOW, first, second);
+    assert_eq!(join(Gate::Open, Gate::Written(2)), Gate::Written(2));
+    assert_eq!(join(Gate::Synced(1), Gate::Open), Gate::Synced(1));
+    assert_eq!(join(Gate::Synced(1), Gate::Written(2)), Gate::Synced(2));
+    assert_eq!(join(Gate::Written(1), Gate::Synced(2)), Gate::Synced(2));
 }
 
 #[test]

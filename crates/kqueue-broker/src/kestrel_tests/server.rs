@@ -116,14 +116,14 @@ fn reload_and_shutdown_are_asked_of_the_shell() {
 #[test]
 fn who_sends_nothing_more_is_told_what_the_shell_answers() {
     let mut world = World::new();
-    world.say(1, "status readonly\n");
+    world.say(1, "reload\n");
     let session = &mut world.clients.get_mut(&1).expect("it is there").session;
     session.peer_closed();
     world.broker.execute(world.now, session);
-    assert!(!session.is_idle(), "it waits for the answer");
+    assert!(session.is_held_up(), "it waits for the answer");
     world.broker.answer(SessionId(1), Ok(()));
     world.settle();
-    assert_eq!(world.heard(1), "END\n");
+    assert_eq!(world.heard(1), "Reloaded config.\n");
     assert!(world.clients[&1].session.is_idle());
 }
 

@@ -54,8 +54,9 @@ fn who_waits_elsewhere_gets_what_a_reload_sends_there() {
         ..QueueOverrides::default()
     };
     let mut world = World::new(&[("jobs", queue)]);
-    world.put("jobs", "a", 10);
+    // What a reload does first it must not forget before the end.
     world.wait(2, "late");
+    world.put("jobs", "a", 10);
     world.log.is_full = true;
     world.now = at(100);
     world.wait(3, "jobs");
