@@ -170,7 +170,7 @@ impl Broker {
 
     pub(crate) fn confirm(&mut self, now: Now, session: &mut Session, queue: &[u8], count: i32) {
         let count = usize::try_from(count).unwrap_or(0);
-        if !self.engine.close_many(now, session.id, queue, count, &mut self.log) {
+        if !self.engine.close_many(session.id, queue, count, &mut self.log) {
             let reason = "fewer open reads of this queue by this connection";
             return session.reply(Gate::Open, Response::Error(reason.into()));
         }
@@ -186,7 +186,7 @@ impl Broker {
             return refuse_name(session, error, queue, noreply);
         }
         // A name that cannot exist is absent, and deleting what is absent succeeds.
-        self.engine.delete(now, queue, &mut self.log);
+        self.engine.delete(queue, &mut self.log);
         let gate = self.gate_of_last(now);
         if !noreply {
             session.reply(gate, Response::Deleted);
@@ -197,7 +197,7 @@ impl Broker {
         if self.refuses_write(session, false) {
             return;
         }
-        self.engine.flush(now, queue, &mut self.log);
+        self.engine.flush(queue, &mut self.log);
         let gate = self.gate_of_last(now);
         session.reply(gate, Response::End);
     }
@@ -206,7 +206,7 @@ impl Broker {
         if self.refuses_write(session, noreply) {
             return;
         }
-        self.engine.flush_all(now, &mut self.log);
+        self.engine.flush_all(&mut self.log);
         let gate = self.gate_of_last(now);
         if !noreply {
             session.reply(gate, Response::Flushed);

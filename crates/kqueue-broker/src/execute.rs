@@ -99,7 +99,7 @@ impl Broker {
                 self.reserve(now, session, max, wait_ms, lease_ms, &keys);
             }
             Request::Ack { key, id } => {
-                let held = self.engine.ack(now, session.id, &key, ItemId(id), &mut self.log);
+                let held = self.engine.ack(session.id, &key, ItemId(id), &mut self.log);
                 self.sync_lazily(now);
                 session.reply(Gate::Open, if held { Response::Ok } else { Response::NotHeld });
             }
@@ -253,11 +253,11 @@ impl Broker {
             return session.reply(Gate::Open, Response::End);
         }
         if options.close_all {
-            self.engine.close_all(now, session.id, queue, &mut self.log);
+            self.engine.close_all(session.id, queue, &mut self.log);
             self.sync_lazily(now);
         }
         if options.close {
-            self.engine.close_oldest(now, session.id, queue, &mut self.log);
+            self.engine.close_oldest(session.id, queue, &mut self.log);
             self.sync_lazily(now);
             if !options.open {
                 return session.reply(Gate::Open, Response::End);
@@ -328,7 +328,7 @@ impl Broker {
             return session.deny(Response::from(&ClientError::BadName(error, key)));
         }
         if close_all {
-            self.engine.close_all(now, session.id, &key, &mut self.log);
+            self.engine.close_all(session.id, &key, &mut self.log);
             self.sync_lazily(now);
         }
         if self.refuses_read(session) {
@@ -376,7 +376,7 @@ impl Broker {
                 // It returned by itself, and the same connection is fetching it again.
                 _ if !self.engine.has_lent(owner, &queue, item) => false,
                 true => self.engine.release(now, owner, &queue, item, &mut self.log),
-                false => self.engine.ack(now, owner, &queue, item, &mut self.log),
+                false => self.engine.ack(owner, &queue, item, &mut self.log),
             };
             count += u64::from(is_settled);
         }
@@ -448,7 +448,7 @@ impl Broker {
                 if shape == Shape::TakenValue {
                     self.sync_lazily(now);
                 }
-                self.show(now, session, &items, shape);
+                show(now, session, &items, shape);
             }
             TakeOutcome::Empty => {
                 self.counters.get_misses += 1;
@@ -486,39 +486,38 @@ impl Broker {
         }
         self.counters.get_hits += 1;
         if shape == Shape::TakenValue {
-            self.engine.accept_delivery(now, session.id, &mut self.log);
+            self.engine.accept_delivery(session.id, &mut self.log);
             self.sync_lazily(now);
         }
-        self.show(now, session, items, shape);
+        show(now, session, items, shape);
     }
+}
 
-    /// Queues the replies for items that were handed out.
-    #[expect(clippy::unused_self, reason = "one of the family")]
-    pub(crate) fn show(&self, now: Now, session: &mut Session, items: &[Taken], shape: Shape) {
-        for item in items {
-            let key = Bytes::copy_from_slice(&item.queue);
-            let (flags, body) = (item.flags, item.body.clone());
-            let age_ms = now.wall_ms.saturating_sub(item.put_ms);
-            let response = match shape {
-                Shape::Item => {
-                    let attempts = item.attempts;
-                    Response::Item { key, id: item.id.0, flags, attempts, age_ms, body }
-                }
-                _ => Response::ValueEnd { key, flags, body, cas: None },
-            };
-            session.measured(Timing { what: Timed::Delivery, us: age_ms.saturating_mul(1000) });
-            session.reply_timed(
-                Gate::Open,
-                response,
-                match session.has_waited {
-                    true => Timed::GetWait,
-                    false => Timed::GetHit,
-                },
-            );
-        }
-        if shape == Shape::Item {
-            session.reply(Gate::Open, Response::End);
-        }
+/// Queues the replies for items that were handed out.
+pub(crate) fn show(now: Now, session: &mut Session, items: &[Taken], shape: Shape) {
+    for item in items {
+        let key = Bytes::copy_from_slice(&item.queue);
+        let (flags, body) = (item.flags, item.body.clone());
+        let age_ms = now.wall_ms.saturating_sub(item.put_ms);
+        let response = match shape {
+            Shape::Item => {
+                let attempts = item.attempts;
+                Response::Item { key, id: item.id.0, flags, attempts, age_ms, body }
+            }
+            _ => Response::ValueEnd { key, flags, body, cas: None },
+        };
+        session.measured(Timing { what: Timed::Delivery, us: age_ms.saturating_mul(1000) });
+        session.reply_timed(
+            Gate::Open,
+            response,
+            match session.has_waited {
+                true => Timed::GetWait,
+                false => Timed::GetHit,
+            },
+        );
+    }
+    if shape == Shape::Item {
+        session.reply(Gate::Open, Response::End);
     }
 }
 

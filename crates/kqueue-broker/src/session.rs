@@ -336,7 +336,7 @@ impl Session {
     }
 
     pub(crate) fn must_stop_waiting(&self) -> bool {
-        self.is_waiting() && self.must_not_wait() && self.state != State::Waiting(Shape::Answer)
+        self.is_waiting() && self.must_not_wait()
     }
 
     /// Whether the peer will send nothing more, and may be gone.

@@ -174,6 +174,15 @@ mod tests {
     }
 
     #[test]
+    fn less_than_what_is_told_holds_at_once_although_it_is_more_than_what_is_enforced() {
+        let mut control = StatusControl::new(Status::Up, 100);
+        assert!(control.set(1000, Status::Quiescent));
+        assert!(control.set(1050, Status::ReadOnly));
+        assert_eq!((control.shown(), control.enforced()), (Status::ReadOnly, Status::ReadOnly));
+        assert_eq!(control.poll_timeout(), None);
+    }
+
+    #[test]
     fn less_is_allowed_after_the_grace_period_and_more_at_once() {
         let mut control = StatusControl::new(Status::Up, 100);
         assert!(control.set(1000, Status::ReadOnly));

@@ -15,7 +15,7 @@ use kqueue_engine::{ItemId, Mode, Now, SessionId, TakeArgs, TakeOutcome, Taken};
 use kqueue_proto::{Body, Fetched, Response};
 
 use crate::broker::Broker;
-use crate::execute::{Put, PutResult, timed_put};
+use crate::execute::{Put, PutResult, show, timed_put};
 use crate::gate::Gate;
 use crate::handles::Handle;
 use crate::session::{Session, Shape, State};
@@ -127,9 +127,9 @@ impl Broker {
     /// What a task waited for has come, or its time is over.
     pub(crate) fn finish_task_wait(&mut self, now: Now, session: &mut Session, items: &[Taken]) {
         match session.task.take() {
-            Some(Task::Monitor(monitor)) if items.is_empty() => {
+            Some(Task::Monitor(_)) if items.is_empty() => {
                 self.counters.get_misses += 1;
-                self.end_monitor(session, &monitor);
+                session.reply(Gate::Open, Response::End);
             }
             Some(Task::Monitor(monitor)) => self.show_monitored(now, session, monitor, items),
             Some(Task::Fetch(mut fetch)) => {
@@ -147,7 +147,7 @@ impl Broker {
         let wait_ms = monitor.deadline_ms.saturating_sub(now.mono_ms);
         let is_over = monitor.left == 0 || wait_ms == 0 || session.must_not_wait();
         if is_over || !self.gives_to(session) {
-            return self.end_monitor(session, &monitor);
+            return session.reply(Gate::Open, Response::End);
         }
         self.counters.cmd_monitor_get += 1;
         let wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
@@ -167,7 +167,7 @@ impl Broker {
                 session.task = Some(Task::Monitor(monitor));
             }
             TakeOutcome::Empty | TakeOutcome::TooManyOpen | TakeOutcome::HoldsOpen => {
-                self.end_monitor(session, &monitor);
+                session.reply(Gate::Open, Response::End);
             }
         }
     }
@@ -180,14 +180,9 @@ impl Broker {
         items: &[Taken],
     ) {
         self.counters.get_hits += 1;
-        self.show(now, session, items, Shape::Monitor);
+        show(now, session, items, Shape::Monitor);
         monitor.left = monitor.left.saturating_sub(1);
         session.task = Some(Task::Monitor(monitor));
-    }
-
-    #[expect(clippy::unused_self, reason = "one of the family")]
-    fn end_monitor(&self, session: &mut Session, _monitor: &Monitor) {
-        session.reply(Gate::Open, Response::End);
     }
 
     fn step_fetch(&mut self, now: Now, session: &mut Session, mut fetch: Box<Fetch>) {
@@ -227,7 +222,7 @@ impl Broker {
     /// Confirms what was collected; what is not held any more (its queue was deleted, or somebody settled it) is not handed out either.
     fn confirm_fetched(&mut self, now: Now, session: &Session, fetch: &mut Fetch) {
         let unconfirmed = fetch.items.split_off(fetch.confirmed);
-        let mut confirm = |id| self.engine.ack(now, session.id, &fetch.key, id, &mut self.log);
+        let mut confirm = |id| self.engine.ack(session.id, &fetch.key, id, &mut self.log);
         fetch.items.extend(unconfirmed.into_iter().filter(|(id, _)| confirm(*id)));
         fetch.confirmed = fetch.items.len();
         self.sync_lazily(now);

@@ -11,6 +11,7 @@ use std::vec::Vec;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
+use crate::gate::Gate;
 use crate::*;
 
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -309,6 +310,16 @@ fn the_last_of_several_puts_does_not_hide_the_gates_of_those_before_it() {
 }
 
 #[test]
+fn what_is_behind_two_gates_waits_for_both() {
+    let mut server = Server::new();
+    let mut join = |first, second| server.broker.join(NOW, first, second);
+    assert_eq!(join(Gate::Open, Gate::Written(2)), Gate::Written(2));
+    assert_eq!(join(Gate::Synced(1), Gate::Open), Gate::Synced(1));
+    assert_eq!(join(Gate::Synced(1), Gate::Written(2)), Gate::Synced(2));
+    assert_eq!(join(Gate::Written(1), Gate::Synced(2)), Gate::Synced(2));
+}
+
+#[test]
 fn a_subscription_is_synced_soon_although_nobody_puts_anything() {
     let mut server = Server::new();
     assert_eq!(server.send(b"get posts+a\r\n"), "END\r\n");
@@ -440,6 +451,22 @@ fn removals_that_come_while_the_disk_is_busy_share_a_record() {
     assert!(bytes < 10 * ITEMS as u64, "{bytes} bytes for {ITEMS} removals");
     let mut again = Server { broker: boot(&server.files), ..Server::new() };
     assert_eq!(again.send(b"get q\r\n"), "END\r\n");
+}
+
+#[test]
+fn a_flush_is_answered_when_also_what_was_removed_before_it_is_on_the_disk() {
+    let mut server = Server::new();
+    server.send(b"set q 0 0 1\r\na\r\n");
+    server.settle();
+    server.send(b"set busy 0 0 1\r\nb\r\n");
+    let job = server.broker.poll_job(NOW).expect("a put is written");
+    // While the disk is busy the removal is not even appended; the queue is empty by now.
+    server.send(b"get q\r\nflush q\r\n");
+    job.ops.iter().for_each(|op| server.apply(op));
+    server.broker.handle_done(NOW, job.id, Ok(()));
+    server.session.set_ready();
+    assert_eq!(server.turn(), "STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n");
+    assert_eq!(server.settle(), "END\r\n");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The queues of a server: puts, takes, settlements.
+//! The queues of a server: how they come and go, and what is put into them.
 //!
 //! Invariants
 //! - Every change that must survive a restart is recorded before the call returns, in one record if it must be all or nothing.
@@ -18,17 +18,12 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use smallvec::SmallVec;
 
 use crate::alias::AliasCounters;
-use crate::config::{ConfigTable, QueueConfig, SyncPolicy, master_of};
+use crate::config::{ConfigTable, SyncPolicy, master_of};
 use crate::queue::{Item, KEEP_ALL, Queue};
 use crate::record::{Reason, Record, Recorder};
-use crate::types::{
-    Delivery, ItemId, Items, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
-    TakeArgs, TakeOutcome,
-};
-use crate::waiting::{Leases, Waiter, Waiters};
+use crate::types::{Delivery, ItemId, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId};
+use crate::waiting::{Leases, Waiters};
 
-/// Ids that one flush record names as exceptions; a queue with more open items is flushed item by item.
-const FLUSH_EXCEPTIONS_MAX: usize = 4000;
 /// Sub-queues of one master. A put names all its queues in one record, which has room for twice as many, also when it is written again.
 pub(crate) const SUB_QUEUES_MAX: usize = 4000;
 
@@ -397,180 +392,6 @@ impl Engine {
         }
     }
 
-    /// Takes items, or begins to wait for one.
-    pub fn take(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        args: TakeArgs<'_>,
-        rec: &mut impl Recorder,
-    ) -> TakeOutcome {
-        let mut slots = Slots::new();
-        for name in args.queues {
-            if !self.is_alias(name) {
-                slots.extend(self.slot_or_create(now, name, &slots, rec));
-            }
-        }
-        if slots.is_empty() {
-            // An alias has nothing. No further queue may be made, and one that is not there has nothing.
-            return TakeOutcome::Empty;
-        }
-        let outcome = self.take_from(now, session, &args, slots, rec);
-        self.settle(now, rec);
-        outcome
-    }
-
-    fn take_from(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        args: &TakeArgs<'_>,
-        mut slots: Slots,
-        rec: &mut impl Recorder,
-    ) -> TakeOutcome {
-        let mut items = Items::new();
-        let max = args.max.max(1) as usize;
-        let mut wants =
-            Wants { mode: args.mode, max, max_bytes: args.max_bytes, lease_ms: args.lease_ms };
-        let mut may_take = false;
-        for &slot in &slots {
-            let open = self.open_here(session, slot);
-            if args.mode == Mode::Take && open > 0 {
-                return TakeOutcome::HoldsOpen;
-            }
-            if args.mode == Mode::Open {
-                wants.max = max.min(items.len() + self.room_for_open(session, slot));
-            }
-            may_take |= wants.max > items.len();
-            self.hand_out(now, session, slot, &wants, false, &mut items, rec);
-        }
-        if !may_take {
-            return TakeOutcome::TooManyOpen;
-        }
-        if !items.is_empty() {
-            return TakeOutcome::Items(items);
-        }
-        if args.mode == Mode::Open {
-            // Nobody waits for what he may not take.
-            slots.retain(|slot| self.room_for_open(session, *slot) > 0);
-        }
-        let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
-        if args.wait_ms == 0 && !may_come {
-            return TakeOutcome::Empty;
-        }
-        wants.max = max;
-        let deadline_ms = match args.wait_ms {
-            0 => None,
-            wait_ms => Some(now.mono_ms.saturating_add(u64::from(wait_ms))),
-        };
-        self.begin_wait(Waiter { session, slots, wants, deadline_ms });
-        TakeOutcome::Waiting
-    }
-
-    /// How many more items of a queue the session may hold.
-    pub(crate) fn room_for_open(&self, session: SessionId, slot: Slot) -> usize {
-        let open = self.open_here(session, slot);
-        (self.limits.max_open_per_queue as usize).saturating_sub(open)
-    }
-
-    fn open_here(&self, session: SessionId, slot: Slot) -> usize {
-        self.held
-            .get(&session)
-            .map_or(0, |held| held.iter().filter(|held| held.slot == slot).count())
-    }
-
-    /// Hands items of one queue to a session until it has what it wants or there is none; expired ones are dropped on the way.
-    #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
-    pub(crate) fn hand_out(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        slot: Slot,
-        wants: &Wants,
-        is_handed: bool,
-        items: &mut Items,
-        rec: &mut impl Recorder,
-    ) {
-        let mut bytes: u64 = items.iter().map(|item| item.body.len() as u64).sum();
-        while items.len() < wants.max && (items.is_empty() || bytes < wants.max_bytes) {
-            self.drop_expired_head(now, slot, u64::MAX, rec);
-            let queue = self.queue_mut(slot);
-            let Some(head) = queue.head() else {
-                if queue.needs_load() {
-                    self.want_load(slot);
-                }
-                return;
-            };
-            if queue.is_expired(head, now) || queue.is_dead(head) {
-                // It is to go to another queue, for which there is no room on the disk at the moment.
-                return;
-            }
-            bytes += head.body.len() as u64;
-            if wants.mode == Mode::Peek {
-                items.push(queue.show(head));
-                return;
-            }
-            let Some(mut item) = self.pop(slot) else { return };
-            let queue = self.queue_mut(slot);
-            let (id, queue_no) = (ItemId(item.id), queue.no);
-            if wants.mode == Mode::Take && !is_handed {
-                items.push(queue.show(&item));
-                queue.counters.removed_items += 1;
-                queue.counters.last_put_ms = item.put_ms;
-                remove(queue_no, &item, Reason::Taken, rec);
-                continue;
-            }
-            if wants.mode == Mode::Open {
-                item.attempts = item.attempts.saturating_add(1);
-                queue.counters.transactions += 1;
-                let attempts = item.attempts;
-                if item.seq != Seq(0) {
-                    rec.record(&Record::Attempted { queue: queue_no, id, attempts });
-                }
-            }
-            items.push(queue.show(&item));
-            queue.open.insert(item.id, session);
-            let lease_ms = match wants.lease_ms {
-                0 => queue.config.open_transaction_timeout_ms.filter(|_| !is_handed),
-                lease_ms => Some(u64::from(lease_ms)),
-            };
-            let lease = lease_ms
-                .map(|ms| self.leases.add(now.mono_ms.saturating_add(ms), session, slot, item.id));
-            let held = Held { slot, item, is_handed, is_lent: false, lease };
-            self.held.entry(session).or_default().push_back(held);
-        }
-    }
-
-    /// Deletes a queue with all its items, open ones too; false if there is none. Who waits on it alone gets nothing.
-    pub fn delete(&mut self, _now: Now, queue: &[u8], rec: &mut impl Recorder) -> bool {
-        let Some(slot) = self.slot_named(queue) else { return false };
-        self.counters.queue_deletes += 1;
-        self.remove_queue(slot, rec);
-        true
-    }
-
-    pub(crate) fn remove_queue(&mut self, slot: Slot, rec: &mut impl Recorder) {
-        let owners: BTreeSet<SessionId> = self.queue(slot).open.values().copied().collect();
-        for session in owners {
-            while let Some(index) = self
-                .held
-                .get(&session)
-                .and_then(|held| held.iter().position(|held| held.slot == slot))
-            {
-                if let Some(held) = self.take_at(session, index) {
-                    rec.unref(held.item.seq, 1, u64::from(held.item.share));
-                }
-            }
-        }
-        self.end_waits_on(slot);
-        self.with(slot, |queue| queue.drain(rec));
-        let Some(queue) = self.queues[slot as usize].take() else { return };
-        if queue.is_defined {
-            rec.record(&Record::QueueDeleted { queue: queue.no });
-        }
-        self.forget(slot, &queue);
-    }
-
     pub(crate) fn forget(&mut self, slot: Slot, queue: &Queue) {
         self.by_name.remove(&queue.name);
         self.by_number.remove(&queue.no.0);
@@ -588,91 +409,9 @@ impl Engine {
         self.free.push(slot);
     }
 
-    /// Removes a queue's waiting items and returns how many; open ones stay.
-    pub fn flush(&mut self, _now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
-        match self.slot_named(queue) {
-            Some(slot) => self.flush_slot(slot, rec),
-            None => 0,
-        }
-    }
-
     /// The queue that a client means by a name: none if it is an alias.
     pub(crate) fn slot_named(&self, queue: &[u8]) -> Option<Slot> {
         if self.is_alias(queue) { None } else { self.by_name.get(queue).copied() }
-    }
-
-    /// Flushes all queues.
-    pub fn flush_all(&mut self, _now: Now, rec: &mut impl Recorder) -> u64 {
-        let slots: Vec<Slot> = self.by_number.values().copied().collect();
-        slots.into_iter().map(|slot| self.flush_slot(slot, rec)).sum()
-    }
-
-    fn flush_slot(&mut self, slot: Slot, rec: &mut impl Recorder) -> u64 {
-        let queue = self.queue_mut(slot);
-        queue.counters.total_flushes += 1;
-        let count = queue.len();
-        if count == 0 {
-            return 0;
-        }
-        if queue.is_defined {
-            record_flush(queue, rec);
-        }
-        queue.counters.flushed_items += count;
-        self.with(slot, |queue| queue.drain(rec));
-        // What is being read is not wanted any more.
-        self.queue_mut(slot).loading = None;
-        self.end_hopeless(slot, rec);
-        count
-    }
-
-    /// Every queue gets the settings of `table`; nothing that waits is touched. For the time before anybody is served.
-    pub fn reconfigure(&mut self, table: ConfigTable) {
-        self.table = table;
-        for slot in 0..self.queues.len() {
-            if let Some(queue) = &self.queues[slot] {
-                let config = self.table.resolve(&queue.name);
-                self.set_config(slot as Slot, config);
-            }
-        }
-    }
-
-    /// As [`Engine::reconfigure`], while clients are served. Where a queue is kept does not change before the next start: answers how many queues that concerns.
-    pub fn reload(&mut self, now: Now, table: ConfigTable, rec: &mut impl Recorder) -> u64 {
-        self.table = table;
-        let mut unchanged = 0;
-        let slots: Vec<Slot> = self.by_number.values().copied().collect();
-        for slot in slots {
-            let queue = self.queue(slot);
-            let (keep_journal, is_alias) = (queue.config.keep_journal, self.is_alias(&queue.name));
-            let mut config = self.table.resolve(&queue.name);
-            if config.keep_journal != keep_journal {
-                unchanged += 1;
-                Arc::make_mut(&mut config).keep_journal = keep_journal;
-            }
-            self.set_config(slot, config);
-            if is_alias {
-                self.end_waits_on(slot);
-            }
-            if self.queue(slot).waiting > 0 {
-                // What was too old or had come too often may not be that any more.
-                self.serve(now, slot, rec);
-                self.end_hopeless(slot, rec);
-            }
-        }
-        self.settle(now, rec);
-        unchanged
-    }
-
-    fn set_config(&mut self, slot: Slot, config: Arc<QueueConfig>) {
-        let may_age = config.max_queue_age_ms.is_some();
-        if config.max_age_ms.is_some() {
-            self.expiring.insert(slot);
-        }
-        self.queue_mut(slot).config = config;
-        match may_age {
-            true => self.aging.insert(slot),
-            false => self.aging.remove(&slot),
-        };
     }
 
     /// The queue of a name, made if there is none; none of `needed` is given up for that.
@@ -772,30 +511,4 @@ pub(crate) fn remove(queue: QueueNo, item: &Item, reason: Reason, rec: &mut impl
         rec.record(&Record::Removed { queue, id: ItemId(item.id), reason });
         rec.unref(item.seq, 1, u64::from(item.share));
     }
-}
-
-/// All waiting items of a queue are gone, the open ones are not. One record says so, or where very many are open several, each of a range of ids.
-fn record_flush(queue: &Queue, rec: &mut impl Recorder) {
-    let open: Vec<ItemId> = queue.open.keys().map(|&id| ItemId(id)).collect();
-    let last = ItemId(rec.next_seq().0.saturating_sub(1).max(queue.newest_id().unwrap_or(0)));
-    if open.len() <= FLUSH_EXCEPTIONS_MAX {
-        rec.record(&Record::Flushed { queue: queue.no, through: last, except: &open });
-        return;
-    }
-    let mut from = ItemId(0);
-    for (index, except) in open.chunks(FLUSH_EXCEPTIONS_MAX).enumerate() {
-        let is_last = (index + 1) * FLUSH_EXCEPTIONS_MAX >= open.len();
-        let through = if is_last { last } else { except[except.len() - 1] };
-        rec.record(&Record::FlushedRange { queue: queue.no, from, through, except });
-        from = ItemId(through.0 + 1);
-    }
-}
-
-/// What a taker wants of each queue.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wants {
-    pub(crate) mode: Mode,
-    pub(crate) max: usize,
-    pub(crate) max_bytes: u64,
-    pub(crate) lease_ms: u32,
 }

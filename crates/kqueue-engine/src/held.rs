@@ -14,7 +14,6 @@ impl Engine {
     /// Confirms the session's oldest open read of a queue; false if there is none.
     pub fn close_oldest(
         &mut self,
-        _now: Now,
         session: SessionId,
         queue: &[u8],
         rec: &mut impl Recorder,
@@ -41,7 +40,6 @@ impl Engine {
     /// Confirms an item that the session holds; false if it does not.
     pub fn ack(
         &mut self,
-        _now: Now,
         session: SessionId,
         queue: &[u8],
         id: ItemId,
@@ -131,20 +129,13 @@ impl Engine {
     }
 
     /// Confirms all open reads that the session has of a queue.
-    pub fn close_all(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        queue: &[u8],
-        rec: &mut impl Recorder,
-    ) {
-        while self.close_oldest(now, session, queue, rec) {}
+    pub fn close_all(&mut self, session: SessionId, queue: &[u8], rec: &mut impl Recorder) {
+        while self.close_oldest(session, queue, rec) {}
     }
 
     /// Confirms the session's `count` oldest open reads of a queue, or none if there are fewer (or it is 0): false then.
     pub fn close_many(
         &mut self,
-        now: Now,
         session: SessionId,
         queue: &[u8],
         count: usize,
@@ -157,7 +148,7 @@ impl Engine {
             return false;
         }
         for _ in 0..count {
-            self.close_oldest(now, session, queue, rec);
+            self.close_oldest(session, queue, rec);
         }
         true
     }

@@ -21,6 +21,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admin;
 mod again;
 mod alias;
 mod checkpoint;
@@ -35,6 +36,7 @@ mod queue;
 mod record;
 mod replay;
 mod stats;
+mod take;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -361,7 +361,7 @@ impl Pair {
                 let oldest = model.held_of(session, queue).first().copied();
                 let done = match returns {
                     true => engine.abort_oldest(now, SessionId(session), name, log),
-                    false => engine.close_oldest(now, SessionId(session), name, log),
+                    false => engine.close_oldest(SessionId(session), name, log),
                 };
                 assert_eq!(done, oldest.is_some());
                 oldest.into_iter().for_each(|id| model.settle(session, queue, id, returns));
@@ -374,7 +374,7 @@ impl Pair {
                 let id = held.get(nth).copied().unwrap_or(1);
                 let done = match returns {
                     true => engine.release(now, SessionId(session), name, ItemId(id), log),
-                    false => engine.ack(now, SessionId(session), name, ItemId(id), log),
+                    false => engine.ack(SessionId(session), name, ItemId(id), log),
                 };
                 assert_eq!(done, held.contains(&id));
                 model.settle(session, queue, id, returns);
@@ -386,16 +386,16 @@ impl Pair {
             Op::Delete { queue } => {
                 let existed = model.queues.remove(&queue).is_some();
                 model.written.remove(&queue);
-                assert_eq!(engine.delete(now, NAMES[queue].as_bytes(), log), existed);
+                assert_eq!(engine.delete(NAMES[queue].as_bytes(), log), existed);
                 model.held.values_mut().for_each(|held| held.retain(|(of, ..)| *of != queue));
             }
             Op::Flush { queue } => {
                 let count = model.queues.get_mut(&queue).map(|items| core::mem::take(items).len());
-                let flushed = engine.flush(now, NAMES[queue].as_bytes(), log);
+                let flushed = engine.flush(NAMES[queue].as_bytes(), log);
                 assert_eq!(flushed, count.unwrap_or_default() as u64);
             }
             Op::FlushAll => {
-                engine.flush_all(now, log);
+                engine.flush_all(log);
                 model.queues.values_mut().for_each(BTreeMap::clear);
             }
             Op::Pass { ms } => {
@@ -476,7 +476,7 @@ impl Pair {
             self.log.load_all(&mut self.engine, self.now);
             let delivery = self.engine.poll_delivery().expect("an end of the wait");
             assert_eq!(delivery.session, SessionId(session));
-            self.engine.accept_delivery(self.now, SessionId(session), &mut self.log);
+            self.engine.accept_delivery(SessionId(session), &mut self.log);
             outcome = match delivery.items.is_empty() {
                 true => TakeOutcome::Empty,
                 false => TakeOutcome::Items(delivery.items),
@@ -669,7 +669,7 @@ fn giving_up_a_wait_returns_what_came_and_keeps_what_was_held_before() {
     };
     assert_eq!(items[0].body, "handed");
     let (engine, log) = waits.engine();
-    assert!(engine.close_oldest(at(2), SessionId(1), b"q", log));
+    assert!(engine.close_oldest(SessionId(1), b"q", log));
 }
 
 #[test]
@@ -687,7 +687,7 @@ fn a_deleted_queue_ends_the_waits_on_it_alone() {
     assert_eq!(waits.wait(1, &[b"q"], Mode::Open, 1000), TakeOutcome::Waiting);
     assert_eq!(waits.wait(2, &[b"q", b"r"], Mode::Open, 1000), TakeOutcome::Waiting);
     let (engine, log) = waits.engine();
-    assert!(engine.delete(at(1), b"q", log));
+    assert!(engine.delete(b"q", log));
     assert_eq!(waits.deliveries(), [(1, Vec::new())]);
     waits.put(b"r", "a");
     assert_eq!(waits.deliveries(), [(2, got("a"))]);
@@ -713,10 +713,7 @@ fn a_lease_that_ends_returns_the_item_to_its_place() {
     };
     assert_eq!(engine.poll_timeout(), Some(50));
     engine.handle_timeout(at(50), log);
-    assert!(
-        !engine.ack(at(51), SessionId(1), b"q", items[0].id, log),
-        "a late ack changes nothing"
-    );
+    assert!(!engine.ack(SessionId(1), b"q", items[0].id, log), "a late ack changes nothing");
     let TakeOutcome::Items(items) = waits.wait(2, &[b"q"], Mode::Open, 0) else {
         panic!("an item")
     };

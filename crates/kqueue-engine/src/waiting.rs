@@ -12,8 +12,9 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use crate::engine::{Engine, Held, Slot, Slots, Wants};
+use crate::engine::{Engine, Held, Slot, Slots};
 use crate::record::{Reason, Recorder};
+use crate::take::Wants;
 use crate::types::{Delivery, Items, Mode, Now, SessionId, Taken};
 
 /// Dead entries that a queue's list may hold besides as many as there are living ones.
@@ -229,7 +230,7 @@ impl Engine {
 
     /// The session has picked up what a plain take waited for: only now it is gone from the queue. Until then it is in the session's hands, so that
     /// a client that vanished meanwhile gives it back.
-    pub fn accept_delivery(&mut self, _now: Now, session: SessionId, rec: &mut impl Recorder) {
+    pub fn accept_delivery(&mut self, session: SessionId, rec: &mut impl Recorder) {
         while let Some(index) =
             self.held.get(&session).and_then(|held| held.iter().position(|held| held.is_handed))
         {

@@ -199,3 +199,43 @@ pub(crate) fn tell_masked(names: &str) {
 pub(crate) fn names<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
     names.map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::boot;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn a_status_is_saved_although_who_asked_for_it_has_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source { path: None, data_dir: directory.path().join("data") };
+        let mut config = source.load().unwrap();
+        config.segment_bytes = 4 * 1024 * 1024;
+        let clock = Clock::start();
+        let booted = boot::boot(&config, &clock).unwrap();
+        let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
+        let file = StatusFile::new(directory.path().join("status"));
+        let control = Control::new(Arc::clone(&shared), source, config, file.clone());
+        let asks = shared.take_asks().unwrap();
+        let saving = Arc::clone(&control.saved).lock_owned().await;
+        tokio::select! {
+            biased;
+            _ = control.set_status(Status::ReadOnly) => panic!("another one saves at the moment"),
+            () = async {} => {}
+        }
+        drop(saving);
+        assert_eq!(file.read(), Ok(None));
+        let runs = tokio::spawn(Arc::clone(&control).run(asks));
+        let saved = async {
+            while *control.saved.lock().await != Some(Status::ReadOnly) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), saved).await.expect("it is saved");
+        runs.abort();
+        assert_eq!(file.read(), Ok(Some(Status::ReadOnly)));
+    }
+}

@@ -5,7 +5,7 @@
 //! | [`config`] | the configuration file |
 //! | [`run`] | the life of a server, from recovery to drain |
 //! | `listen`, `conn` | sockets: accepting, reading, writing |
-//! | `shared` | the broker behind its lock, and the three lanes to the disk |
+//! | `shared`, `connections` | the broker behind its lock, the four lanes to the disk, and whom to wake |
 //! | `boot`, [`datadir`], [`disk`] | the files |
 //! | `control` | reload, status, shutdown |
 //! | `admin` | HTTP for operators, load balancers and monitoring |
@@ -30,6 +30,7 @@ mod budget;
 mod clock;
 pub mod config;
 mod conn;
+mod connections;
 mod control;
 pub mod datadir;
 mod descriptors;

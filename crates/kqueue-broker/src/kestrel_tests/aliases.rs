@@ -80,6 +80,22 @@ fn a_sub_queue_that_an_alias_hides_gets_nothing_from_its_master() {
 }
 
 #[test]
+fn a_destination_in_memory_does_not_hide_that_another_one_is_on_the_disk() {
+    let mut table = aliases(&[("memory-last", &["q", "mem"]), ("memory-first", &["mem", "q"])]);
+    let in_memory = QueueOverrides { keep_journal: Some(false), ..Default::default() };
+    table.named.insert((*b"mem").into(), in_memory);
+    for alias in ["memory-last", "memory-first"] {
+        let mut world = World::with(Setup { table: table.clone(), ..Setup::default() });
+        let client = world.connect(1);
+        client.input.extend_from_slice(format!("set {alias} 0 0 1\r\nx\r\n").as_bytes());
+        world.turn(1);
+        assert_eq!(world.heard(1), "", "{alias}: nothing is written");
+        world.settle();
+        assert_eq!(world.heard(1), "STORED\n", "{alias}");
+    }
+}
+
+#[test]
 fn an_alias_promises_what_its_strictest_destination_does_whichever_comes_last() {
     let mut table =
         aliases(&[("lax-last", &["strict", "lax"]), ("strict-last", &["lax", "strict"])]);

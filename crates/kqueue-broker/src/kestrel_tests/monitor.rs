@@ -74,6 +74,16 @@ fn a_monitor_ends_when_its_queue_is_deleted_and_when_the_server_drains() {
 }
 
 #[test]
+fn what_was_confirmed_is_synced_soon_although_nobody_puts_anything() {
+    let mut world = World::new();
+    world.put("q", &["a"]);
+    world.say(1, "get q/open\n");
+    assert_eq!(world.broker.poll_journal_timeout(), None);
+    assert_eq!(world.say(1, "confirm q 1\n"), "END\n");
+    assert_eq!(world.broker.poll_journal_timeout(), Some(world.now.mono_ms + 1000));
+}
+
+#[test]
 fn confirm_takes_the_oldest_or_none() {
     let mut world = World::new();
     world.put("q", &["a", "b", "c"]);

@@ -28,6 +28,23 @@ fn flush_expired_counts_what_it_removes() {
 }
 
 #[test]
+fn who_waits_where_expired_items_go_gets_what_is_flushed_to_there() {
+    let jobs = QueueOverrides {
+        expire_to_queue: Some(Some((*b"late").into())),
+        ..QueueOverrides::default()
+    };
+    for flush in ["flush_expired jobs\n", "flush_all_expired\n"] {
+        let mut world = World::with(with_queue("jobs", jobs.clone()));
+        world.say(1, "get late/t=60000\n");
+        world.say(2, "set jobs 0 1 1\na\n");
+        world.pass(1001);
+        assert_eq!(world.heard(1), "");
+        assert_eq!(world.say(2, flush), "1\n");
+        assert_eq!(world.heard(1), value("late", "a"), "{flush}");
+    }
+}
+
+#[test]
 fn set_get_and_monitor_make_a_queue_and_nothing_else_does() {
     let mut world = World::new();
     for request in ["delete q", "flush q", "flush_expired q", "get q/close", "get q/abort"] {

@@ -105,11 +105,52 @@ fn reload_and_shutdown_are_asked_of_the_shell() {
     // Who is gone is not answered, and an answer to nobody is nothing.
     world.say(1, "reload\n");
     world.leave(1);
+    assert!(world.broker.answers.is_empty(), "nobody asks for it any more");
     world.broker.answer(SessionId(1), Ok(()));
     world.settle();
     world.asks.clear();
     assert_eq!(world.say(3, "shutdown\nversion\n"), "closed");
     assert_eq!(world.asks, [Ask::Shutdown]);
+}
+
+#[test]
+fn who_sends_nothing_more_is_told_what_the_shell_answers() {
+    let mut world = World::new();
+    world.say(1, "reload\n");
+    let session = &mut world.clients.get_mut(&1).expect("it is there").session;
+    session.peer_closed();
+    world.broker.execute(world.now, session);
+    assert!(session.is_held_up(), "it waits for the answer");
+    world.broker.answer(SessionId(1), Ok(()));
+    world.settle();
+    assert_eq!(world.heard(1), "Reloaded config.\n");
+    assert!(world.clients[&1].session.is_idle());
+}
+
+#[test]
+fn a_status_that_no_client_asked_for_is_saved_too() {
+    let mut world = World::new();
+    assert!(world.broker.set_status(world.now, Status::ReadOnly));
+    assert!(!world.broker.set_status(world.now, Status::ReadOnly), "it is that already");
+    world.settle();
+    assert_eq!(world.asks, [Ask::SaveStatus { session: None, status: Status::ReadOnly }]);
+}
+
+#[test]
+fn what_an_operator_does_is_as_durable_as_the_settings_now_say() {
+    let defaults = QueueConfig { sync: SyncPolicy::Never, ..QueueConfig::default() };
+    let table = ConfigTable { defaults: defaults.into(), ..ConfigTable::default() };
+    let mut world = World::with(Setup { table, ..Setup::default() });
+    let is_synced = |world: &World| {
+        let progress = world.broker.progress();
+        progress.synced == progress.written
+    };
+    world.put("q", &["a"]);
+    assert_eq!(world.say(1, "flush q\n"), "END\n");
+    assert!(!is_synced(&world));
+    world.broker.reload(world.now, ConfigTable::default());
+    assert_eq!(world.say(1, "flush q\n"), "END\n");
+    assert!(is_synced(&world));
 }
 
 #[test]

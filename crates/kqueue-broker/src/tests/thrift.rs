@@ -16,7 +16,6 @@ const BASE: i64 = 1 << 32;
 
 /// Requests and replies as they are, without a wire.
 #[derive(Clone, Debug, Default)]
-
 struct Plain(Arc<Mutex<(VecDeque<Request>, Vec<Response>)>>);
 
 impl Codec for Plain {
@@ -324,6 +323,24 @@ fn one_call_hands_out_more_than_a_connection_may_hold_if_nothing_is_to_be_confir
 }
 
 #[test]
+fn one_call_hands_out_ten_thousand_items_at_most() {
+    let mut site = Site::new();
+    site.put(&["x"; 10_001]);
+    assert_eq!(site.get(1, fetch(u32::MAX, 1000, 0)).0.len(), 10_000);
+    assert_eq!(site.rest().len(), 1);
+}
+
+#[test]
+fn what_was_settled_is_synced_soon_although_nobody_puts_anything() {
+    let mut site = Site::new();
+    site.put(&["a"]);
+    assert_eq!(site.get(1, fetch(1, 0, 100)).1, [1]);
+    assert_eq!(site.broker.poll_journal_timeout(), None);
+    assert_eq!(site.settle(2, &[1], false), 1);
+    assert_eq!(site.broker.poll_journal_timeout(), Some(site.now.mono_ms + 1000));
+}
+
+#[test]
 fn what_was_confirmed_to_make_room_is_told_also_to_one_who_sends_nothing_more() {
     let mut site = Site::new();
     let bodies = ["x"; OPEN_MAX + 2];
@@ -363,6 +380,17 @@ fn a_server_that_gives_nothing_any_more_ends_a_wait_with_the_next_item() {
     let refused = site.ask(1, fetch(1, 0, 0));
     assert_eq!(refused, [Response::ServerError("the server is QUIESCENT".into())]);
     assert_eq!(site.settle(2, &[2, 3], false), 2);
+}
+
+#[test]
+fn a_server_that_takes_nothing_refuses_a_put_of_several() {
+    let mut site = Site::new();
+    assert!(site.broker.set_status(site.now, Status::ReadOnly));
+    for bodies in [&["a", "b"][..], &[]] {
+        let refused = site.ask(1, put("q", bodies));
+        assert_eq!(refused, [Response::ServerError("the server is READONLY".into())]);
+    }
+    assert_eq!(site.rest().len(), 0);
 }
 
 #[test]

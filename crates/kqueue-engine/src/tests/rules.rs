@@ -1,5 +1,7 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
+mod reload;
+
 use alloc::format;
 
 use super::*;
@@ -169,7 +171,7 @@ fn an_item_that_moved_is_not_lost_with_the_name_of_where_it_went() {
     other.put("dead", "more", 0);
     assert!(other.log.entries.range(before + 1..).any(|(_, entry)| entry.kind == 3));
     // A client that deletes it sees it go.
-    assert!(other.engine.delete(other.now, b"dead", &mut other.log));
+    assert!(other.engine.delete(b"dead", &mut other.log));
     other.restart();
     assert_eq!(other.items("dead"), None);
 }
@@ -268,7 +270,7 @@ fn a_queue_without_a_journal_lives_in_memory_and_is_bounded_by_it() {
     assert_eq!(world.log.entries.len(), 0);
     assert_eq!(world.put("fleeting", "x", 0), PutOutcome::Refused(Refusal::QueueFull));
     assert_eq!(world.open("fleeting"), Some(("0123456789".into(), 1)));
-    assert!(world.engine.close_oldest(world.now, WORKER, b"fleeting", &mut world.log));
+    assert!(world.engine.close_oldest(WORKER, b"fleeting", &mut world.log));
     assert_eq!(world.log.entries.len(), 0);
     // Beside a queue with a journal: one put, one id, and only the latter is there after a restart.
     assert_eq!(world.open("m+fleeting"), None);
@@ -352,12 +354,12 @@ fn a_queue_that_is_old_and_unused_goes() {
     assert_eq!(world.open("temp"), Some(("x".into(), 1)));
     world.sweep(6000);
     assert_eq!(world.items("temp"), Some(0), "somebody holds an item of it");
-    assert!(world.engine.close_oldest(world.now, WORKER, b"temp", &mut world.log));
+    assert!(world.engine.close_oldest(WORKER, b"temp", &mut world.log));
     world.sweep(7000);
     assert_eq!(world.items("temp"), None);
     world.put("temp", "y", 0);
     world.open("temp");
-    assert!(world.engine.close_oldest(world.now, WORKER, b"temp", &mut world.log));
+    assert!(world.engine.close_oldest(WORKER, b"temp", &mut world.log));
     world.sweep(7900);
     assert_eq!(world.items("temp"), Some(0), "a new one is young");
 }
@@ -390,7 +392,7 @@ fn what_is_on_the_disk_only_is_read_for_who_wants_it_and_a_lost_item_is_no_hang(
     assert_eq!((world.items("q"), world.counters("q").damaged_items), (Some(1), 1));
     // Nothing is left of it that would keep its segment.
     world.engine.handle_disconnect(world.now, WORKER, &mut world.log);
-    world.engine.delete(world.now, b"q", &mut world.log);
+    world.engine.delete(b"q", &mut world.log);
     assert!(world.log.refs.values().all(|(refs, _)| *refs == 0));
 }
 
@@ -534,6 +536,22 @@ fn who_waits_on_several_queues_never_holds_more_of_one_than_permitted() {
         assert_eq!(&delivery.items[0].body[..], b"e");
         assert_eq!(world.items("full"), Some(2));
     }
+}
+
+#[test]
+fn what_was_handed_over_for_good_is_no_open_read() {
+    let mut world = World::new(&[]);
+    let queues = [&b"q"[..]];
+    let (mode, wait_ms) = (Mode::Take, 1000);
+    let args = TakeArgs { queues: &queues, mode, max: 1, max_bytes: 1000, wait_ms, lease_ms: 0 };
+    let outcome = world.engine.take(world.now, WORKER, args, &mut world.log);
+    assert_eq!(outcome, TakeOutcome::Waiting);
+    world.put("q", "a", 0);
+    assert!(!world.engine.close_many(WORKER, b"q", 1, &mut world.log));
+    assert!(!world.engine.abort_oldest(world.now, WORKER, b"q", &mut world.log));
+    world.engine.accept_delivery(WORKER, &mut world.log);
+    world.restart();
+    assert_eq!(world.items("q"), Some(0));
 }
 
 #[test]

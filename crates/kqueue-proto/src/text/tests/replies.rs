@@ -147,6 +147,18 @@ fn the_sum_of_a_put_leaves_behind_the_last_reply_and_not_before_the_empty_line()
 }
 
 #[test]
+fn of_several_reasons_why_nothing_was_accepted_the_first_is_told() {
+    let mut codec = TextCodec::new(limits());
+    decode_all(&mut codec, &mut BytesMut::from(&b"put q:\na\nb\n\n"[..]));
+    let mut out = BytesMut::new();
+    for reason in ["first", "last"] {
+        encode(&mut codec, &Response::ServerError(reason.into()), &mut out);
+    }
+    encode(&mut codec, &Response::MetaNoop, &mut out);
+    assert_eq!(show(&out), "-Server not available for operation setItem: first\n");
+}
+
+#[test]
 fn what_nobody_asked_for_is_why_the_connection_ends() {
     for (begun, answered) in [(&b""[..], 0), (b"put q:\na\n", 1), (b"put q:\na\nb", 1)] {
         for response in [
