@@ -57,8 +57,8 @@ impl Broker {
         unchanged
     }
 
-    /// Queues that an alias hides.
-    pub fn masked_queues(&self) -> impl Iterator<Item = &Bytes> {
+    /// Queues that an alias hides, and how many items wait in each.
+    pub fn masked_queues(&self) -> impl Iterator<Item = (&Bytes, u64)> {
         self.engine.masked_queues()
     }
 

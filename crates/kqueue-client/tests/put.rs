@@ -221,14 +221,19 @@ fn a_black_hole_does_not_take_the_whole_deadline() {
 
 #[test]
 fn full_and_read_only_servers_are_passed_over() {
-    for refusal in ["NOT_STORED\r\n", "NOT_STORED queue full\r\n", "SERVER_ERROR read-only\r\n"] {
+    for (refusal, kind) in [
+        ("NOT_STORED\r\n", ErrorKind::Full),
+        ("NOT_STORED queue full\r\n", ErrorKind::Full),
+        ("SERVER_ERROR out of disk space\r\n", ErrorKind::Full),
+        ("SERVER_ERROR the server is READONLY\r\n", ErrorKind::Server),
+    ] {
         let (first, second) = (Model::start(Speaks::Extended), Model::start(Speaks::Extended));
         first.answer_puts(Some(refusal));
         let cluster = cluster(&[first.address(), second.address()], options());
         cluster.put(b"q", b"x", 0).unwrap();
         assert_eq!(second.ready("q"), [b"x"]);
         second.answer_puts(Some(refusal));
-        let error = fails(cluster.put(b"q", b"x", 0), ErrorKind::Full, false);
+        let error = fails(cluster.put(b"q", b"x", 0), kind, false);
         assert!(error.message().contains(first.address()), "{error}");
         assert!(error.message().contains(second.address()), "{error}");
     }

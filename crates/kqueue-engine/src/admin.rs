@@ -55,9 +55,10 @@ impl Engine {
         }
     }
 
-    /// Flushes all queues.
+    /// Flushes all queues but those that an alias hides.
     pub fn flush_all(&mut self, rec: &mut impl Recorder) -> u64 {
-        let slots: Vec<Slot> = self.by_number.values().copied().collect();
+        let slots = self.by_number.values().copied().filter(|&slot| !self.is_hidden(slot));
+        let slots: Vec<Slot> = slots.collect();
         slots.into_iter().map(|slot| self.flush_slot(slot, rec)).sum()
     }
 

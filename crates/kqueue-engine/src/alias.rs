@@ -94,11 +94,11 @@ impl Engine {
         })
     }
 
-    /// Queues that an alias hides, by name.
-    pub fn masked_queues(&self) -> impl Iterator<Item = &Bytes> {
+    /// Queues that an alias hides, by name, and how many items wait in each.
+    pub fn masked_queues(&self) -> impl Iterator<Item = (&Bytes, u64)> {
         self.table.aliases.keys().filter_map(|name| {
-            let slot = *self.by_name.get(&name[..])?;
-            Some(&self.queue(slot).name)
+            let queue = self.queue(*self.by_name.get(&name[..])?);
+            Some((&queue.name, queue.len()))
         })
     }
 }

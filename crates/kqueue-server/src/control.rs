@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kqueue_broker::{Ask, SessionId, Status};
+use kqueue_broker::{Ask, Broker, SessionId, Status};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -131,7 +131,7 @@ impl Control {
         let table = new.queues.clone();
         let (unchanged, masked) = self.shared.change(|now, broker| {
             let unchanged = broker.reload(now, table);
-            (unchanged, names(broker.masked_queues().map(|name| &name[..])))
+            (unchanged, masked(broker))
         });
         if unchanged > 0 {
             warn!("keep_journal of {unchanged} queues changes at the next start");
@@ -195,9 +195,14 @@ pub(crate) fn tell_masked(names: &str) {
     }
 }
 
-/// Names of queues for a message, in order.
-pub(crate) fn names<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
-    names.map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>().join(", ")
+/// Queues that nobody reaches, for a message, with what is in them.
+pub(crate) fn masked(broker: &Broker) -> String {
+    let shown = |(name, items): (&bytes::Bytes, u64)| match items {
+        0 => name.escape_ascii().to_string(),
+        1 => format!("{} (1 item)", name.escape_ascii()),
+        _ => format!("{} ({items} items)", name.escape_ascii()),
+    };
+    broker.masked_queues().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

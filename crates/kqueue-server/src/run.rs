@@ -20,7 +20,7 @@ use crate::boot::{self, BootError, Booted};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::ConnConfig;
-use crate::control::{Control, Source, names, tell_masked};
+use crate::control::{Control, Source, masked, tell_masked};
 use crate::descriptors;
 use crate::fatal::AbortOnPanic;
 use crate::listen::{Acceptor, Bound, Gauge, Listener};
@@ -99,7 +99,7 @@ async fn serve(
     };
     let status_file = StatusFile::new(config.status_file());
     begin_status(&mut booted.broker, &status_file);
-    tell_masked(&names(booted.broker.masked_queues().map(|name| &name[..])));
+    tell_masked(&masked(&booted.broker));
     let shared = Shared::new(booted.broker, booted.disk, booted.quarantine, clock);
     // Held until the end: nobody else may use the directory.
     let _data_dir = booted.data_dir;

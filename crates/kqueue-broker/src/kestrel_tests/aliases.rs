@@ -62,8 +62,10 @@ fn an_alias_hides_a_queue_and_lets_go_who_waits_for_it() {
     world.settle();
     assert_eq!(world.heard(1), "END\n");
     assert_eq!(world.say(1, "get q\n"), "END\n");
-    let masked: Vec<&[u8]> = world.broker.masked_queues().map(|name| &name[..]).collect();
-    assert_eq!(masked, [&b"other"[..], b"q"]);
+    let masked: Vec<(&[u8], u64)> =
+        world.broker.masked_queues().map(|(name, items)| (&name[..], items)).collect();
+    assert_eq!(masked, [(&b"other"[..], 0), (b"q", 1)]);
+    assert_eq!(world.say(1, "flush_all\n"), "Flushed all queues.\n");
     assert!(!world.say(1, "stats\n").contains("queue_q_items"));
     world.broker.reload(world.now, ConfigTable::default());
     assert_eq!(world.say(1, "get q\n"), value("q", "hidden"), "nothing was lost");

@@ -147,7 +147,7 @@ impl Cluster {
             }
             Answer::Refused { by_server: true, text } => {
                 server.note_push_refused(self.pools.now_ms(), self.eject_ms());
-                tally.note_full(at, &text);
+                tally.note_unable(at, &text);
                 Verdict::Full
             }
             Answer::Refused { by_server: false, text } => {

@@ -32,8 +32,10 @@ impl fmt::Display for Operation<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Problem {
     Fault(Cause),
-    /// Refused for lack of room or rights to write: other servers may take it.
+    /// Refused for lack of room: other servers may take it.
     Full,
+    /// The server takes no puts now, for another reason than room (its status, for example): other servers may.
+    Closed,
     /// Refused for another reason.
     Refused,
 }
@@ -66,6 +68,16 @@ impl Tally {
         self.close(at);
     }
 
+    /// A server that answers `SERVER_ERROR` to a put.
+    pub(super) fn note_unable(&mut self, at: usize, text: &str) {
+        // What kqueue-server says where room is what is missing.
+        if text.starts_with("out of ") || text.starts_with("too many ") {
+            return self.note_full(at, text);
+        }
+        self.note(at, Problem::Closed, text.to_owned());
+        self.close(at);
+    }
+
     pub(super) fn note_refused(&mut self, at: usize, text: &str) {
         self.note(at, Problem::Refused, text.to_owned());
     }
@@ -83,16 +95,16 @@ impl Tally {
         !self.notes.is_empty()
     }
 
-    /// A living server refused for lack of room: to insist would make it worse.
+    /// A living server takes no puts now: to insist would make it worse.
     pub(super) fn is_full(&self) -> bool {
-        self.notes.iter().any(|note| note.problem == Problem::Full)
+        self.has(Problem::Full) || self.has(Problem::Closed)
     }
 
     /// The last failure at this server, if it was one of the connection.
     pub(super) fn last_cause(&self, at: usize) -> Option<Cause> {
         self.notes.iter().rev().find(|note| note.at == at).and_then(|note| match note.problem {
             Problem::Fault(cause) => Some(cause),
-            Problem::Full | Problem::Refused => None,
+            Problem::Full | Problem::Closed | Problem::Refused => None,
         })
     }
 
@@ -109,7 +121,7 @@ impl Tally {
     fn kind(&self) -> ErrorKind {
         if self.has(Problem::Full) {
             ErrorKind::Full
-        } else if self.has(Problem::Refused) {
+        } else if self.has(Problem::Refused) || self.has(Problem::Closed) {
             ErrorKind::Server
         } else if self.has(Problem::Fault(Cause::Silent)) || self.notes.is_empty() {
             ErrorKind::Timeout
