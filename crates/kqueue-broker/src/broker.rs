@@ -213,9 +213,10 @@ impl Broker {
         self.answers.remove(&session);
     }
 
-    /// So many bytes were read from clients and written to them since start.
+    /// So many more bytes were read from clients and written to them.
     pub fn note_traffic(&mut self, read: u64, written: u64) {
-        (self.counters.bytes_read, self.counters.bytes_written) = (read, written);
+        self.counters.bytes_read += read;
+        self.counters.bytes_written += written;
     }
 
     /// Gives the session what it waited for and runs its requests, until one has to wait, there is none, or its replies pile up.

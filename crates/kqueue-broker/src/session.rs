@@ -184,6 +184,11 @@ impl Session {
         self.now_us = now_us;
     }
 
+    /// Whether something was measured since [`Session::take_timings`].
+    pub fn has_timings(&self) -> bool {
+        !self.timings.is_empty()
+    }
+
     /// What was measured since the last call.
     pub fn take_timings(&mut self) -> impl Iterator<Item = Timing> {
         self.timings.drain(..)

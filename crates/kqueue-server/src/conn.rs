@@ -10,9 +10,9 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -25,7 +25,7 @@ use tracing::{trace, warn};
 
 use crate::budget::Counted;
 use crate::protocol::Protocol;
-use crate::shared::Shared;
+use crate::shared::{Shared, Traffic};
 
 /// How much is read at a time at first.
 const READ_MIN: usize = 2 * 1024;
@@ -44,6 +44,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The same where all connections together keep too much.
 const OUTPUT_LOW: usize = 16 * 1024;
+/// Connections that keep less are not counted among those that keep too much together.
+const COUNTED_MIN: usize = 16 * 1024;
 /// Chunks per `writev`.
 const SLICES_MAX: usize = 16;
 
@@ -134,6 +136,7 @@ pub(crate) async fn serve<S: Socket>(
         request_began: None,
         last_request: Instant::now(),
         began: std::time::Instant::now(),
+        traffic: Traffic::default(),
         counted: shared.budget.count(),
     };
     let ended = conn.run(&mut shutdown).await;
@@ -170,6 +173,13 @@ async fn linger<S: Socket>(socket: &mut S) {
     let _ = tokio::time::timeout(LINGER, read_to_end).await;
 }
 
+impl<R, W> Drop for Connection<'_, R, W> {
+    fn drop(&mut self) {
+        self.shared.note_last_traffic(mem::take(&mut self.traffic));
+        self.shared.latencies.note(self.session.take_timings());
+    }
+}
+
 struct Connection<'a, R, W> {
     shared: &'a Shared,
     config: ConnConfig,
@@ -188,6 +198,8 @@ struct Connection<'a, R, W> {
     last_request: Instant,
     /// When the connection began.
     began: std::time::Instant,
+    /// Bytes on the wire that have not been told yet.
+    traffic: Traffic,
     /// What it keeps, in the eyes of all.
     counted: Counted<'a>,
 }
@@ -197,7 +209,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         loop {
             while self.work() {}
             let was_full = self.is_output_full();
-            self.shared.latencies.note(self.session.take_timings());
+            self.shared.latencies.note_if_free(&mut self.session);
             self.flush()?;
             if was_full && !self.is_output_full() {
                 // What waits for room in the output was read long ago: nothing else will say that there is some.
@@ -246,7 +258,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
             return false;
         }
         let was_held_up = self.session.is_held_up();
-        let progress = self.shared.run_session(&mut self.session);
+        let progress = self.shared.run_session(&mut self.session, mem::take(&mut self.traffic));
         self.session.note_time(self.now_us());
         self.session.encode(&progress, &mut self.output);
         self.had_much_output |= self.output.len() > OUTPUT_KEPT;
@@ -269,7 +281,9 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
 
     /// Says what this connection keeps; where all of them keep too much, gives up the large request that it is collecting. False if it cannot go on then.
     fn keep_within_budget(&mut self) -> bool {
-        self.counted.set(self.input.len() + self.session.kept_bytes() + self.output.len());
+        let kept = self.input.len() + self.session.kept_bytes() + self.output.len();
+        // Little is not worth being counted at every request.
+        self.counted.set(if kept < COUNTED_MIN { 0 } else { kept });
         if !self.shared.budget.is_over() || self.session.refuse_body() {
             return true;
         }
@@ -283,7 +297,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     }
 
     fn note_read(&mut self, bytes: usize) {
-        self.shared.traffic.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.traffic.read += bytes as u64;
         if bytes == 0 {
             self.peer_open = false;
             self.session.peer_closed();
@@ -311,7 +325,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
             match self.write.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.shared.traffic.written.fetch_add(written as u64, Ordering::Relaxed);
+                    self.traffic.written += written as u64;
                     self.output.advance(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kqueue_broker::{Timed, Timing};
+use kqueue_broker::{Session, Timed, Timing};
 use parking_lot::Mutex;
 
 /// Longer is recorded as this: an item that waited for a month, in microseconds.
@@ -30,6 +30,22 @@ pub(crate) struct Histograms {
     pub(crate) delivery: Histogram<u64>,
     /// Jobs of the journal that sync.
     pub(crate) sync: Histogram<u64>,
+}
+
+impl Histograms {
+    fn record(&mut self, Timing { what, us }: Timing) {
+        match what {
+            Timed::Put => self.put.saturating_record(us),
+            Timed::SyncedPut => {
+                self.put.saturating_record(us);
+                self.synced_put.saturating_record(us);
+            }
+            Timed::GetHit => self.get_hit.saturating_record(us),
+            Timed::GetMiss => self.get_miss.saturating_record(us),
+            Timed::GetWait => self.get_wait.saturating_record(us),
+            Timed::Delivery => self.delivery.saturating_record(us),
+        }
+    }
 }
 
 /// See the module's description.
@@ -59,18 +75,15 @@ impl Latencies {
             return;
         }
         let mut all = self.0.lock();
-        for Timing { what, us } in timings {
-            match what {
-                Timed::Put => all.put.saturating_record(us),
-                Timed::SyncedPut => {
-                    all.put.saturating_record(us);
-                    all.synced_put.saturating_record(us);
-                }
-                Timed::GetHit => all.get_hit.saturating_record(us),
-                Timed::GetMiss => all.get_miss.saturating_record(us),
-                Timed::GetWait => all.get_wait.saturating_record(us),
-                Timed::Delivery => all.delivery.saturating_record(us),
-            }
+        timings.for_each(|timing| all.record(timing));
+    }
+
+    /// The same, unless somebody else is recording: then it is kept in the session for the next time. Nobody waits for that.
+    pub(crate) fn note_if_free(&self, session: &mut Session) {
+        if session.has_timings()
+            && let Some(mut all) = self.0.try_lock()
+        {
+            session.take_timings().for_each(|timing| all.record(timing));
         }
     }
 

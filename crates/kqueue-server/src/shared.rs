@@ -99,17 +99,18 @@ pub(crate) struct Shared {
     asked: Mutex<Option<mpsc::UnboundedReceiver<Ask>>>,
     /// How long things took.
     pub(crate) latencies: Latencies,
-    /// Bytes read from and written to clients.
-    pub(crate) traffic: Traffic,
+    /// What connections read and wrote last before they ended, and nobody has told the broker yet.
+    last_read: AtomicU64,
+    last_written: AtomicU64,
     /// What connections may keep.
     pub(crate) budget: Budget,
 }
 
-/// Bytes on the wire since start.
-#[derive(Debug, Default)]
+/// Bytes on the wire.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
-    pub(crate) read: AtomicU64,
-    pub(crate) written: AtomicU64,
+    pub(crate) read: u64,
+    pub(crate) written: u64,
 }
 
 impl Shared {
@@ -149,7 +150,8 @@ impl Shared {
             asks,
             asked: Mutex::new(Some(asked)),
             latencies: Latencies::new(),
-            traffic: Traffic::default(),
+            last_read: AtomicU64::new(0),
+            last_written: AtomicU64::new(0),
             budget: Budget::new(BYTES_MAX),
         })
     }
@@ -179,15 +181,26 @@ impl Shared {
         });
     }
 
-    /// Runs what the session has decoded and picks up what the broker has for it; the replies whose gate is open when this returns may leave.
-    pub(crate) fn run_session(&self, session: &mut Session) -> Progress {
+    /// Runs what the session has decoded and picks up what the broker has for it; the replies whose gate is open when this returns may leave. `traffic` is what went
+    /// over the wire since the last time.
+    pub(crate) fn run_session(&self, session: &mut Session, traffic: Traffic) -> Progress {
         let now = self.clock.now();
-        let read = self.traffic.read.load(Ordering::Relaxed);
-        let written = self.traffic.written.load(Ordering::Relaxed);
+        let take = |last: &AtomicU64| match last.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => last.swap(0, Ordering::Relaxed),
+        };
+        let read = traffic.read + take(&self.last_read);
+        let written = traffic.written + take(&self.last_written);
         self.drive(now, |core| {
             core.broker.note_traffic(read, written);
             core.broker.execute(now, session);
         })
+    }
+
+    /// What a connection read and wrote after its session ran for the last time.
+    pub(crate) fn note_last_traffic(&self, traffic: Traffic) {
+        self.last_read.fetch_add(traffic.read, Ordering::Relaxed);
+        self.last_written.fetch_add(traffic.written, Ordering::Relaxed);
     }
 
     /// What the broker will ask for, for the one who controls the server. `None` the second time.
