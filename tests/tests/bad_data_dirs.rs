@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use kqueue_tests::segment::{
     HEAD_BYTES, MARKER, PUT, Record, STATE, records, segment_name, u64_at,
 };
-use kqueue_tests::{Daemon, Exit, SmallDisk, announce, daemon_binary, files_in};
+use kqueue_tests::{Daemon, Exit, SmallDisk, daemon_binary, files_in, give_away, unprivileged};
 use rustix::process::Signal;
 
 /// Small segments, so that some lie before the last checkpoint and some behind it.
@@ -22,8 +22,6 @@ const STRICT: &str =
 const ITEMS: usize = 300;
 /// The first items of `jobs` were consumed.
 const CONSUMED: usize = 10;
-/// An unprivileged user and group.
-const NOBODY: &str = "65534";
 
 fn post(number: usize) -> Vec<u8> {
     format!("post {number} {}", "x".repeat(3000)).into_bytes()
@@ -644,34 +642,8 @@ fn a_disk_that_is_mounted_read_only_is_said_to_be() {
     assert!(drain(&daemon) == all_items());
 }
 
-/// A wrapper that gives up root for an unprivileged user; nothing if that is what we are already; `None`, said aloud, if it is impossible.
-fn unprivileged() -> Option<Vec<String>> {
-    let id = Command::new("id").arg("-u").output().expect("coreutils are there");
-    if id.stdout != b"0\n" {
-        return Some(Vec::new());
-    }
-    let wrapper = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
-    let probe = Command::new("setpriv").args(&wrapper[1..]).arg(daemon_binary()).arg("-V").output();
-    if probe.is_ok_and(|probe| probe.status.success()) {
-        return Some(wrapper.map(str::to_owned).to_vec());
-    }
-    announce("NOT TESTED: the server cannot be run as another user (setpriv) from here");
-    None
-}
-
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it can be changed");
-}
-
-/// Gives everything to the unprivileged user, if we are root.
-fn give_away(path: &Path) {
-    let mut files = vec![path.to_path_buf()];
-    files.extend(files_in(path).into_keys());
-    for file in files {
-        let nobody = NOBODY.parse().ok();
-        // Who is not root is the unprivileged user.
-        let _ = std::os::unix::fs::chown(file, nobody, nobody);
-    }
 }
 
 #[test]

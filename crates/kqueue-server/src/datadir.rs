@@ -6,10 +6,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{SUPERBLOCK_FILE, segment_number};
+use rustix::fs::OFlags;
 
 /// Names of spare files begin and end like this.
 const SPARE_PREFIX: &str = "spare-";
@@ -273,6 +274,37 @@ impl DataDir {
 pub(crate) fn open_backup_lock(directory: &Path) -> io::Result<File> {
     let path = directory.join(BACKUP_LOCK);
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Gives what root made in a directory, also that itself, to this user and group. Nothing is done for who is not root: what that one makes can only be its own.
+///
+/// # Errors
+/// The file concerned, and what the system said.
+pub(crate) fn give_to(directory: &Path, user: u32, group: u32) -> Result<(), (PathBuf, io::Error)> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        |error| (path, error)
+    };
+    let mut paths = vec![directory.to_path_buf()];
+    for entry in fs::read_dir(directory).map_err(failed(directory))? {
+        paths.push(entry.map_err(failed(directory))?.path());
+    }
+    for path in paths {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
+        let file = file.map_err(failed(&path))?;
+        let found = file.metadata().map_err(failed(&path))?;
+        // A second name is none that we gave: the file may be anything of root's.
+        let is_roots =
+            found.uid() == 0 && (found.is_dir() || (found.is_file() && found.nlink() == 1));
+        if is_roots && (user, group) != (found.uid(), found.gid()) {
+            fchown(&file, Some(user), Some(group)).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel releases the lock when the process ends, however it ends. `None`: there is no lock file, and none is to be made.
