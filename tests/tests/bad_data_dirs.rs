@@ -692,3 +692,49 @@ fn a_directory_of_another_user_is_refused() {
         assert!(exit.stderr.contains("cannot listen"), "{exit:?}");
     }
 }
+
+/// A name that is misspelt, or a file system that is not mounted, looks like a first start.
+#[test]
+fn a_start_without_anything_to_start_from_is_told() {
+    let root = tempfile::tempdir().expect("a directory");
+    let data = root.path().join("data");
+    let log = || {
+        let daemon = Daemon::start_in(root.path(), SMALL).expect("it starts");
+        daemon.kill().stderr
+    };
+    let made = format!("made a new, empty data_dir {}", data.display());
+    let empty = format!("nothing is in data_dir {}", data.display());
+    let first = log();
+    assert!(first.contains(&made), "{first}");
+    let next = log();
+    assert!(!next.contains("data_dir"), "{next}");
+    fs::remove_dir_all(&data).expect("it goes");
+    fs::create_dir(&data).expect("a directory");
+    let unmounted = log();
+    assert!(unmounted.contains(&empty), "{unmounted}");
+}
+
+#[test]
+fn where_a_directory_cannot_be_made_that_place_is_named() {
+    let Some(wrapper) = unprivileged() else { return };
+    let root = tempfile::tempdir().expect("a directory");
+    let closed = root.path().join("closed");
+    fs::create_dir(&closed).expect("a directory");
+    set_mode(root.path(), 0o755);
+    let text = format!("[server]\ndata_dir = \"{}/not/there\"\n", closed.display());
+    let file = root.path().join("k.toml");
+    fs::write(&file, text).expect("written");
+    set_mode(&closed, 0o555);
+    let [program, arguments @ ..] =
+        &[&wrapper[..], &[daemon_binary().display().to_string()]].concat()[..]
+    else {
+        return;
+    };
+    let output = Command::new(program).args(arguments).arg("--config").arg(&file).output();
+    set_mode(&closed, 0o755);
+    let output = output.expect("it can be run");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let words = format!("who may not write to {}\n", closed.display());
+    assert!(log.contains(&words) && log.contains("cannot make it: Permission denied"), "{log}");
+}

@@ -54,6 +54,8 @@ pub struct DataDir {
     pub spares: Vec<PathBuf>,
     /// The superblock's file, if there is one.
     pub superblock: Option<PathBuf>,
+    /// It was not there before.
+    pub(crate) is_made: bool,
     lock: Option<File>,
 }
 
@@ -67,6 +69,16 @@ pub enum DataDirError {
         path: PathBuf,
         /// What was tried.
         what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not there and cannot be made.
+    #[error("data_dir {path}: cannot make it: {source}{}", advice_to_make(.source, .parent))]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// The directory that is there, in which it or those around it were to be made.
+        parent: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -126,6 +138,22 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+fn advice_to_make(error: &io::Error, parent: &Path) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; make it, and give it to the user that the server runs as, who may not write to {}",
+            parent.display()
+        ),
+        _ => advice(error).to_owned(),
+    }
+}
+
+/// The nearest directory around a path that is there.
+fn existing_parent(path: &Path) -> PathBuf {
+    let around = path.ancestors().skip(1).find(|around| around.is_dir());
+    around.unwrap_or(Path::new(".")).to_path_buf()
+}
+
 /// What has the name of a directory and is none; `None` if nothing has it.
 fn no_directory(path: &Path) -> Option<&'static str> {
     match fs::metadata(path) {
@@ -160,11 +188,13 @@ impl DataDir {
         if let Some(what) = no_directory(path) {
             return Err(DataDirError::NotADirectory { path: path.to_path_buf(), what }.into());
         }
+        let is_made = !path.is_dir();
+        let parent = existing_parent(path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|source| failed("create it", path, source))?;
+            .map_err(|source| DataDirError::Make { path: path.to_path_buf(), parent, source })?;
         // Not even a lock is left where something lies that is not ours.
         Self::list(path)?;
         let held = take_lock(path, false)?;
@@ -177,6 +207,7 @@ impl DataDir {
             .map_err(|source| failed("make the file backup.lock in it", path, source))?;
         let mut found = Self::list(path)?;
         found.lock = lock;
+        found.is_made = is_made;
         Ok(found)
     }
 
@@ -226,6 +257,7 @@ impl DataDir {
             segments: Vec::new(),
             spares: Vec::new(),
             superblock: None,
+            is_made: false,
             lock: None,
         };
         let mut strangers = Vec::new();
