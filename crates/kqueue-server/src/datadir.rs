@@ -322,7 +322,12 @@ pub(crate) fn give_to(directory: &Path, user: u32, group: u32) -> Result<(), (Pa
     };
     let mut paths = vec![directory.to_path_buf()];
     for entry in fs::read_dir(directory).map_err(failed(directory))? {
-        paths.push(entry.map_err(failed(directory))?.path());
+        let entry = entry.map_err(failed(directory))?;
+        let kind = entry.file_type().map_err(failed(&entry.path()))?;
+        // `lost+found` stays root's.
+        if kind.is_file() || (kind.is_dir() && entry.file_name() == QUARANTINE) {
+            paths.push(entry.path());
+        }
     }
     for path in paths {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();

@@ -90,7 +90,7 @@ enum Tool {
     /// as long as the files in FROM are the same; once they are others it refuses, since what is still in them would come twice (--again does it).
     /// A line per queue says what was imported; what is wrong with a file is said with file and byte.
     ///
-    /// Exit codes: 0 everything was imported, 1 not done (run it again), 2 usage or configuration error, 3 done, but something in FROM could not be read or imported (as listed).
+    /// Exit codes: 0 everything was imported, 1 not done (the message says what to do), 2 usage or configuration error, 3 done, but something in FROM could not be read or imported (as listed).
     ImportKestrel {
         /// Kestrel's journal directory (its queue_path).
         #[arg(value_name = "FROM")]
