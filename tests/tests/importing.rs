@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kqueue_tests::{Daemon, Done, files_in, give_away, tool, unprivileged};
@@ -92,8 +92,11 @@ fn what_root_imports_or_restores_belongs_to_the_user_of_the_server() {
     let Some(wrapper) = unprivileged().filter(|wrapper| !wrapper.is_empty()) else { return };
     let world = World::new();
     fs::set_permissions(world.root.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
-    fs::create_dir(world.data()).expect("a directory");
-    give_away(&world.data());
+    // As systemd does it for DynamicUser=.
+    let private = world.root.path().join("private");
+    fs::create_dir(&private).expect("a directory");
+    symlink(&private, world.data()).expect("a link");
+    give_away(&private);
     give_away(world.root.path());
     let owner = fs::metadata(world.data()).expect("it is there").uid();
     let start = || Daemon::start_under(&wrapper, world.root.path(), "");
@@ -119,10 +122,10 @@ fn what_root_imports_or_restores_belongs_to_the_user_of_the_server() {
 
     let backup = world.root.path().join("backup");
     assert_eq!(tool(&[&"backup", &world.data(), &backup]).code, Some(0));
-    fs::remove_dir_all(world.data()).expect("it goes");
-    fs::create_dir(world.data()).expect("a directory");
-    give_away(&world.data());
-    let done = tool(&[&"restore", &backup, &world.data()]);
+    fs::remove_dir_all(&private).expect("it goes");
+    fs::create_dir(&private).expect("a directory");
+    give_away(&private);
+    let done = tool(&[&"restore", &backup, &private]);
     assert_eq!(done.code, Some(0), "{done:?}");
     all_belong_to_it();
     let daemon = start().expect("it starts");

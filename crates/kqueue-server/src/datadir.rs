@@ -330,7 +330,9 @@ pub(crate) fn give_to(directory: &Path, user: u32, group: u32) -> Result<(), (Pa
         }
     }
     for path in paths {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        // The directory itself may be a link, as systemd makes one; what is in it is not.
+        let flags = if path == directory { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = (flags | OFlags::NONBLOCK).bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
         let file = file.map_err(failed(&path))?;
         let found = file.metadata().map_err(failed(&path))?;
