@@ -2,12 +2,13 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+PREFIX ?= /usr/local
 SCALE ?= 1
 SEEDS ?= 20000
 ROUNDS ?= 500
 SECONDS ?= 300
 
-.PHONY: help build demo test bench bench-storage soak fuzz advisories clean
+.PHONY: help build install demo test bench bench-storage soak fuzz advisories clean
 
 help:                 ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,6 +16,12 @@ help:                 ## This list
 build:                ## The server and the PHP extension, optimised: target/release/{kqueue-server,libkqueue.so}
 	scripts/install.sh build
 	$(CARGO) build --locked --release --package kqueue-server --package kqueue
+
+install:              ## Copies the server, its unit and, if there is none, /etc/kqueue.toml: make install PREFIX=/usr/local DESTDIR=
+	install -D -m 755 $(TARGET)/release/kqueue-server $(DESTDIR)$(PREFIX)/bin/kqueue-server
+	install -D -m 644 packaging/kqueue-server.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kqueue-server.service
+	sed -i 's|/usr/bin/kqueue-server|$(PREFIX)/bin/kqueue-server|' $(DESTDIR)$(PREFIX)/lib/systemd/system/kqueue-server.service
+	test -e $(DESTDIR)/etc/kqueue.toml || install -D -m 644 packaging/kqueue.toml $(DESTDIR)/etc/kqueue.toml
 
 demo:                 ## Installs what is missing, then runs a small site on the queue and kills parts of it
 	scripts/install.sh demo

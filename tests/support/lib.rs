@@ -17,6 +17,7 @@ pub mod load;
 pub mod program;
 pub mod segment;
 pub mod tool;
+pub mod user;
 pub mod wire;
 
 pub use clock::FakeClock;
@@ -30,4 +31,5 @@ pub use http::{Answer, Http};
 pub use load::{Clients, Load};
 pub use program::{packages, php, run, run_with_input};
 pub use tool::{Done, files_in, settings_of, tool, tool_command, tool_started};
+pub use user::{give_away, unprivileged};
 pub use wire::Wire;

@@ -208,6 +208,45 @@ fn metrics_are_what_prometheus_reads_and_count_what_happened() {
     assert_eq!(server.terminate().code, Some(0));
 }
 
+#[test]
+fn a_status_that_cannot_be_saved_is_told_once_to_each_who_asks() {
+    let root = tempfile::tempdir().expect("a directory");
+    let status = root.path().join("gone/status");
+    let server = Server::start(&format!("status_file = \"{}\"\n----", status.display()));
+    for _ in 0..2 {
+        let answer = server.admin.post("/status.txt", "status=readonly");
+        assert_eq!(answer.status, 500, "{answer:?}");
+        assert!(answer.body.contains("the server is READONLY, but not after a restart: "));
+    }
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let told = exit.stderr.lines().filter(|line| line.contains("but not after a restart"));
+    assert_eq!(told.count(), 2, "{exit:?}");
+}
+
+#[test]
+fn a_reload_says_what_needs_a_restart_and_the_metrics_whether_it_was_refused() {
+    let server = Server::start("");
+    let is_fine = || {
+        let metrics = exposition::parse(&server.admin.get("/metrics").body);
+        metrics["kqueue_config_last_reload_successful"].samples[0].value
+    };
+    assert_eq!(is_fine(), 1.0);
+    let file = server.daemon.config_file();
+    let text = fs::read_to_string(&file).expect("read");
+    let reload_with = |text: &str| {
+        fs::write(&file, text).expect("written");
+        server.admin.post("/reload.txt", "")
+    };
+    let answer = reload_with(&format!("{text}\nbogus = 1\n"));
+    assert_eq!((answer.status, is_fine()), (422, 0.0), "{answer:?}");
+    let answer = reload_with(&text.replace("[server]", "[server]\nmax_connections = 77"));
+    let waits = "ok; only used after a restart: server.max_connections\n";
+    assert_eq!((answer.status, &*answer.body, is_fine()), (200, waits, 1.0));
+    server.daemon.connect().ask(b"reload\r\n", b"Reloaded config.\r\n");
+    assert_eq!(reload_with(&text).body, "ok\n");
+}
+
 /// The names in backticks in a section of the operators' manual.
 fn documented(title: &str) -> BTreeSet<String> {
     let manual = fs::read_to_string(repository().join("docs/operating.md")).expect("the manual");

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use kqueue_tests::segment::{
     HEAD_BYTES, MARKER, PUT, Record, STATE, records, segment_name, u64_at,
 };
-use kqueue_tests::{Daemon, Exit, SmallDisk, announce, daemon_binary, files_in};
+use kqueue_tests::{Daemon, Exit, SmallDisk, daemon_binary, files_in, give_away, unprivileged};
 use rustix::process::Signal;
 
 /// Small segments, so that some lie before the last checkpoint and some behind it.
@@ -22,8 +22,6 @@ const STRICT: &str =
 const ITEMS: usize = 300;
 /// The first items of `jobs` were consumed.
 const CONSUMED: usize = 10;
-/// An unprivileged user and group.
-const NOBODY: &str = "65534";
 
 fn post(number: usize) -> Vec<u8> {
     format!("post {number} {}", "x".repeat(3000)).into_bytes()
@@ -644,34 +642,8 @@ fn a_disk_that_is_mounted_read_only_is_said_to_be() {
     assert!(drain(&daemon) == all_items());
 }
 
-/// A wrapper that gives up root for an unprivileged user; nothing if that is what we are already; `None`, said aloud, if it is impossible.
-fn unprivileged() -> Option<Vec<String>> {
-    let id = Command::new("id").arg("-u").output().expect("coreutils are there");
-    if id.stdout != b"0\n" {
-        return Some(Vec::new());
-    }
-    let wrapper = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
-    let probe = Command::new("setpriv").args(&wrapper[1..]).arg(daemon_binary()).arg("-V").output();
-    if probe.is_ok_and(|probe| probe.status.success()) {
-        return Some(wrapper.map(str::to_owned).to_vec());
-    }
-    announce("NOT TESTED: the server cannot be run as another user (setpriv) from here");
-    None
-}
-
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it can be changed");
-}
-
-/// Gives everything to the unprivileged user, if we are root.
-fn give_away(path: &Path) {
-    let mut files = vec![path.to_path_buf()];
-    files.extend(files_in(path).into_keys());
-    for file in files {
-        let nobody = NOBODY.parse().ok();
-        // Who is not root is the unprivileged user.
-        let _ = std::os::unix::fs::chown(file, nobody, nobody);
-    }
 }
 
 #[test]
@@ -719,4 +691,50 @@ fn a_directory_of_another_user_is_refused() {
     if let Err(exit) = Daemon::start_under(&wrapper, left.root.path(), SMALL) {
         assert!(exit.stderr.contains("cannot listen"), "{exit:?}");
     }
+}
+
+/// A name that is misspelt, or a file system that is not mounted, looks like a first start.
+#[test]
+fn a_start_without_anything_to_start_from_is_told() {
+    let root = tempfile::tempdir().expect("a directory");
+    let data = root.path().join("data");
+    let log = || {
+        let daemon = Daemon::start_in(root.path(), SMALL).expect("it starts");
+        daemon.kill().stderr
+    };
+    let made = format!("made a new, empty data_dir {}", data.display());
+    let empty = format!("nothing is in data_dir {}", data.display());
+    let first = log();
+    assert!(first.contains(&made), "{first}");
+    let next = log();
+    assert!(!next.contains("data_dir"), "{next}");
+    fs::remove_dir_all(&data).expect("it goes");
+    fs::create_dir(&data).expect("a directory");
+    let unmounted = log();
+    assert!(unmounted.contains(&empty), "{unmounted}");
+}
+
+#[test]
+fn where_a_directory_cannot_be_made_that_place_is_named() {
+    let Some(wrapper) = unprivileged() else { return };
+    let root = tempfile::tempdir().expect("a directory");
+    let closed = root.path().join("closed");
+    fs::create_dir(&closed).expect("a directory");
+    set_mode(root.path(), 0o755);
+    let text = format!("[server]\ndata_dir = \"{}/not/there\"\n", closed.display());
+    let file = root.path().join("k.toml");
+    fs::write(&file, text).expect("written");
+    set_mode(&closed, 0o555);
+    let [program, arguments @ ..] =
+        &[&wrapper[..], &[daemon_binary().display().to_string()]].concat()[..]
+    else {
+        return;
+    };
+    let output = Command::new(program).args(arguments).arg("--config").arg(&file).output();
+    set_mode(&closed, 0o755);
+    let output = output.expect("it can be run");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let words = format!("who may not write to {}\n", closed.display());
+    assert!(log.contains(&words) && log.contains("cannot make it: Permission denied"), "{log}");
 }

@@ -75,6 +75,28 @@ fn a_status_outlives_a_restart() {
     daemon.connect().put("q", b"b");
 }
 
+/// Whoever looks at the log at night looks in the right place.
+#[test]
+fn a_start_that_does_not_serve_everything_says_who_wanted_that() {
+    let daemon = Daemon::start("default_status = \"quiescent\"----");
+    daemon.connect().ask(b"status readonly\r\n", b"END\r\n");
+    let file = daemon.data_dir().join("status");
+    let root = tempfile::tempdir().expect("a directory");
+    fs::create_dir(root.path().join("data")).expect("a directory");
+    let kept = root.path().join("data/status");
+    fs::copy(&file, &kept).expect("it is saved");
+    let log = daemon.kill().stderr;
+    let line = "the status is QUIESCENT: server.default_status says so; `status up` ends that";
+    assert!(log.contains(line), "{log}");
+
+    let extra = "default_status = \"quiescent\"----";
+    let daemon = Daemon::start_in(root.path(), extra).expect("it starts");
+    let log = daemon.kill().stderr;
+    let line =
+        format!("the status is READONLY, as it was set before ({}): `status up`", kept.display());
+    assert!(log.contains(&line), "{log}");
+}
+
 #[test]
 fn the_default_status_holds_until_another_is_set_and_if_what_was_set_cannot_be_read() {
     let daemon = Daemon::start("default_status = \"readonly\"----");
@@ -88,7 +110,7 @@ fn the_default_status_holds_until_another_is_set_and_if_what_was_set_cannot_be_r
     daemon.signal(Signal::TERM);
     let log = daemon.wait().stderr;
     assert!(log.contains("default_status is used: "), "{log}");
-    assert!(log.contains("the status is READONLY: see server.default_status"), "{log}");
+    assert!(log.contains("the status is READONLY: server.default_status says so"), "{log}");
 }
 
 #[test]

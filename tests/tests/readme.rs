@@ -73,6 +73,41 @@ fn links_lead_somewhere() {
     assert!(links > 5);
 }
 
+#[test]
+fn what_is_installed_finds_itself_and_a_configuration_that_is_there_stays() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir_all(path("target/release")).expect("a directory");
+    std::os::unix::fs::symlink(daemon_binary(), path("target/release/kqueue-server"))
+        .expect("a link");
+    let install = |prefix: &str| {
+        let mut make = Command::new("make");
+        make.current_dir(repository()).arg("install").arg(format!("PREFIX={prefix}"));
+        make.arg(format!("TARGET={}", path("target").display()));
+        run(make.arg(format!("DESTDIR={}", root.path().display())))
+    };
+    for prefix in ["/usr", "/usr/local"] {
+        install(prefix);
+        let unit = format!("{}/lib/systemd/system/kqueue-server.service", &prefix[1..]);
+        let unit = fs::read_to_string(path(&unit)).expect("the unit");
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart="));
+        let mut words = start
+            .expect("it starts something")
+            .split(' ')
+            .map(|word| word.trim_matches(['/', '-']));
+        let program = words.next().expect("a program");
+        assert_eq!(program, format!("{}/bin/kqueue-server", &prefix[1..]));
+        assert!(run(Command::new(path(program)).arg("--version")).starts_with("kqueue-server "));
+        assert_eq!((words.next(), words.next()), (Some("config"), Some("etc/kqueue.toml")));
+    }
+    let config = path("etc/kqueue.toml");
+    let sample = fs::read(repository().join("packaging/kqueue.toml")).expect("the sample");
+    assert_eq!(fs::read(&config).expect("it was made"), sample);
+    fs::write(&config, "# ours\n").expect("written");
+    install("/usr");
+    assert_eq!(fs::read(config).expect("it is there"), b"# ours\n");
+}
+
 /// The tables of docs/protocol.md: every row that is not left out names a test, and that exists.
 #[test]
 fn every_row_of_kestrels_has_a_test() {

@@ -113,8 +113,23 @@ pub enum BootError {
 /// Reads the log and makes a broker of it.
 pub(crate) fn boot(config: &Config, clock: &Clock) -> Result<Booted, BootError> {
     let data_dir = DataDir::open_if(&config.data_dir, check_formats)?;
+    tell_if_empty(&data_dir);
     import_state::check_finished(&data_dir.path)?;
     boot_in(config, clock, data_dir)
+}
+
+/// What a first start finds, and also one whose directory is misspelt or not mounted.
+fn tell_if_empty(data_dir: &DataDir) {
+    if !data_dir.segments.is_empty() || data_dir.superblock.is_some() {
+        return;
+    }
+    let path = std::path::absolute(&data_dir.path).unwrap_or_else(|_| data_dir.path.clone());
+    let path = path.display();
+    if data_dir.is_made {
+        warn!("made a new, empty data_dir {path}: right at a first start only");
+    } else {
+        warn!("nothing is in data_dir {path}: right at a first start only");
+    }
 }
 
 /// Whether the files in a directory are of a format that is known here, and complete as far as that can be seen without reading them. To be asked before a file is made.

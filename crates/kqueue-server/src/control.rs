@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kqueue_broker::{Ask, Broker, SessionId, Status};
 use parking_lot::Mutex;
@@ -48,6 +49,7 @@ pub(crate) struct Control {
     /// Told when the server is to end.
     pub(crate) shutdown: Notify,
     reloading: tokio::sync::Mutex<()>,
+    has_reload_failed: AtomicBool,
     /// What was saved last, by this process.
     saved: Arc<tokio::sync::Mutex<Option<Status>>>,
 }
@@ -75,6 +77,7 @@ impl Control {
             status_file,
             shutdown: Notify::new(),
             reloading: tokio::sync::Mutex::new(()),
+            has_reload_failed: AtomicBool::new(false),
             saved: Arc::default(),
         })
     }
@@ -87,16 +90,16 @@ impl Control {
             let control = Arc::clone(&self);
             match ask {
                 Ask::Reload { session } => {
-                    under_way.spawn(async move { control.answer(session, control.reload().await) });
-                }
-                Ask::SaveStatus { session, .. } => {
                     under_way.spawn(async move {
-                        let result = control.save().await;
-                        if let Some(session) = session {
-                            control.answer(session, result);
-                        }
+                        // Kestrel's answer has no place for more.
+                        control.answer(session, control.reload().await.map(drop));
                     });
                 }
+                Ask::SaveStatus { session: Some(session), .. } => {
+                    under_way.spawn(async move { control.answer(session, control.save().await) });
+                }
+                // Who changed it, below, saves it.
+                Ask::SaveStatus { session: None, .. } => {}
                 Ask::Shutdown => {
                     info!("a client asked the server to shut down");
                     self.shutdown.notify_one();
@@ -111,20 +114,26 @@ impl Control {
         });
     }
 
-    /// Reads the configuration again and uses what may change while the server runs; an error changes nothing.
-    pub(crate) async fn reload(&self) -> Result<(), String> {
+    /// Reads the configuration again and uses what may change while the server runs; an error changes nothing. Answers what differs and needs a restart.
+    pub(crate) async fn reload(&self) -> Result<Vec<String>, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let source = self.source.clone();
         let read = tokio::task::spawn_blocking(move || source.load()).await;
-        let new = match read {
-            Ok(Ok(new)) => new,
-            Ok(Err(error)) => {
+        let read = read.map_err(|error| format!("not reloaded: {error}")).and_then(|read| {
+            read.map_err(|error| {
                 error!("not reloaded, configuration error: {error}");
-                return Err(format!("not reloaded: {error}"));
-            }
-            Err(error) => return Err(format!("not reloaded: {error}")),
-        };
-        self.tell_what_needs_a_restart(&new);
+                format!("not reloaded: {error}")
+            })
+        });
+        self.has_reload_failed.store(read.is_err(), Ordering::Relaxed);
+        let new = read?;
+        let waiting = self.config.lock().differences_that_need_a_restart(&new);
+        if !waiting.is_empty() {
+            warn!(
+                "changed in the configuration, but only used after a restart: {}",
+                waiting.join(", ")
+            );
+        }
         for warning in new.warnings() {
             warn!("configuration: {warning}");
         }
@@ -133,27 +142,27 @@ impl Control {
             let unchanged = broker.reload(now, table);
             (unchanged, masked(broker))
         });
+        let mut waiting: Vec<String> = waiting.into_iter().map(str::to_owned).collect();
         if unchanged > 0 {
             warn!("keep_journal of {unchanged} queues changes at the next start");
+            waiting.push(format!("keep_journal of {unchanged} queues"));
         }
         tell_masked(&masked);
         self.config.lock().queues = new.queues;
         info!("configuration reloaded");
-        Ok(())
+        Ok(waiting)
     }
 
-    fn tell_what_needs_a_restart(&self, new: &Config) {
-        let waiting = self.config.lock().differences_that_need_a_restart(new);
-        if !waiting.is_empty() {
-            warn!(
-                "changed in the configuration, but only used after a restart: {}",
-                waiting.join(", ")
-            );
-        }
+    /// Whether the configuration was refused when it was read last.
+    pub(crate) fn has_reload_failed(&self) -> bool {
+        self.has_reload_failed.load(Ordering::Relaxed)
     }
 
     /// Changes the status, and returns when that is saved.
-    pub(crate) async fn set_status(&self, status: Status) -> Result<StatusChange, String> {
+    pub(crate) async fn set_status(
+        self: &Arc<Self>,
+        status: Status,
+    ) -> Result<StatusChange, String> {
         let is_so = self.shared.change(|now, broker| {
             // False also if it is that already.
             broker.set_status(now, status) || broker.status() == status
@@ -161,7 +170,10 @@ impl Control {
         if !is_so {
             return Ok(StatusChange::Refused);
         }
-        self.save().await.map(|()| StatusChange::Done)
+        // It is saved although whoever asked may go away meanwhile.
+        let control = Arc::clone(self);
+        let saved = tokio::spawn(async move { control.save().await }).await;
+        saved.unwrap_or_else(|error| Err(error.to_string())).map(|()| StatusChange::Done)
     }
 
     /// Saves the status that is shown by now: whoever comes last finds the right one saved, however many ask at a time.

@@ -6,10 +6,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use kqueue_broker::{SUPERBLOCK_FILE, segment_number};
+use rustix::fs::OFlags;
 
 /// Names of spare files begin and end like this.
 const SPARE_PREFIX: &str = "spare-";
@@ -53,6 +54,8 @@ pub struct DataDir {
     pub spares: Vec<PathBuf>,
     /// The superblock's file, if there is one.
     pub superblock: Option<PathBuf>,
+    /// It was not there before.
+    pub(crate) is_made: bool,
     lock: Option<File>,
 }
 
@@ -66,6 +69,16 @@ pub enum DataDirError {
         path: PathBuf,
         /// What was tried.
         what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not there and cannot be made.
+    #[error("data_dir {path}: cannot make it: {source}{}", advice_to_make(.source, .parent))]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// The directory that is there, in which it or those around it were to be made.
+        parent: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -125,6 +138,22 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+fn advice_to_make(error: &io::Error, parent: &Path) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; make it, and give it to the user that the server runs as, who may not write to {}",
+            parent.display()
+        ),
+        _ => advice(error).to_owned(),
+    }
+}
+
+/// The nearest directory around a path that is there.
+fn existing_parent(path: &Path) -> PathBuf {
+    let around = path.ancestors().skip(1).find(|around| around.is_dir());
+    around.unwrap_or(Path::new(".")).to_path_buf()
+}
+
 /// What has the name of a directory and is none; `None` if nothing has it.
 fn no_directory(path: &Path) -> Option<&'static str> {
     match fs::metadata(path) {
@@ -159,11 +188,13 @@ impl DataDir {
         if let Some(what) = no_directory(path) {
             return Err(DataDirError::NotADirectory { path: path.to_path_buf(), what }.into());
         }
+        let is_made = !path.is_dir();
+        let parent = existing_parent(path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|source| failed("create it", path, source))?;
+            .map_err(|source| DataDirError::Make { path: path.to_path_buf(), parent, source })?;
         // Not even a lock is left where something lies that is not ours.
         Self::list(path)?;
         let held = take_lock(path, false)?;
@@ -176,6 +207,7 @@ impl DataDir {
             .map_err(|source| failed("make the file backup.lock in it", path, source))?;
         let mut found = Self::list(path)?;
         found.lock = lock;
+        found.is_made = is_made;
         Ok(found)
     }
 
@@ -225,6 +257,7 @@ impl DataDir {
             segments: Vec::new(),
             spares: Vec::new(),
             superblock: None,
+            is_made: false,
             lock: None,
         };
         let mut strangers = Vec::new();
@@ -273,6 +306,44 @@ impl DataDir {
 pub(crate) fn open_backup_lock(directory: &Path) -> io::Result<File> {
     let path = directory.join(BACKUP_LOCK);
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Gives what root made in a directory, also that itself, to this user and group. Nothing is done for who is not root: what that one makes can only be its own.
+///
+/// # Errors
+/// The file concerned, and what the system said.
+pub(crate) fn give_to(directory: &Path, user: u32, group: u32) -> Result<(), (PathBuf, io::Error)> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        |error| (path, error)
+    };
+    let mut paths = vec![directory.to_path_buf()];
+    for entry in fs::read_dir(directory).map_err(failed(directory))? {
+        let entry = entry.map_err(failed(directory))?;
+        let kind = entry.file_type().map_err(failed(&entry.path()))?;
+        // `lost+found` stays root's.
+        if kind.is_file() || (kind.is_dir() && entry.file_name() == QUARANTINE) {
+            paths.push(entry.path());
+        }
+    }
+    for path in paths {
+        // The directory itself may be a link, as systemd makes one; what is in it is not.
+        let flags = if path == directory { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = (flags | OFlags::NONBLOCK).bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
+        let file = file.map_err(failed(&path))?;
+        let found = file.metadata().map_err(failed(&path))?;
+        // A second name is none that we gave: the file may be anything of root's.
+        let is_roots =
+            found.uid() == 0 && (found.is_dir() || (found.is_file() && found.nlink() == 1));
+        if is_roots && (user, group) != (found.uid(), found.gid()) {
+            fchown(&file, Some(user), Some(group)).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel releases the lock when the process ends, however it ends. `None`: there is no lock file, and none is to be made.

@@ -10,13 +10,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::config::ListenAddress;
 use crate::conn::{self, ConnConfig};
@@ -119,17 +120,45 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
+/// Refusals are told so often: whoever is refused tries again.
+const REFUSALS_TOLD: Duration = Duration::from_secs(60);
+
+/// Connections that were refused, and when that was said last.
+#[derive(Debug, Default)]
+struct Refusals {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Refusals {
+    /// One more. Answers how many to tell of, if it is time.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.duration_since(told) < REFUSALS_TOLD) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 /// Counts the connections; the last one to go lets [`Gauge::wait_for_none`] return.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     max: usize,
     now: AtomicUsize,
     changed: watch::Sender<()>,
+    refusals: Mutex<Refusals>,
 }
 
 impl Gauge {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, now: AtomicUsize::new(0), changed: watch::Sender::new(()) })
+        Arc::new(Self {
+            max,
+            now: AtomicUsize::new(0),
+            changed: watch::Sender::new(()),
+            refusals: Mutex::default(),
+        })
     }
 
     fn enter(self: &Arc<Self>) -> Option<Entered> {
@@ -190,7 +219,12 @@ impl Acceptor {
 
     fn spawn(&mut self, stream: Stream) {
         let Some(entered) = self.gauge.enter() else {
-            info!("connection refused: max_connections = {} are open", self.gauge.max);
+            if let Some(refused) = self.gauge.refusals.lock().add(Instant::now()) {
+                warn!(
+                    "connection refused: max_connections = {} are open; refused since this was said last: {refused}",
+                    self.gauge.max
+                );
+            }
             tokio::spawn(refuse(stream, self.config.protocol));
             return;
         };
@@ -249,4 +283,18 @@ async fn refuse(stream: Stream, protocol: Protocol) {
         Stream::Tcp(mut stream) => stream.write_all(reply).await,
         Stream::Unix(mut stream) => stream.write_all(reply).await,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_once_a_minute_and_all_of_them_are() {
+        let (mut refusals, start) = (Refusals::default(), Instant::now());
+        let mut add = |seconds| refusals.add(start + Duration::from_secs(seconds));
+        assert_eq!([add(0), add(1), add(59)], [Some(1), None, None]);
+        assert_eq!([add(60), add(61)], [Some(3), None]);
+        assert_eq!(add(1000), Some(2));
+    }
 }

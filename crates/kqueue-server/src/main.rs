@@ -86,10 +86,11 @@ enum Tool {
     /// Takes over the queues of a Kestrel server from its journal directory.
     ///
     /// Every item goes into the queue in which it was, with its times; expired ones are left out and counted. FROM is only read: stop Kestrel first. An import that was interrupted, in
-    /// whatever way, goes on where it was when it is started again, and loses or doubles nothing; until then no server starts in the data directory. When it is done, another run does nothing.
+    /// whatever way, goes on where it was when it is started again, and loses or doubles nothing; until then no server starts in the data directory. When it is done, another run does nothing
+    /// as long as the files in FROM are the same; once they are others it refuses, since what is still in them would come twice (--again does it).
     /// A line per queue says what was imported; what is wrong with a file is said with file and byte.
     ///
-    /// Exit codes: 0 everything was imported, 1 not done (run it again), 2 usage or configuration error, 3 done, but something in FROM could not be read or imported (as listed).
+    /// Exit codes: 0 everything was imported, 1 not done (the message says what to do), 2 usage or configuration error, 3 done, but something in FROM could not be read or imported (as listed).
     ImportKestrel {
         /// Kestrel's journal directory (its queue_path).
         #[arg(value_name = "FROM")]
@@ -103,6 +104,9 @@ enum Tool {
         /// Only this queue; may be given several times. Without it: all queues.
         #[arg(long = "queue", value_name = "NAME")]
         queues: Vec<String>,
+        /// Imports all that is in the files of a queue, although others of that name were imported before.
+        #[arg(long)]
+        again: bool,
     },
     /// Copies a journal, while its server works or while it is stopped.
     ///
@@ -148,7 +152,7 @@ fn run_tool(tool: Tool) -> u8 {
         Tool::Dump { directory, queues, bodies } => {
             tools::dump::run(&directory, &tools::dump::Options { queues, bodies })
         }
-        Tool::ImportKestrel { from, data_dir, config, queues } => {
+        Tool::ImportKestrel { from, data_dir, config, queues, again: is_again } => {
             let mut config = match loaded(&source(config)) {
                 Ok(config) => config,
                 Err(code) => return code,
@@ -156,7 +160,7 @@ fn run_tool(tool: Tool) -> u8 {
             if let Some(data_dir) = data_dir {
                 config.data_dir = data_dir;
             }
-            tools::import::run(config, &tools::import::Options { from, queues })
+            tools::import::run(config, &tools::import::Options { from, queues, is_again })
         }
         Tool::Backup { from, to } => tools::backup::run(&from, &to),
         Tool::Restore { from, to } => tools::restore::run(&from, &to),

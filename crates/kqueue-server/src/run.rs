@@ -183,13 +183,25 @@ async fn boot_apart(config: &Config, clock: &Clock) -> Result<Booted, RunError> 
 
 /// The status that was set last, or the configured one.
 fn begin_status(broker: &mut Broker, file: &StatusFile) {
-    match file.read() {
-        Ok(None) => {}
-        Ok(Some(status)) => broker.begin_with_status(status),
-        Err(error) => warn!("default_status is used: {error}"),
+    let is_kept = match file.read() {
+        Ok(None) => false,
+        Ok(Some(status)) => {
+            broker.begin_with_status(status);
+            true
+        }
+        Err(error) => {
+            warn!("default_status is used: {error}");
+            false
+        }
+    };
+    let status = broker.status();
+    if status == Status::Up {
+        return;
     }
-    if broker.status() != Status::Up {
-        warn!("the status is {}: see server.default_status and `status up`", broker.status());
+    if is_kept {
+        warn!("the status is {status}, as it was set before ({file}): `status up` ends that");
+    } else {
+        warn!("the status is {status}: server.default_status says so; `status up` ends that");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Must not: decide what the status is.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,12 @@ const BYTES_MAX: u64 = 64;
 /// Where the status is remembered.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusFile(PathBuf);
+
+impl fmt::Display for StatusFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
 
 impl StatusFile {
     pub(crate) fn new(path: PathBuf) -> Self {

@@ -1,5 +1,7 @@
 """pymemcache. It insists that the key of an answer is that of the question: Kestrel's options are not for its get()."""
 
+import time
+
 import pymemcache
 from pymemcache import serde
 from pymemcache.client.base import Client, PooledClient
@@ -27,6 +29,11 @@ def values():
     same(None, c.get("jobs"))
     same(True, c.set("jobs", b"x", expire=1000))
     same(b"x", c.get("jobs"))
+    # From 1,000,000 on it is a unix time.
+    same(True, c.set("jobs", b"of 1970", expire=20 * 86400))
+    same(None, c.get("jobs"))
+    same(True, c.set("jobs", b"for 20 days", expire=int(time.time()) + 20 * 86400))
+    same(b"for 20 days", c.get("jobs"))
 
 
 def its_default_is_no_reply():
@@ -72,19 +79,21 @@ def options_are_not_for_get():
 
 
 def reliable_reads():
-    """By hand, with raw_command (since 4.0): for items that do not hold its end mark."""
+    """By hand, with raw_command (since 4.0): for items that do not hold its end mark, which is also all of the reply of an empty queue."""
     c = client(default_noreply=False)
     other = client()
+    read = b"get jobs/t=1000/open"
+    same(b"", c.raw_command(b"get jobs/t=1/open", b"END\r\n"))
     c.set("jobs", b"one")
     c.set("jobs", b"two")
-    read = b"get jobs/t=1000/open"
-    same(b"VALUE jobs 0 3\r\none", c.raw_command(read, b"\r\nEND\r\n"))
+    same(b"VALUE jobs 0 3\r\none\r\n", c.raw_command(read, b"END\r\n"))
     same(b"END", c.raw_command(b"get jobs/abort"))
-    same(b"VALUE jobs 0 3\r\none", c.raw_command(read, b"\r\nEND\r\n"))
+    same(b"VALUE jobs 0 3\r\none\r\n", c.raw_command(read, b"END\r\n"))
     same(b"END", c.raw_command(b"get jobs/close"))
-    same(b"VALUE jobs 0 3\r\ntwo", c.raw_command(read, b"\r\nEND\r\n"))
+    same(b"VALUE jobs 0 3\r\ntwo\r\n", c.raw_command(read, b"END\r\n"))
     same(None, other.get("jobs"))
     same(b"END", c.raw_command(b"get jobs/close"))
+    same(b"", c.raw_command(b"get jobs/t=1/open", b"END\r\n"))
     same(None, c.get("jobs"))
 
 

@@ -39,7 +39,11 @@ pub(super) async fn server_info(State(admin): State<Arc<Admin>>, uri: Uri) -> Re
 pub(super) async fn reload(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, Refusal> {
     let format = Format::of(&uri);
     Ok(match admin.running()?.control.reload().await {
-        Ok(()) => format.answer(StatusCode::OK, "response", "ok"),
+        Ok(waiting) if waiting.is_empty() => format.answer(StatusCode::OK, "response", "ok"),
+        Ok(waiting) => {
+            let text = format!("ok; only used after a restart: {}", waiting.join(", "));
+            format.answer(StatusCode::OK, "response", &text)
+        }
         Err(error) => format.answer(StatusCode::UNPROCESSABLE_ENTITY, "error", &error),
     })
 }

@@ -40,6 +40,7 @@ fn text(running: &Running, start_seconds: f64) -> String {
         latencies: shared.latencies.snapshot(),
         process: Process::look(),
         start_seconds,
+        has_reload_failed: running.control.has_reload_failed(),
         queues,
         queues_not_shown,
     };
@@ -60,6 +61,7 @@ struct Snapshot {
     latencies: Histograms,
     process: Process,
     start_seconds: f64,
+    has_reload_failed: bool,
     queues: Vec<(Now, QueueStats)>,
     queues_not_shown: u64,
 }
@@ -139,6 +141,9 @@ impl Snapshot {
         out.gauge("kqueue_clock_ahead_seconds", "How far the machine's clock is ahead", ahead)?;
         out.status("kqueue_status", "The status that is shown: 1", status)?;
         out.status("kqueue_status_enforced", "The status that holds: 1", enforced_status)?;
+        let is_configured = u64::from(!self.has_reload_failed);
+        let help = "0: the last reload was refused";
+        out.gauge("kqueue_config_last_reload_successful", help, is_configured)?;
 
         out.gauge("kqueue_items", "Waiting items", curr_items)?;
         out.gauge("kqueue_items_bytes", "Bytes of their bodies", bytes)?;

@@ -239,8 +239,12 @@ async fn a_reload_says_what_is_wrong() {
     let answer = server.post("/reload", "").await;
     let error = serde_json::from_str::<Value>(&answer.text).unwrap()["error"].to_string();
     assert!(answer.status == 422 && error.contains("server.toml:2:"), "{}", answer.text);
-    fs::write(&path, "[queue_defaults]\nmax_items = 3\n").unwrap();
+    let settings = format!("[queue_defaults]\nmax_items = 3\n{SETTINGS}");
+    fs::write(&path, &settings).unwrap();
     server.post("/reload", "").await.is(200, "{\"response\":\"ok\"}\n");
+    fs::write(&path, settings.replace("\"4MiB", "\"8MiB")).unwrap();
+    let waits = "{\"response\":\"ok; only used after a restart: journal.segment_size\"}\n";
+    server.post("/reload", "").await.is(200, waits);
 }
 
 #[tokio::test]

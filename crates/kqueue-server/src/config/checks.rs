@@ -2,7 +2,8 @@
 //!
 //! Invariant: every message names the line of the key itself. Must not: warn of anything that somebody may want.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kqueue_broker::{QueueConfig, WriterConfig};
@@ -167,8 +168,11 @@ impl Config {
         self.warn_of_connection_limits(&mut warn);
         for (queue, table, config) in self.queue_tables() {
             self.warn_of_queue(queue, &table, &config, &mut warn);
+            warn_of_zeros(&table, &config, &mut warn);
             self.warn_of_targets(&table, &config, &mut warn);
+            self.warn_of_no_attempts(queue, &table, &config, &mut warn);
         }
+        self.warn_of_loops(&mut warn);
         warnings
     }
 
@@ -241,6 +245,88 @@ impl Config {
             if let Some(limit) = limits.iter().find(|limit| self.places.line(limit).is_some()) {
                 warn(&key, format!("what goes to {text} goes past {limit}"));
             }
+        }
+    }
+
+    /// Items are counted only where `max_attempts` says so; sub-queues inherit the other key.
+    fn warn_of_no_attempts(
+        &self,
+        queue: Option<&[u8]>,
+        table: &str,
+        config: &QueueConfig,
+        warn: &mut impl FnMut(&str, String),
+    ) {
+        let inherits = |other: Option<&[u8]>| match (queue, other) {
+            (Some(queue), Some(other)) => {
+                other.strip_prefix(queue).is_some_and(|rest| matches!(rest, [] | [b'+', ..]))
+            }
+            (queue, _) => queue.is_none(),
+        };
+        let is_used = || {
+            self.queue_tables()
+                .any(|(other, _, config)| inherits(other) && config.max_attempts.is_some())
+        };
+        if config.dead_letter_queue.is_some() && !is_used() {
+            let what = "has no effect: there is no max_attempts".to_owned();
+            warn(&format!("{table}.dead_letter_queue"), what);
+        }
+    }
+
+    /// Queues whose items expire into each other for ever. Where there is no `max_age`, an item that has expired once stays.
+    fn warn_of_loops(&self, warn: &mut impl FnMut(&str, String)) {
+        let mut told = BTreeSet::new();
+        for name in self.queues.named.keys() {
+            let chain = self.expiry_loop(name);
+            if chain.is_empty() || chain.iter().any(|queue| told.contains(queue)) {
+                continue;
+            }
+            let key = format!("{}.expire_to_queue", named_key("queues", &text(name)));
+            if self.places.line(&key).is_none() {
+                continue;
+            }
+            let queues: Vec<_> = chain.iter().chain(chain.first()).map(|name| text(name)).collect();
+            let path = queues.join(" to ");
+            warn(&key, format!("items go round for ever, from {path}, since each has a max_age"));
+            told.extend(chain);
+        }
+    }
+
+    /// The queues through which an item of this one comes back to it; none if it does not.
+    fn expiry_loop(&self, first: &[u8]) -> Vec<Arc<[u8]>> {
+        let mut chain: Vec<Arc<[u8]>> = vec![first.into()];
+        while let Some(last) = chain.last() {
+            let config = self.queues.resolve(last);
+            let target = config.expire_to_queue.as_ref().filter(|_| config.max_age_ms.is_some());
+            match target {
+                Some(target) if **target == *first => return chain,
+                // Another one's loop is told there; a queue that inherits itself as a target lets its items go.
+                Some(target) if !chain.contains(target) => chain.push(Arc::clone(target)),
+                _ => break,
+            }
+        }
+        Vec::new()
+    }
+}
+
+fn text(name: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(name)
+}
+
+/// Elsewhere 0 means that there is no limit.
+fn warn_of_zeros(table: &str, config: &QueueConfig, warn: &mut impl FnMut(&str, String)) {
+    let in_memory = !config.keep_journal;
+    let refused = [
+        ("max_items", config.max_items, !config.fanout_only, "every put"),
+        ("max_size", config.max_size, !config.fanout_only, "every put"),
+        ("max_item_size", config.max_item_size, true, "every item that is not empty"),
+        ("max_memory_size", config.max_memory_size, in_memory, "every put (keep_journal = false)"),
+    ];
+    for (key, limit, is_meant, what) in refused {
+        if limit == 0 && is_meant {
+            warn(
+                &format!("{table}.{key}"),
+                format!("0 refuses {what}; a number that is never reached is no limit"),
+            );
         }
     }
 }

@@ -407,6 +407,49 @@ expire_to_queue = "memory"
     assert!(Config::new("data".into()).warnings().is_empty());
 }
 
+/// Not two of them of the same thing, and none of what somebody may want.
+#[test]
+fn zeros_and_loops_and_dead_letters_without_attempts_are_told() {
+    let warnings = |text: &str| {
+        let warnings = parse(text).unwrap().warnings();
+        warnings.iter().map(|w| w.trim_start_matches("k.toml:").to_owned()).collect::<Vec<_>>()
+    };
+    let zeros = "[queue_defaults]\nmax_items = 0\n[queues.q]\nmax_size = 0\nmax_item_size = 0\n[queues.m]\nkeep_journal = false\nmax_memory_size = 0";
+    let told = warnings(zeros);
+    let expected = [
+        "2: queue_defaults.max_items: 0 refuses every put; ",
+        "8: queues.\"m\".max_memory_size: 0 refuses every put (keep_journal = false)",
+        "4: queues.\"q\".max_size: 0 refuses every put; ",
+        "5: queues.\"q\".max_item_size: 0 refuses every item that is not empty; ",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert!(told.iter().zip(expected).all(|(told, to)| told.starts_with(to)), "{told:#?}");
+
+    let looped = "[queue_defaults]\nmax_age = \"1s\"\n[queues.a]\nexpire_to_queue = \"b\"\n[queues.b]\nexpire_to_queue = \"c\"\n[queues.c]\nexpire_to_queue = \"a\"\n[queues.d]\nexpire_to_queue = \"a\"";
+    let told = warnings(looped);
+    let line = "4: queues.\"a\".expire_to_queue: items go round for ever, from a to b to c to a, since each has a max_age";
+    assert_eq!(told, [line]);
+
+    let dead = "[queues.jobs]\ndead_letter_queue = \"dead\"";
+    let told = warnings(dead);
+    let line = "2: queues.\"jobs\".dead_letter_queue: has no effect: there is no max_attempts";
+    assert_eq!(told, [line]);
+
+    for fine in [
+        // A sub-queue counts.
+        "[queues.jobs]\ndead_letter_queue = \"dead\"\n[queues.\"jobs+audit\"]\nmax_attempts = 3",
+        "[queue_defaults]\ndead_letter_queue = \"dead\"\n[queues.q]\nmax_attempts = 3",
+        // What has come to b stays there.
+        "[queues.a]\nmax_age = \"1s\"\nexpire_to_queue = \"b\"\n[queues.b]\nexpire_to_queue = \"a\"",
+        // A queue that would expire into itself does not.
+        "[queue_defaults]\nmax_age = \"1s\"\nexpire_to_queue = \"late\"\n[queues.late]\nmax_items = 1000000000000",
+        "[queues.m]\nmax_memory_size = 0\n[queues.f]\nmax_items = 0\nfanout_only = true",
+    ] {
+        let told = warnings(fine);
+        assert!(told.iter().all(|line| line.contains("goes past")), "{fine}\n{told:#?}");
+    }
+}
+
 #[test]
 fn a_reload_names_what_it_cannot_change() {
     let old = parse("").unwrap();

@@ -21,7 +21,7 @@ use kqueue_broker::{
 
 use super::check::{self, CheckError, Outcome};
 use super::progress::Progress;
-use crate::datadir::{DataDir, DataDirError, IMPORT_STATE};
+use crate::datadir::{DataDir, DataDirError, IMPORT_STATE, give_to};
 
 /// How often the end of the log is tried again when it went on under the copy. Each time only what is new is copied.
 const ROUNDS_MAX: u32 = 1000;
@@ -70,6 +70,8 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CopyEr
 pub(crate) struct Target {
     to: PathBuf,
     partial: PathBuf,
+    /// User and group of the directory whose place it takes.
+    owner: Option<(u32, u32)>,
     _held: File,
 }
 
@@ -110,11 +112,16 @@ impl Target {
         for file in files.chain(state.exists().then_some(state)) {
             fs::remove_file(&file).map_err(io_error("remove", &file))?;
         }
-        Ok(Self { to: to.to_path_buf(), partial, _held: held })
+        let owner = fs::metadata(to).ok().map(|found| (found.uid(), found.gid()));
+        Ok(Self { to: to.to_path_buf(), partial, owner, _held: held })
     }
 
     /// Gives the copy its name, durably.
     fn finish(self) -> Result<(), CopyError> {
+        if let Some((user, group)) = self.owner {
+            give_to(&self.partial, user, group)
+                .map_err(|(path, error)| io_error("give to its owner", &path)(error))?;
+        }
         fs::rename(&self.partial, &self.to).map_err(io_error("rename the copy to", &self.to))?;
         let parent = parent_of(&self.to);
         sync_directory(parent)

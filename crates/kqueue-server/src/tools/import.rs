@@ -8,6 +8,7 @@
 //! Must not: run beside a server.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,7 +26,7 @@ use super::{DAMAGED, DONE, FAILED, count, human_bytes};
 use crate::boot::{self, BootError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::datadir::{DataDir, DataDirError};
+use crate::datadir::{DataDir, DataDirError, give_to};
 use crate::run::start_threads;
 use crate::shared::{Settled, Shared};
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub from: PathBuf,
     /// Names of queues; none: all of them.
     pub queues: Vec<String>,
+    /// Also queues that were imported before, and whose files are others since.
+    pub is_again: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,10 @@ enum ImportError {
     )]
     SourceChanged { from: PathBuf, queue: String },
     #[error(
+        "imported before, and the files have changed since: {0}. All that is in them would be put again, so nothing was imported. Begin anew with an empty --data-dir, name the other queues with --queue; or say --again if all of it is wanted (a queue of another Kestrel server has the same name)"
+    )]
+    Before(String),
+    #[error(
         "queue {queue} holds {there} imported items, but only {left} are left to import: this data directory was changed by something else. Begin anew with an empty --data-dir"
     )]
     TooMany { queue: String, there: u64, left: u64 },
@@ -95,7 +102,11 @@ enum ImportError {
 
 /// Imports into `config.data_dir`. Answers the exit code.
 pub fn run(config: Config, options: &Options) -> u8 {
-    match import(config, options) {
+    let data_dir = config.data_dir.clone();
+    let result = import(config, options);
+    // Also if it is not done: the server must be able to say so.
+    give_to_owner(&data_dir);
+    match result {
         Ok(is_whole) => {
             if is_whole {
                 DONE
@@ -107,6 +118,19 @@ pub fn run(config: Config, options: &Options) -> u8 {
             eprintln!("kqueue-server import-kestrel: {error}");
             FAILED
         }
+    }
+}
+
+/// What an import by root made must be the server's.
+fn give_to_owner(data_dir: &Path) {
+    // A directory that is not there has no owner.
+    let Ok(owner) = fs::metadata(data_dir) else { return };
+    if let Err((path, error)) = give_to(data_dir, owner.uid(), owner.gid()) {
+        eprintln!(
+            "warning: cannot give {} to the owner of {}: {error}. Do it before the server starts, with chown",
+            path.display(),
+            data_dir.display()
+        );
     }
 }
 
@@ -232,7 +256,14 @@ fn left_to_do<'a>(
             None => left.push(*queue),
         }
     }
-    let Some(running) = &state.running else { return Ok(left) };
+    let Some(running) = &state.running else {
+        let before: Vec<String> =
+            left.iter().filter_map(|queue| imported_before(state, queue)).collect();
+        return match before.is_empty() || options.is_again {
+            true => Ok(left),
+            false => Err(ImportError::Before(before.join(", "))),
+        };
+    };
     let names = |queues: &mut dyn Iterator<Item = String>| queues.collect::<Vec<_>>();
     let wanted = names(&mut left.iter().map(|queue| Print::of(queue).queue));
     let begun = names(&mut running.queues.iter().map(|print| print.queue.clone()));
@@ -250,6 +281,19 @@ fn left_to_do<'a>(
         }
     }
     Ok(left)
+}
+
+/// What to say of a queue of which other files were imported: what is still in them would come a second time.
+fn imported_before(state: &State, queue: &Queue) -> Option<String> {
+    let Print { queue: name, .. } = Print::of(queue);
+    let before = state.finished.iter().rev().find(|finished| finished.print.queue == name)?;
+    let then = before.print.files.iter().map(|file| file.bytes).sum();
+    Some(format!(
+        "{name} (from {}, which had {} of it, and now {})",
+        before.from,
+        count(then, "byte"),
+        count(queue.bytes(), "byte")
+    ))
 }
 
 /// Whether the files are not those with which the import began; says so.
@@ -522,16 +566,22 @@ mod tests {
 
     #[test]
     fn a_queue_is_imported_once_unless_its_files_are_others() {
-        let options = Options { from: PathBuf::from("/k"), queues: Vec::new() };
+        let mut options = Options { from: "/k".into(), queues: Vec::new(), is_again: false };
         let (data_dir, old, new) = (Path::new("/d"), queue(&["q"]), queue(&["q.1", "q"]));
         let mut state = State::default();
         let finished = Finished { from: "/k".into(), ended_ms: 1, print: Print::of(&old) };
         state.finished.push(finished);
-        let left = |state: &State, queue: &Queue| {
-            left_to_do(state, data_dir, &options, &[queue]).map(|left| left.len())
+        let again = |state: &State, queue: &Queue, options: &Options| {
+            left_to_do(state, data_dir, options, &[queue]).map(|left| left.len())
         };
-        assert_eq!(left(&state, &old).unwrap(), 0);
-        assert_eq!(left(&state, &new).unwrap(), 1);
+        assert_eq!(again(&state, &old, &options).unwrap(), 0);
+        let error = again(&state, &new, &options).unwrap_err();
+        assert!(matches!(error, ImportError::Before(_)), "{error}");
+        options.is_again = true;
+        assert_eq!(again(&state, &new, &options).unwrap(), 1);
+        // An import that was begun goes on as it began.
+        options.is_again = false;
+        let left = |state: &State, queue: &Queue| again(state, queue, &options);
         state.running = Some(Running {
             from: "/k".into(),
             last_id: 0,

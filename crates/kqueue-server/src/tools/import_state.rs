@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use kqueue_kestrel::Queue;
 use serde::{Deserialize, Serialize};
 
-use crate::datadir::{IMPORT_STATE, IMPORT_STATE_NEW};
+use crate::datadir::{IMPORT_STATE, IMPORT_STATE_NEW, advice};
 
 /// Of this format; another one is of another version.
 const VERSION: u32 = 1;
@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// It cannot be read or written.
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {path}: {source}{}", advice(.source))]
     Io {
         /// What was tried.
         what: &'static str,
