@@ -166,6 +166,13 @@ impl Oracle {
             || self.rules.all().any(may_age)
     }
 
+    /// Whether an item may have been too old by settings that were in force since it was put.
+    pub(super) fn may_have_been_too_old(&self, number: usize, queue: Queue, now: Moment) -> bool {
+        let since = self.puts[number].sent.step;
+        let mut rules = self.rules.between(since, now.step);
+        turns(queue) && rules.any(|rules| rules.max_age_ms.is_some())
+    }
+
     /// Whether an item may have made room for later ones.
     pub(super) fn may_be_dropped(&self, number: usize, queue: Queue, now: Moment) -> bool {
         let since = self.puts[number].sent.step;

@@ -62,6 +62,10 @@ impl Oracle {
             // It made room for others then, and a power cut brought it back.
             return Ok(());
         }
+        if self.may_have_been_too_old(number, queue, at) {
+            // It had gone for its age, a power cut brought it back, and by then nobody minded its age any more.
+            return Ok(());
+        }
         for first in self.order.get(queue).into_iter().flatten() {
             let &First { put: later, conn, asked, received } = first;
             // What one request is answered with was handed out in that order.
