@@ -77,7 +77,11 @@ impl Conn {
                 }
             }
             (Want::Grant(word), Part::Line(line)) if line == word => Ok(true),
-            (Want::Grant(_), Part::Line(line)) if line.starts_with("SERVER_ERROR not done") => {
+            (Want::Grant(_), Part::Line(line))
+                if ["SERVER_ERROR not done", "SERVER_ERROR the journal failed"]
+                    .iter()
+                    .any(|refused| line.starts_with(refused)) =>
+            {
                 Ok(true)
             }
             (Want::PutAll(_) | Want::Fetch { .. } | Want::Settle { .. } | Want::Info(_), part) => {
