@@ -38,7 +38,7 @@ impl Engine {
                 }
             }
         }
-        self.end_waits_on(slot);
+        self.end_waits_on(slot, rec);
         self.with(slot, |queue| queue.drain(rec));
         let Some(queue) = self.queues[slot as usize].take() else { return };
         if queue.is_defined {
@@ -106,7 +106,7 @@ impl Engine {
             }
             self.set_config(slot, config);
             if is_alias {
-                self.end_waits_on(slot);
+                self.end_waits_on(slot, rec);
             }
             // What was too old or had come too often may not be that any more.
             self.serve(now, slot, rec);

@@ -206,19 +206,18 @@ impl Engine {
         waiter.is_some_and(|waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load()))
     }
 
-    /// A queue goes, or is hidden: who waits on it alone gets nothing, the others wait on.
-    pub(crate) fn end_waits_on(&mut self, slot: Slot) {
+    /// A queue goes, or is hidden: who waits on it alone gets nothing, the others wait on, unless they only waited for the disk and there is nothing for them there elsewhere.
+    pub(crate) fn end_waits_on(&mut self, slot: Slot, rec: &impl Recorder) {
         let queue = self.queue_mut(slot);
         queue.waiting = 0;
         let arrivals: Vec<u64> = queue.takers.drain(..).chain(queue.peekers.drain(..)).collect();
         for arrival in arrivals {
             let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) else { continue };
             waiter.slots.retain(|waiting| *waiting != slot);
-            if waiter.slots.is_empty()
-                && let Some(waiter) = self.waiters.remove(arrival)
-            {
-                self.deliveries
-                    .push_back(Delivery { session: waiter.session, items: Items::new() });
+            let (others, waits_on) = (waiter.slots.clone(), waiter.deadline_ms.is_some());
+            let may_come = || others.iter().any(|&slot| self.comes_by_itself(slot, rec));
+            if others.is_empty() || !waits_on && !may_come() {
+                self.end_empty(arrival);
             }
         }
     }

@@ -397,6 +397,45 @@ fn what_is_on_the_disk_only_is_read_for_who_wants_it_and_a_lost_item_is_no_hang(
 }
 
 #[test]
+fn who_only_waits_for_the_disk_is_answered_when_that_queue_goes_or_is_hidden() {
+    let queue = QueueOverrides { max_memory_size: Some(0), ..QueueOverrides::default() };
+    for is_hidden in [false, true] {
+        let mut world = World::new(&[("cold", queue.clone())]);
+        world.put("cold", "x", 0);
+        world.engine.handle_written(Seq(world.log.last), &world.log);
+        let queues: [&[u8]; 2] = [b"cold", b"empty"];
+        let reserve = |wait_ms| TakeArgs {
+            queues: &queues,
+            mode: Mode::Open,
+            max: 1,
+            max_bytes: 1000,
+            wait_ms,
+            lease_ms: 0,
+        };
+        for (session, wait_ms) in [(1, 0), (2, 1000)] {
+            let session = SessionId(session);
+            let outcome = world.engine.take(world.now, session, reserve(wait_ms), &mut world.log);
+            assert_eq!(outcome, TakeOutcome::Waiting);
+        }
+        if is_hidden {
+            let mut table = world.table.clone();
+            table.aliases.insert((*b"cold").into(), [(*b"elsewhere").into()].into());
+            world.engine.reload(world.now, table, &mut world.log);
+        } else {
+            world.engine.delete(b"cold", &mut world.log);
+        }
+        world.check();
+        // Who did not want to wait is told that there is nothing, the other one waits on.
+        let delivery = world.engine.poll_delivery().expect("an answer");
+        assert_eq!((delivery.session, delivery.items.len()), (SessionId(1), 0));
+        assert_eq!(world.engine.poll_delivery(), None);
+        world.put("empty", "y", 0);
+        assert_eq!(world.engine.poll_delivery().expect("an item").session, SessionId(2));
+        world.check();
+    }
+}
+
+#[test]
 fn a_read_whose_items_were_moved_meanwhile_is_not_believed() {
     let queue = QueueOverrides { max_memory_size: Some(0), ..QueueOverrides::default() };
     let mut world = World::new(&[("q", queue)]);
