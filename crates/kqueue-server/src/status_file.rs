@@ -47,7 +47,8 @@ impl StatusFile {
 
     /// Remembers a status, on the disk when this returns.
     pub(crate) fn write(&self, status: Status) -> Result<(), String> {
-        let new = self.0.with_extension("new");
+        let mut new = self.0.clone().into_os_string();
+        new.push(".new");
         let write = || {
             let mut file = File::create(&new)?;
             writeln!(file, "{}", status.name().to_ascii_lowercase())?;
@@ -78,6 +79,9 @@ mod tests {
             file.write(status).unwrap();
             assert_eq!(file.read(), Ok(Some(status)));
         }
+        let other = StatusFile::new(directory.path().join("x.new"));
+        other.write(Status::ReadOnly).unwrap();
+        assert_eq!(other.read(), Ok(Some(Status::ReadOnly)));
         // As Kestrel wrote it.
         fs::write(&path, "ReadOnly\n").unwrap();
         assert_eq!(file.read(), Ok(Some(Status::ReadOnly)));
