@@ -357,11 +357,12 @@ impl Oracle {
 
     /// Of several puts this is the first that was refused: by a queue, or by something else after others were stored.
     pub(crate) fn put_refused_by_any(&mut self, at: Moment, number: usize) -> Check {
-        let why = match self.check_limit(number, at) {
-            Ok(_) => Refusal::Limit,
-            Err(_) => Refusal::Other,
-        };
-        self.put_refused(at, number, why)
+        match self.check_limit(number, at) {
+            // A full disk refuses it everywhere, a full queue only there, and the answer does not say which: others may have it.
+            Ok(true) if self.scenario.full_every > 0 => Ok(()),
+            Ok(_) => self.put_refused(at, number, Refusal::Limit),
+            Err(_) => self.put_refused(at, number, Refusal::Other),
+        }
     }
 
     /// The flags of the put of this body; the protocol that showed it does not tell them.
