@@ -61,8 +61,12 @@ impl Engine {
         counters.put_bytes += args.body.len() as u64;
         let mut stored = None;
         let mut refused = None;
-        for queue in destinations {
-            match (self.put_one(now, PutArgs { queue: &queue, ..*args }, rec), stored) {
+        for (index, queue) in destinations.iter().enumerate() {
+            // With the last record, so that a key is known only if all of them have the item.
+            let is_last = index + 1 == destinations.len();
+            let key = args.key.filter(|_| is_last && refused.is_none());
+            match (self.put_one(now, PutArgs { queue, key, ..*args }, rec), stored) {
+                (repeated @ PutOutcome::Repeated { .. }, _) => return repeated,
                 (PutOutcome::Refused(refusal), _) => refused = refused.or(Some(refusal)),
                 (PutOutcome::Stored { id, seq, sync }, None) => stored = Some((id, seq, sync)),
                 (PutOutcome::Stored { id, seq, sync }, Some((_, seq_before, sync_before))) => {
@@ -98,7 +102,7 @@ impl Engine {
     pub fn masked_queues(&self) -> impl Iterator<Item = (&Bytes, u64)> {
         self.table.aliases.keys().filter_map(|name| {
             let queue = self.queue(*self.by_name.get(&name[..])?);
-            Some((&queue.name, queue.len()))
+            Some((&queue.name, self.waiting_in(queue.home).0))
         })
     }
 }

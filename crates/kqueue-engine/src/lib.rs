@@ -29,7 +29,10 @@ mod cold;
 mod config;
 mod engine;
 mod expiry;
+mod extra;
 mod held;
+mod keys;
+mod lanes;
 mod load;
 mod look;
 mod queue;
@@ -47,12 +50,15 @@ pub use again::Moves;
 pub use alias::AliasStats;
 pub use config::{ConfigTable, Destinations, QueueConfig, QueueOverrides, SyncPolicy};
 pub use engine::{Engine, EngineCounters, EngineLimits};
+pub use extra::{Extra, KeyHash, Lane, Origin};
 pub use look::{Contents, OnDisk, Stretch};
 pub use queue::QueueCounters;
-pub use record::{Origin, Reason, Record, RecordBuf, RecordError, Recorded, Recorder};
+pub use record::{
+    MovedFrom, PutBuf, PutRecord, Reason, Record, RecordBuf, RecordError, Recorded, Recorder,
+};
 pub use replay::BadState;
 pub use stats::{QueueStats, Totals};
 pub use types::{
-    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal,
-    Seq, SessionId, TakeArgs, TakeOutcome, Taken,
+    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, Priority, PutArgs, PutOutcome, QueueNo, Refusal,
+    Seq, SessionId, Settled, TakeArgs, TakeOutcome, Taken,
 };

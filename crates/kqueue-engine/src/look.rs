@@ -121,6 +121,7 @@ fn in_memory(item: &Item) -> Stretch {
         attempts: item.attempts,
         body: Bytes::clone(&item.body),
         body_crc: item.body_crc,
+        extra: item.extra.clone(),
         share: item.share,
     })
 }
