@@ -235,6 +235,30 @@ impl Cold {
         self.extents.insert(index, Extent::new(item));
     }
 
+    /// Takes a live item out of an extent, wherever in it; what it kept alive is given. Answers what is left of the cost.
+    pub(crate) fn take_out(&mut self, index: usize, id: u64, seq: u64, bytes: u64, cost: u64) -> u64 {
+        self.attempts.remove(&id);
+        self.change(index, |extent| {
+            extent.sub(bytes, cost);
+            match extent.filter.as_deref_mut() {
+                None => extent.filter = Some(Box::new(Filter::Without([id].into()))),
+                Some(Filter::Without(dead)) => {
+                    if let Err(at) = dead.binary_search(&id) {
+                        dead.insert(at, id);
+                    }
+                }
+                Some(Filter::Only(alive)) => alive.retain(|alive| *alive != id),
+            }
+            let is_first = match extent.filter.as_deref() {
+                Some(Filter::Without(dead)) => dead.first() == Some(&id) && seq == extent.first_seq,
+                _ => false,
+            };
+            if is_first {
+                extent.advance(id, seq);
+            }
+        })
+    }
+
     /// During replay: an item is gone of which only the id is known. Answers a sequence number of its segment and what it kept alive there, on average.
     pub(crate) fn remove(&mut self, id: u64) -> Option<(Seq, u64)> {
         let index = self.index_of(id)?;

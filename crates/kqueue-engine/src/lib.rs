@@ -24,6 +24,7 @@ extern crate std;
 mod admin;
 mod again;
 mod alias;
+mod browse;
 mod checkpoint;
 mod cold;
 mod config;
@@ -48,6 +49,7 @@ mod waiting;
 
 pub use again::Moves;
 pub use alias::AliasStats;
+pub use browse::{ItemState, Seen, WalkNext, WalkPlace};
 pub use config::{ConfigTable, Destinations, QueueConfig, QueueOverrides, SyncPolicy};
 pub use engine::{Engine, EngineCounters, EngineLimits};
 pub use extra::{Extra, KeyHash, Lane, Origin};

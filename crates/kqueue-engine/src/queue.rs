@@ -21,7 +21,7 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cold::{Cold, ColdItem};
+use crate::cold::{Cold, ColdItem, Extent};
 use crate::config::QueueConfig;
 use crate::extra::{Extra, Lane};
 use crate::lanes::Lanes;
@@ -546,9 +546,35 @@ impl Queue {
     pub(crate) fn in_memory(&self) -> (Merged<'_>, impl Iterator<Item = &Item>) {
         let head = Merged {
             ready: self.ready.iter().peekable(),
-            returned: self.returned.values().peekable(),
+            returned: self.returned.range(0..).map(value as _).peekable(),
         };
         (head, self.tail.iter())
+    }
+
+    /// The waiting items in memory whose ids are above `id`, in order of id.
+    pub(crate) fn in_memory_behind(&self, id: u64) -> impl Iterator<Item = &Item> {
+        let behind = |items: &VecDeque<Item>| items.partition_point(|item| item.id <= id);
+        let head = Merged {
+            ready: self.ready.range(behind(&self.ready)..).peekable(),
+            returned: self.returned.range(id.saturating_add(1)..).map(value as _).peekable(),
+        };
+        head.chain(self.tail.range(behind(&self.tail)..))
+    }
+
+    /// The first extent that may have an item whose id is above `id`.
+    pub(crate) fn first_cold_behind(&self, id: u64) -> Option<&Extent> {
+        let extents = &self.cold()?.extents;
+        extents.get(extents.partition_point(|extent| extent.last_id <= id))
+    }
+
+    /// A waiting item in memory.
+    pub(crate) fn find(&self, id: u64) -> Option<&Item> {
+        let in_list = |items: &VecDeque<Item>| items.binary_search_by_key(&id, |item| item.id).ok();
+        if let Some(index) = self.position(id) {
+            return self.ready.get(index);
+        }
+        let returned = self.returned.get(&id);
+        returned.or_else(|| self.tail.get(in_list(&self.tail)?))
     }
 
     /// All waiting items in memory, in no particular order.
@@ -647,7 +673,16 @@ fn push_exact(items: &mut VecDeque<Item>, item: Item) {
 /// The items of two lists in order of id.
 pub(crate) struct Merged<'a> {
     ready: core::iter::Peekable<alloc::collections::vec_deque::Iter<'a, Item>>,
-    pub(crate) returned: core::iter::Peekable<alloc::collections::btree_map::Values<'a, u64, Item>>,
+    pub(crate) returned: core::iter::Peekable<Returned<'a>>,
+}
+
+type Returned<'a> = core::iter::Map<
+    alloc::collections::btree_map::Range<'a, u64, Item>,
+    fn((&'a u64, &'a Item)) -> &'a Item,
+>;
+
+fn value<'a>((_, item): (&'a u64, &'a Item)) -> &'a Item {
+    item
 }
 
 impl<'a> Iterator for Merged<'a> {
