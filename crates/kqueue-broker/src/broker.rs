@@ -16,7 +16,9 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
-use kqueue_engine::{ConfigTable, Delivery, Engine, EngineLimits, Now, Seq, SessionId, SyncPolicy};
+use kqueue_engine::{
+    ConfigTable, Delivery, Engine, EngineLimits, LoadRequest, Now, Seq, SessionId, SyncPolicy,
+};
 use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
 
 use crate::admin::Ask;
@@ -27,6 +29,7 @@ use crate::read::{BadPlace, Load};
 use crate::session::{Access, Session, Shape, State, queue_and_body_of};
 use crate::status::{Status, StatusControl};
 use crate::task::Task;
+use crate::walk::Looked;
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
@@ -128,6 +131,12 @@ pub struct Broker {
     pub(crate) asks: VecDeque<Ask>,
     /// Answers of the shell's, by who waits for one.
     pub(crate) answers: BTreeMap<SessionId, Option<Result<(), String>>>,
+    /// What walks want to have read, and by whom.
+    pub(crate) looks: VecDeque<(SessionId, LoadRequest)>,
+    /// Those that wait until what they want to have read has been written.
+    stalled_looks: alloc::vec::Vec<(SessionId, LoadRequest)>,
+    /// What was read for walks, by who waits for it.
+    pub(crate) looked: BTreeMap<SessionId, Option<Looked>>,
     pub(crate) handles: Handles,
     gates: Gates,
     /// What sessions waited for and have not picked up yet.
@@ -163,6 +172,9 @@ impl Broker {
             refuse_writes_over: config.refuse_writes_over,
             asks: VecDeque::new(),
             answers: BTreeMap::new(),
+            looks: VecDeque::new(),
+            stalled_looks: alloc::vec::Vec::new(),
+            looked: BTreeMap::new(),
             handles: Handles::default(),
             gates: Gates::default(),
             delivered: BTreeMap::new(),
@@ -211,6 +223,7 @@ impl Broker {
         self.counters.connections -= 1;
         self.delivered.remove(&session);
         self.answers.remove(&session);
+        self.looked.remove(&session);
     }
 
     /// So many more bytes were read from clients and written to them.
@@ -226,7 +239,7 @@ impl Broker {
         loop {
             if let Some(task) = session.next_step() {
                 // These may be long: others come between their pieces.
-                let lets_others_in = matches!(task, Task::List(_) | Task::Put(_));
+                let lets_others_in = matches!(task, Task::List(_) | Task::Put(_) | Task::Walk(_));
                 self.step(now, session, task);
                 if session.is_blocked() || lets_others_in {
                     break;
@@ -278,6 +291,12 @@ impl Broker {
         let State::Waiting(shape) = session.state else { return };
         if shape == Shape::Answer {
             return self.finish_ask(session);
+        }
+        if shape == Shape::Look {
+            if self.looked.get(&session.id).is_some_and(Option::is_some) {
+                session.state = State::Open;
+            }
+            return;
         }
         if session.must_stop_waiting() && !self.engine.waits_for_disk(session.id) {
             // The peer hangs up, or the server drains: what was handed over goes back before anybody could have seen it.
@@ -361,6 +380,7 @@ impl Broker {
         let written = self.log.writer.progress().written;
         if written != before {
             self.engine.handle_written(Seq(written.0), &self.log);
+            self.looks.extend(self.stalled_looks.drain(..));
         }
         self.engine.retry_moves(now, &mut self.log);
         self.collect_deliveries();
@@ -368,6 +388,21 @@ impl Broker {
 
     /// Items that have to be read from the disk.
     pub fn poll_load(&mut self) -> Option<Load> {
+        while let Some((session, request)) = self.looks.pop_front() {
+            let (first, last) =
+                (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
+            match self.log.writer.locate(first, last) {
+                Some(place) => {
+                    self.log.writer.begin_read(place.segment);
+                    self.counters.loads += 1;
+                    return Some(Load { looker: Some(session), ..Load::new(request, &place) });
+                }
+                None if self.log.writer.segment_of(first).is_none() => {
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED);
+                }
+                None => self.stalled_looks.push((session, request)),
+            }
+        }
         loop {
             let request = self.engine.poll_load()?;
             let (first, last) =
@@ -385,7 +420,12 @@ impl Broker {
     /// What a load wanted was read. Answers what turned out to be damaged: places, and how many items are lost with them.
     pub fn handle_loaded(&mut self, now: Now, load: Load) -> (alloc::vec::Vec<BadPlace>, u64) {
         self.log.writer.end_read(load.segment());
-        let Load { request, pieces, items, through } = load;
+        let Load { request, pieces, items, through, looker } = load;
+        if let Some(session) = looker {
+            // What is missing is told when it is wanted.
+            self.handle_looked(session, items, through);
+            return (alloc::vec::Vec::new(), 0);
+        }
         let lost = self.engine.handle_loaded(now, &request, items, through, &mut self.log);
         self.damage.damaged_items += lost;
         self.collect_deliveries();

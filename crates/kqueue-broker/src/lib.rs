@@ -19,6 +19,7 @@ mod admin;
 mod boot;
 mod broker;
 mod execute;
+mod extended;
 mod gate;
 mod handles;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod walk;
 
 pub use admin::Ask;
 pub use boot::{Boot, BootError, Booted, Rest, Survey};

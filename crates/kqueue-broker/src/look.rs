@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use kqueue_engine::{Contents, ItemId, Loaded, Now, OnDisk, PutArgs, Stretch};
+use kqueue_engine::{Contents, ItemId, Loaded, Now, OnDisk, Priority, PutArgs, Stretch};
 use kqueue_journal::Seq;
 
 use crate::broker::Broker;
@@ -118,7 +118,16 @@ impl Broker {
             return false;
         }
         let body_crc = crc32fast::hash(body);
-        let args = PutArgs { queue, flags: 0, expiry_ms, body, body_crc };
+        let args = PutArgs {
+            queue,
+            flags: 0,
+            expiry_ms,
+            body,
+            body_crc,
+            due_ms: 0,
+            priority: Priority::Normal,
+            key: None,
+        };
         self.engine.import(Now { wall_ms: put_ms, ..now }, args, &mut self.log);
         self.log.writer.require_sync(now.mono_ms, 0);
         true

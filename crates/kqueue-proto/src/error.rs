@@ -33,6 +33,10 @@ pub enum ClientError {
     BadName(NameError, Bytes),
     /// More queues in one `reserve` than [`crate::RESERVE_QUEUES_MAX`].
     TooManyQueues,
+    /// A key of a put that is empty, longer than [`crate::KEY_BYTES_MAX`], or has a control byte.
+    BadKey(Bytes),
+    /// The reason of a `bury` is longer than the server takes.
+    ReasonTooLong,
     /// The line is longer than [`crate::Limits::line_bytes`].
     LineTooLong,
     /// NUL, or a CR that does not end the line.
@@ -60,6 +64,7 @@ impl ClientError {
         match self {
             Self::EmptyKey => Cow::Borrowed("empty queue name"),
             Self::TooManyQueues => Cow::Borrowed("too many queues"),
+            Self::ReasonTooLong => Cow::Borrowed("the reason is too long"),
             Self::LineTooLong => Cow::Borrowed("line too long"),
             Self::BadByte => Cow::Borrowed("NUL or CR inside a line"),
             Self::BadDataChunk => Cow::Borrowed("bad data chunk"),
@@ -76,10 +81,14 @@ impl fmt::Display for ClientError {
             Self::Missing(what) => write!(f, "missing {what}"),
             Self::BadNumber(what, word) => write!(f, "bad {what} '{}'", Excerpt(word)),
             Self::UnknownWord(word) => write!(f, "unknown word '{}'", Excerpt(word)),
+            Self::BadKey(word) => {
+                write!(f, "a key has 1 to 128 bytes and no control byte: '{}'", Excerpt(word))
+            }
             Self::BadOptions => BadOptions.fmt(f),
             Self::BadName(error, word) => write!(f, "{error}: '{}'", Excerpt(word)),
             fixed @ (Self::EmptyKey
             | Self::TooManyQueues
+            | Self::ReasonTooLong
             | Self::LineTooLong
             | Self::BadByte
             | Self::BadDataChunk

@@ -11,6 +11,7 @@
 //!
 //! Must not: know commands ([`grammar`] does) or what they do.
 
+mod extended;
 mod grammar;
 
 use core::mem;

@@ -1,0 +1,268 @@
+//! `browse`, `kick`, `purge` of dead letters: walks over the items of a queue in one state, a piece at a time.
+//!
+//! Invariants: between two pieces others are served; what is only on the disk is read first, by the shell, and the session waits for that while nobody else does.
+//! Must not: know bytes on the wire.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use kqueue_engine::{
+    ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId, WalkNext,
+    WalkPlace,
+};
+use kqueue_proto::{Cursor, DeadCause, Found, FoundDead, Name, Response};
+
+use crate::broker::Broker;
+use crate::extended::out_of_space;
+use crate::gate::Gate;
+use crate::session::{Session, Shape, State};
+use crate::task::Task;
+
+/// Items that are seen to in one piece.
+const STEP_ITEMS: usize = 100;
+/// Bytes of bodies that one `browse` shows at most, beyond its last item.
+const BROWSE_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is done with the items.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// They are shown.
+    Show {
+        /// No more of each body.
+        body_bytes: Option<u32>,
+    },
+    /// They become items of their queue again: all, or the one with this id.
+    Kick { id: Option<u64> },
+    /// They are removed.
+    Purge,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    key: Bytes,
+    state: ItemState,
+    place: WalkPlace,
+    left: u64,
+    bytes: usize,
+    done: u64,
+    purpose: Purpose,
+    /// What is being read, or goes on being read: the rest of a stretch on the disk.
+    reading: Option<Reading>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    request: LoadRequest,
+    /// The last item that may be in it.
+    last_id: u64,
+}
+
+/// What was read for a walk.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    items: Vec<Loaded>,
+    through: Seq,
+}
+
+impl Looked {
+    /// Instead of how far was read: what was to be read is not there any more.
+    pub(crate) const MOVED: Seq = Seq(0);
+}
+
+impl Walk {
+    pub(crate) fn new(key: &Name, state: ItemState, purpose: Purpose) -> Self {
+        Self {
+            key: Bytes::copy_from_slice(key),
+            state,
+            place: WalkPlace::default(),
+            left: u64::MAX,
+            bytes: 0,
+            done: 0,
+            purpose,
+            reading: None,
+        }
+    }
+
+    pub(crate) fn from(self, after: Option<Cursor>) -> Self {
+        let place = after.map_or(self.place, |Cursor(lane, id)| WalkPlace { lane, id });
+        Self { place, ..self }
+    }
+
+    pub(crate) fn up_to(self, left: u64) -> Self {
+        Self { left, ..self }
+    }
+
+    pub(crate) fn having_done(self, done: u64) -> Self {
+        Self { done, ..self }
+    }
+
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.bytes >= BROWSE_BYTES_MAX
+    }
+}
+
+impl Broker {
+    pub(crate) fn step_walk(&mut self, now: Now, session: &mut Session, mut walk: Box<Walk>) {
+        if let Some(Some(Looked { items, through })) = self.looked.remove(&session.id) {
+            let Some(Reading { mut request, last_id }) = walk.reading.take() else { return };
+            let (state, place) = (walk.state, walk.place);
+            let seen = self.engine.seen_of_loaded(&walk.key, state, &request, place, items);
+            let is_full = !self.see_all(now, session, &mut walk, seen);
+            if is_full || walk.is_over() {
+                return self.end_walk(now, session, &walk, true, is_full);
+            }
+            request.first = Seq(through.0.saturating_add(1));
+            if through == Looked::MOVED {
+                // It is looked for where it is now.
+            } else if request.first <= request.last {
+                walk.reading = Some(Reading { request, last_id });
+            } else {
+                walk.place.id = walk.place.id.max(last_id);
+            }
+        }
+        if let Some(Reading { request, .. }) = walk.reading {
+            self.looks.push_back((session.id, request));
+            self.looked.insert(session.id, None);
+            session.state = State::Waiting(Shape::Look);
+            session.task = Some(Task::Walk(walk));
+            return;
+        }
+        let max = usize::try_from(walk.left).unwrap_or(usize::MAX).min(STEP_ITEMS);
+        let (seen, next) = self.engine.walk(&walk.key, walk.state, walk.place, max);
+        let is_full = !self.see_all(now, session, &mut walk, seen);
+        if is_full || walk.is_over() {
+            return self.end_walk(now, session, &walk, next != WalkNext::End, is_full);
+        }
+        match next {
+            WalkNext::End => return self.end_walk(now, session, &walk, false, false),
+            WalkNext::Goon(place) => walk.place = place,
+            WalkNext::Read { request, place, last_id } => {
+                walk.place = place;
+                walk.reading = Some(Reading { request, last_id });
+            }
+        }
+        session.task = Some(Task::Walk(walk));
+    }
+
+    /// False: the disk is full, and what was to be moved stays.
+    fn see_all(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        walk: &mut Walk,
+        seen: Vec<Seen>,
+    ) -> bool {
+        for seen in seen {
+            if walk.is_over() {
+                return true;
+            }
+            if let Purpose::Kick { .. } = walk.purpose
+                && !self.log.has_room(seen.item.body.len() as u64)
+            {
+                return false;
+            }
+            walk.place = seen.place;
+            let is_done = match walk.purpose {
+                Purpose::Show { body_bytes } => {
+                    let found = found(now, &walk.key, walk.state, &seen, body_bytes);
+                    walk.bytes += found.body.len();
+                    session.reply(Gate::Open, Response::Found(found.into()));
+                    true
+                }
+                Purpose::Kick { id: Some(id) } if !is_named(&seen, id) => false,
+                Purpose::Kick { .. } => self.engine.kick(now, &walk.key, &seen, &mut self.log),
+                Purpose::Purge => self.engine.remove_seen(&seen, &mut self.log),
+            };
+            if is_done {
+                (walk.done, walk.left) = (walk.done + 1, walk.left - 1);
+            }
+        }
+        true
+    }
+
+    fn end_walk(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        walk: &Walk,
+        is_more: bool,
+        is_full: bool,
+    ) {
+        let count = walk.done;
+        match walk.purpose {
+            Purpose::Show { .. } if is_more => {
+                let cursor = Cursor(walk.place.lane, walk.place.id);
+                session.reply(Gate::Open, Response::EndWithCursor(cursor));
+            }
+            Purpose::Show { .. } => session.reply(Gate::Open, Response::End),
+            Purpose::Kick { .. } if is_full && count == 0 => {
+                session.reply(Gate::Open, out_of_space());
+            }
+            Purpose::Kick { id: Some(_) } if count == 0 => {
+                session.reply(Gate::Open, Response::NotFound);
+            }
+            Purpose::Kick { .. } | Purpose::Purge => self.finish_purge(now, session, count),
+        }
+    }
+
+    /// What a walk asked for was read.
+    pub(crate) fn handle_looked(&mut self, session: SessionId, items: Vec<Loaded>, through: Seq) {
+        if let Some(looked) = self.looked.get_mut(&session) {
+            *looked = Some(Looked { items, through });
+            self.ready.push_back(session);
+        }
+    }
+}
+
+/// Whether somebody means this item: by the id that it has, or had where it came from.
+fn is_named(seen: &Seen, id: u64) -> bool {
+    let origin = seen.item.extra.as_ref().and_then(|extra| extra.origin.as_ref());
+    seen.id.0 == id || origin.is_some_and(|origin| origin.id.0 == id)
+}
+
+fn found(now: Now, key: &Bytes, state: ItemState, seen: &Seen, body_bytes: Option<u32>) -> Found {
+    let item = &seen.item;
+    let extra = item.extra.as_deref();
+    let origin = extra.and_then(|extra| extra.origin.as_ref());
+    let size = item.body.len();
+    let shown = body_bytes.map_or(size, |max| size.min(max as usize));
+    let dead = origin.filter(|_| state == ItemState::Dead).map(|origin| FoundDead {
+        cause: match origin.reason {
+            Reason::Buried => DeadCause::Buried,
+            _ => DeadCause::Attempts,
+        },
+        first_ms: origin.put_ms,
+        last_ms: origin.moved_ms,
+        reason: extra.map(|extra| extra.note.clone()).unwrap_or_default(),
+    });
+    let attempts = origin.filter(|_| dead.is_some()).map_or(item.attempts, |of| of.attempts);
+    let put_ms = dead.as_ref().map_or(item.put_ms, |dead| dead.first_ms);
+    let due_ms = extra.map_or(0, |extra| extra.due_ms).saturating_sub(now.wall_ms);
+    Found {
+        key: key.clone(),
+        id: seen.id.0,
+        state: match state {
+            ItemState::Ready => kqueue_proto::ItemState::Ready,
+            ItemState::Delayed => kqueue_proto::ItemState::Delayed,
+            ItemState::Open => kqueue_proto::ItemState::Open,
+            ItemState::Dead => kqueue_proto::ItemState::Dead,
+        },
+        size: size as u64,
+        flags: item.flags,
+        attempts,
+        age_ms: now.wall_ms.saturating_sub(put_ms),
+        priority: match seen.priority {
+            Priority::High => kqueue_proto::Priority::High,
+            Priority::Normal => kqueue_proto::Priority::Normal,
+            Priority::Low => kqueue_proto::Priority::Low,
+        },
+        ttl_ms: (item.expiry_ms != 0).then(|| item.expiry_ms.saturating_sub(now.wall_ms)),
+        due_ms: (state == ItemState::Delayed).then_some(due_ms),
+        lease_ms: seen.lease_end_ms.map(|end_ms| end_ms.saturating_sub(now.mono_ms)),
+        dead,
+        origin: origin.map(|origin| (origin.queue.clone(), origin.id.0)),
+        body: item.body.slice(..shown),
+    }
+}
