@@ -242,6 +242,8 @@ fn settings(config: &QueueConfig) -> Value {
         max_queue_age_ms,
         max_attempts,
         dead_letter_queue,
+        retry_delay_ms,
+        retry_delay_max_ms,
     } = config;
     let limit = |&limit: &u64| (limit != u64::MAX).then_some(limit);
     let name = |name: &Option<Arc<[u8]>>| name.as_deref().map(latin1);
@@ -265,5 +267,7 @@ fn settings(config: &QueueConfig) -> Value {
         "max_queue_age_ms": max_queue_age_ms,
         "max_attempts": max_attempts,
         "dead_letter_queue": name(dead_letter_queue),
+        "retry_delay_ms": retry_delay_ms,
+        "retry_delay_max_ms": retry_delay_max_ms,
     })
 }

@@ -28,7 +28,7 @@ impl Config {
         self.check_addresses()?;
         self.check_aliases()?;
         self.check_targets()?;
-        self.check_dead_letters()
+        Ok(())
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -130,23 +130,6 @@ impl Config {
         Ok(())
     }
 
-    /// An item that came too often must have somewhere to go.
-    fn check_dead_letters(&self) -> Result<(), ConfigError> {
-        for (_, table, config) in self.queue_tables() {
-            if config.max_attempts.is_none() || config.dead_letter_queue.is_some() {
-                continue;
-            }
-            // One of both is its own: otherwise it inherited both, and the one from whom it did was first.
-            let (attempts, target) =
-                (format!("{table}.max_attempts"), format!("{table}.dead_letter_queue"));
-            let key = self.first_written(&[&attempts, &target]);
-            let what =
-                "max_attempts needs dead_letter_queue: where items go that were delivered so often";
-            return Err(self.places.error(key, format!("{table}: {what}")));
-        }
-        Ok(())
-    }
-
     /// Every table with the keys of a queue, each after those from which it inherits: the queue, the table's name, and what holds for it.
     fn queue_tables(&self) -> impl Iterator<Item = (Option<&[u8]>, String, Arc<QueueConfig>)> {
         let defaults = (None, "queue_defaults".to_owned(), Arc::clone(&self.queues.defaults));
@@ -170,7 +153,6 @@ impl Config {
             self.warn_of_queue(queue, &table, &config, &mut warn);
             warn_of_zeros(&table, &config, &mut warn);
             self.warn_of_targets(&table, &config, &mut warn);
-            self.warn_of_no_attempts(queue, &table, &config, &mut warn);
         }
         self.warn_of_loops(&mut warn);
         warnings
@@ -245,30 +227,6 @@ impl Config {
             if let Some(limit) = limits.iter().find(|limit| self.places.line(limit).is_some()) {
                 warn(&key, format!("what goes to {text} goes past {limit}"));
             }
-        }
-    }
-
-    /// Items are counted only where `max_attempts` says so; sub-queues inherit the other key.
-    fn warn_of_no_attempts(
-        &self,
-        queue: Option<&[u8]>,
-        table: &str,
-        config: &QueueConfig,
-        warn: &mut impl FnMut(&str, String),
-    ) {
-        let inherits = |other: Option<&[u8]>| match (queue, other) {
-            (Some(queue), Some(other)) => {
-                other.strip_prefix(queue).is_some_and(|rest| matches!(rest, [] | [b'+', ..]))
-            }
-            (queue, _) => queue.is_none(),
-        };
-        let is_used = || {
-            self.queue_tables()
-                .any(|(other, _, config)| inherits(other) && config.max_attempts.is_some())
-        };
-        if config.dead_letter_queue.is_some() && !is_used() {
-            let what = "has no effect: there is no max_attempts".to_owned();
-            warn(&format!("{table}.dead_letter_queue"), what);
         }
     }
 

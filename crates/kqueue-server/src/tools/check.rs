@@ -400,10 +400,12 @@ fn describe(gap: &Gap, names: &BTreeMap<u64, String>) -> String {
 
 fn item_in(kind: u8, meta: &[u8], names: &BTreeMap<u64, String>) -> String {
     let (id, queues) = match RecordBuf::decode(kind, meta) {
-        Ok(RecordBuf::Put { id, queues, .. }) => {
-            (id.0, queues.iter().map(|queue| queue.0).collect())
+        Ok(RecordBuf::Put(put)) => {
+            // Of a lane its queue is told.
+            let queues = if put.homes.is_empty() { &put.queues } else { &put.homes };
+            let id = put.extra.id.unwrap_or(put.id);
+            (id.0, queues.iter().map(|queue| queue.0).collect::<Vec<u64>>())
         }
-        Ok(RecordBuf::Transfer { id, to, .. }) => (id.0, vec![to.0]),
         _ => return format!("a record of kind {kind}"),
     };
     let named = |queue: &u64| match names.get(queue) {

@@ -148,6 +148,7 @@ mod tests {
             attempts: 2,
             body: Bytes::from_static(body),
             body_crc: 0,
+            extra: None,
             share: 0,
         }
     }
