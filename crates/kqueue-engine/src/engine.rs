@@ -461,7 +461,7 @@ impl Engine {
     /// Puts a new item at the end of a queue.
     pub(crate) fn add(&mut self, slot: Slot, item: Item) {
         self.counters.total_items += 1;
-        let left = self.memory_left();
+        let left = self.memory_for(slot);
         self.queue_mut(slot).counters.total_items += 1;
         let can_expire = self.queue(slot).can_expire(&item);
         if self.with(slot, |queue| queue.append(item, left)) {

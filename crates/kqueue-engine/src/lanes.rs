@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 
 use crate::engine::{Engine, Slot, Slots};
 use crate::extra::Lane;
-use crate::queue::{Item, Queue, QueueCounters};
+use crate::queue::{Item, KEEP_ALL, Queue, QueueCounters};
 use crate::record::Recorder;
 use crate::types::{Now, Priority, QueueNo};
 
@@ -455,10 +455,14 @@ impl Engine {
 
     fn may_load_bucket(&self, home: Slot, slot: Slot) -> bool {
         const KEPT_FREE_BYTES: u64 = 1024 * 1024;
+        // So much has to be in memory, however full it is: what is due first need not have come first.
+        const ALWAYS_ITEMS: usize = 10_000;
+        const ALWAYS_BYTES: u64 = 4 * 1024 * 1024;
         let queue = self.queue(home);
         let entered = queue.lanes.as_ref().map_or(0, |lanes| lanes.entered());
         let bucket = self.queue(slot);
         entered == 0
+            || entered < ALWAYS_ITEMS && bucket.hot_cost() < ALWAYS_BYTES
             || entered < ENTERED_MAX
                 && self.memory_left() > KEPT_FREE_BYTES
                 && bucket.hot_cost() < bucket.config.max_memory_size / 2
@@ -506,6 +510,18 @@ impl Engine {
         }
         if let Some(at_ms) = at_ms {
             self.alarms.insert((at_ms, home));
+        }
+    }
+
+    /// What items of a bucket may take in memory that has not begun, in bytes: they must leave room for those that have.
+    pub(crate) fn memory_for(&self, slot: Slot) -> u64 {
+        let left = self.memory_left();
+        let Lane::Delayed { start_ms, .. } = self.queue(slot).lane else { return left };
+        let lanes = self.queue(self.home(slot)).lanes.as_ref();
+        let has_begun = lanes.is_some_and(|lanes| start_ms < lanes.begun_to_ms);
+        match has_begun || left == KEEP_ALL {
+            true => left,
+            false => left.saturating_sub(self.limits.max_memory_size / 2),
         }
     }
 
