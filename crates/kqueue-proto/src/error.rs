@@ -35,8 +35,8 @@ pub enum ClientError {
     TooManyQueues,
     /// A key of a put that is empty, longer than [`crate::KEY_BYTES_MAX`], or has a control byte.
     BadKey(Bytes),
-    /// The reason of a `bury` is longer than the server takes.
-    ReasonTooLong,
+    /// There is no room for the reason of a `bury` now.
+    ReasonNotKept,
     /// The line is longer than [`crate::Limits::line_bytes`].
     LineTooLong,
     /// NUL, or a CR that does not end the line.
@@ -64,7 +64,7 @@ impl ClientError {
         match self {
             Self::EmptyKey => Cow::Borrowed("empty queue name"),
             Self::TooManyQueues => Cow::Borrowed("too many queues"),
-            Self::ReasonTooLong => Cow::Borrowed("the reason is too long"),
+            Self::ReasonNotKept => Cow::Borrowed("no room for the reason"),
             Self::LineTooLong => Cow::Borrowed("line too long"),
             Self::BadByte => Cow::Borrowed("NUL or CR inside a line"),
             Self::BadDataChunk => Cow::Borrowed("bad data chunk"),
@@ -88,7 +88,7 @@ impl fmt::Display for ClientError {
             Self::BadName(error, word) => write!(f, "{error}: '{}'", Excerpt(word)),
             fixed @ (Self::EmptyKey
             | Self::TooManyQueues
-            | Self::ReasonTooLong
+            | Self::ReasonNotKept
             | Self::LineTooLong
             | Self::BadByte
             | Self::BadDataChunk
@@ -145,6 +145,8 @@ mod tests {
             ClientError::BadOptions,
             ClientError::BadName(NameError::BadByte(b'.'), Bytes::from_static(b"a.b")),
             ClientError::TooManyQueues,
+            ClientError::BadKey(Bytes::from_static(b"\x00")),
+            ClientError::ReasonNotKept,
             ClientError::LineTooLong,
             ClientError::BadByte,
             ClientError::BadDataChunk,

@@ -11,10 +11,10 @@ use core::fmt;
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
 
-use crate::number::parse_u64;
+use crate::number::{parse_u64, put_u64};
 use crate::{ClientError, Name};
 
 /// One decoded request.
@@ -327,6 +327,13 @@ impl Cursor {
     pub fn parse(word: &[u8]) -> Option<Self> {
         let dot = word.iter().position(|&byte| byte == b'.')?;
         Some(Self(parse_u64(&word[..dot])?, parse_u64(&word[dot + 1..])?))
+    }
+
+    /// Appends it as [`Self::parse`] reads it.
+    pub(crate) fn put(self, out: &mut impl BufMut) {
+        put_u64(out, self.0);
+        out.put_u8(b'.');
+        put_u64(out, self.1);
     }
 }
 

@@ -228,11 +228,9 @@ impl Response {
                 numbers(out, b"", &[*id, flags, attempts, *age_ms, body.len() as u64]);
             }
             Self::Found(found) => found_line(out, found),
-            Self::EndWithCursor(Cursor(lane, id)) => {
+            Self::EndWithCursor(cursor) => {
                 out.put_slice(b"END ");
-                put_u64(out, *lane);
-                out.put_u8(b'.');
-                put_u64(out, *id);
+                cursor.put(out);
                 out.put_slice(b"\r\n");
             }
             Self::End => out.put_slice(b"END\r\n"),

@@ -40,7 +40,11 @@ fn golden_bytes_of_every_reply() {
         (Response::Flushed, b"Flushed all queues.\r\n"),
         (StatsWriter::new().finish(), b""),
         (Response::Version("0.1.0"), b"VERSION 0.1.0\r\n"),
-        (Response::Capabilities("0.1.0"), b"CAPABILITIES kqueue/0.1.0 put reserve ack release\r\n"),
+        (
+            Response::Capabilities("0.1.0"),
+            b"CAPABILITIES kqueue/0.1.0 put reserve ack release touch bury browse kick purge pause \
+              resume delay priority key\r\n",
+        ),
         (Response::Ok, b"OK\r\n"),
         (Response::NotHeld, b"NOT_HELD\r\n"),
         (Response::ClientError("".into()), b"CLIENT_ERROR\r\n"),

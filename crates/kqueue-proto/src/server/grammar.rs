@@ -15,7 +15,9 @@ use bytes::Bytes;
 use super::extended;
 use crate::number::{parse_kestrel, parse_u32};
 use crate::words::{COMMAND_BYTES_MAX, Words, lower};
-use crate::{Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, Priority, Request};
+use crate::{
+    Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, Priority, REASON_BYTES_MAX, Request,
+};
 
 /// What a line turned out to be.
 #[derive(Debug)]
@@ -59,8 +61,14 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    pub(super) fn keeps_body(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+    /// The largest body that is kept; `None`: none is.
+    pub(super) fn body_bytes_max(&self, limits: &Limits) -> Option<usize> {
+        match self {
+            Self::Set { .. } | Self::Put(_) => Some(limits.item_bytes),
+            // A reason is no item: where items must be smaller it may still be so long.
+            Self::Bury { .. } => Some(REASON_BYTES_MAX as usize),
+            Self::Refused { .. } => None,
+        }
     }
 
     pub(super) fn with_body(self, body: Body) -> Request {
@@ -81,7 +89,7 @@ impl Pending {
                 Body::Bytes(reason) => Request::Bury { key, id, reason },
                 // It has been swallowed, and the item is as it was.
                 Body::TooLarge { .. } | Body::NoRoom => {
-                    let error = ClientError::ReasonTooLong;
+                    let error = ClientError::ReasonNotKept;
                     Request::Malformed { error, noreply: false }
                 }
             },

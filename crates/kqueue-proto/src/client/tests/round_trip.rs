@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Body, CAPABILITY_WORDS, Decoder, Expiry, GetOptions, Limits, Request, Response, StatsWriter,
+    Body, CAPABILITY_WORDS, Decoder, Expiry, GetOptions, Limits, Priority, Request, Response,
+    StatsWriter,
 };
 use proptest::prelude::*;
 use std::string::String;
@@ -142,6 +143,9 @@ fn any_request() -> impl Strategy<Value = Request> {
                 key,
                 ttl_seconds,
                 flags,
+                delay_ms: 0,
+                priority: Priority::Normal,
+                idempotency_key: None,
                 body: Body::Bytes(body),
             }
         ),
@@ -153,7 +157,11 @@ fn any_request() -> impl Strategy<Value = Request> {
                 keys: keys.into(),
             }),
         (any_name(), any::<u64>()).prop_map(|(key, id)| Request::Ack { key, id }),
-        (any_name(), any::<u64>()).prop_map(|(key, id)| Request::Release { key, id }),
+        (any_name(), any::<u64>()).prop_map(|(key, id)| Request::Release {
+            key,
+            id,
+            delay_ms: None
+        }),
     ]
 }
 
@@ -164,7 +172,7 @@ fn encode(out: &mut Vec<u8>, request: &Request) {
             set(out, key(k), *flags, expiry, body.len()).unwrap();
             body
         }
-        Request::Put { key, ttl_seconds, flags, body: Body::Bytes(body) } => {
+        Request::Put { key, ttl_seconds, flags, body: Body::Bytes(body), .. } => {
             let options = PutOptions { ttl_seconds: *ttl_seconds, flags: *flags };
             put(out, key.by_ref(), body.len(), &options).unwrap();
             body
@@ -190,7 +198,7 @@ fn encode_line(out: &mut Vec<u8>, request: &Request) {
             reserve(out, *max, *wait_ms, *lease_ms, &keys).unwrap();
         }
         Request::Ack { key, id } => ack(out, key.by_ref(), *id),
-        Request::Release { key, id } => release(out, key.by_ref(), *id),
+        Request::Release { key, id, .. } => release(out, key.by_ref(), *id),
         other => panic!("has no encoder: {other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! Every row of the command and error tables.
 
 use super::*;
-use crate::{Expiry, GetOptions, NameError};
+use crate::{Expiry, GetOptions, NameError, Priority};
 use smallvec::smallvec;
 use std::vec;
 
@@ -244,6 +244,9 @@ fn put() {
         key: name(b"jobs+a"),
         ttl_seconds,
         flags,
+        delay_ms: 0,
+        priority: Priority::Normal,
+        idempotency_key: None,
         body: Body::Bytes(bytes(body)),
     };
     assert_eq!(request(b"put jobs+a 3\r\nabc\r\n"), put(0, 0, b"abc"));
@@ -256,7 +259,7 @@ fn put() {
 #[test]
 fn put_stays_in_step_where_the_byte_count_is_readable() {
     for (input, reason) in [
-        (&b"put q 9 delay=1\r\nversion\r\n\r\n"[..], "unknown word 'delay=1'"),
+        (&b"put q 9 later=1\r\nversion\r\n\r\n"[..], "unknown word 'later=1'"),
         (b"put q 1 noreply\r\nx\r\n", "unknown word 'noreply'"),
         (b"put q 1 TTL=1\r\nx\r\n", "unknown word 'TTL=1'"),
         (b"put q 1  ttl=1\r\nx\r\n", "unknown word ''"),
@@ -326,7 +329,7 @@ fn ack_and_release() {
     assert_eq!(request(b"ack q 17\r\n"), Request::Ack { key: key(), id: 17 });
     assert_eq!(
         request(b"Release q 18446744073709551615\r\n"),
-        Request::Release { key: key(), id: u64::MAX }
+        Request::Release { key: key(), id: u64::MAX, delay_ms: None }
     );
     for (input, reason) in [
         (&b"ack\r\n"[..], "missing queue name"),
@@ -336,7 +339,7 @@ fn ack_and_release() {
         (b"ack q 18446744073709551616\r\n", "bad id '18446744073709551616'"),
         (b"ack q 1 2\r\n", "unknown word '2'"),
         (b"release q~ 1\r\n", "'~' in a queue name: 'q~'"),
-        (b"release q 1 delay=5\r\n", "unknown word 'delay=5'"),
+        (b"release q 1 later=5\r\n", "unknown word 'later=5'"),
     ] {
         assert_eq!(malformed(input), reason, "{}", input.escape_ascii());
     }
