@@ -242,6 +242,8 @@ impl Broker {
                 let lets_others_in = matches!(task, Task::List(_) | Task::Put(_) | Task::Walk(_));
                 self.step(now, session, task);
                 if session.is_blocked() || lets_others_in {
+                    // Who was served by this step may give up before the next one.
+                    self.collect_deliveries();
                     break;
                 }
             } else if let Some(decoded) = session.next_request() {
