@@ -247,6 +247,8 @@ fn ack_release_and_touch() {
         (b"touch\r\n", "missing queue name"),
         (b"touch q\r\n", "missing id"),
         (b"touch q 1\r\n", "missing lease"),
+        // As memcached's clients say it.
+        (b"touch q 100 noreply\r\n", "bad lease 'noreply'"),
         (b"touch a.b 1 2\r\n", "'.' in a queue name: 'a.b'"),
         (b"touch q x 1\r\n", "bad id 'x'"),
         (b"touch q 1 x\r\n", "bad lease 'x'"),
