@@ -123,6 +123,11 @@ pub struct QueueCounters {
 }
 
 impl QueueCounters {
+    /// Items that became dead letters, wherever those are.
+    pub fn dead_letters(&self) -> u64 {
+        self.dead_lettered + self.dead_within
+    }
+
     /// What happened in a part of a queue happened in the queue.
     pub(crate) fn add(&mut self, part: &Self) {
         // An item that moved is counted where it came to.

@@ -19,9 +19,9 @@ pub struct QueueStats {
     pub number: u64,
     /// Its name.
     pub name: Bytes,
-    /// Waiting items.
+    /// Items that wait to be handed out.
     pub items: u64,
-    /// Bytes of their bodies.
+    /// Bytes of their bodies, and of those of delayed items.
     pub bytes: u64,
     /// Items that are not ready yet.
     pub delayed_items: u64,
@@ -29,7 +29,7 @@ pub struct QueueStats {
     pub dead_items: u64,
     /// Whether it hands nothing out.
     pub is_paused: bool,
-    /// Those of the waiting items that are in memory.
+    /// Items in memory, whatever their state, but for open ones.
     pub mem_items: u64,
     /// Bytes of their bodies.
     pub mem_bytes: u64,
@@ -51,8 +51,9 @@ pub struct QueueStats {
     pub journal_bytes: u64,
     /// When it was made, or found at start, on the monotonic clock.
     pub created_ms: u64,
-    /// When the next item to be handed out was put, unix time in milliseconds; `None`: there is none, or it is on the disk only.
-    pub oldest_put_ms: Option<u64>,
+    /// Since when the item waits that is next or, of those that are next of their level, waits longest: unix time in milliseconds. An item that was delayed waits from
+    /// when it became ready on. `None`: there is none, or one of them is on the disk only.
+    pub oldest_ready_ms: Option<u64>,
     /// The settings that hold.
     pub config: Arc<QueueConfig>,
 }
@@ -132,9 +133,29 @@ impl Engine {
             max_bytes: queue.config.max_size,
             journal_bytes: sums.journal_bytes,
             created_ms: queue.created_ms,
-            oldest_put_ms: queue.head().map(|item| item.put_ms),
+            oldest_ready_ms: self.oldest_ready_ms(slot),
             config: Arc::clone(&queue.config),
         }
+    }
+
+    fn oldest_ready_ms(&self, home: Slot) -> Option<u64> {
+        let mut oldest = None;
+        let mut note = |since_ms: u64| {
+            oldest = Some(oldest.map_or(since_ms, |oldest: u64| oldest.min(since_ms)));
+        };
+        for slot in self.parts(home) {
+            let part = self.queue(slot);
+            match part.lane {
+                Lane::Dead | Lane::Delayed { .. } => {}
+                _ if part.needs_load() => return None,
+                _ => part.head().map(|item| item.put_ms).into_iter().for_each(&mut note),
+            }
+        }
+        if let Some(lanes) = self.queue(home).lanes.as_deref() {
+            let due = lanes.due.iter().filter_map(|due| due.first());
+            due.for_each(|&(due_ms, ..)| note(due_ms));
+        }
+        oldest
     }
 
     fn sums_of(&self, home: Slot) -> Sums {

@@ -27,8 +27,7 @@ impl Config {
         self.check_status_file()?;
         self.check_addresses()?;
         self.check_aliases()?;
-        self.check_targets()?;
-        Ok(())
+        self.check_targets()
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -153,6 +152,7 @@ impl Config {
             self.warn_of_queue(queue, &table, &config, &mut warn);
             warn_of_zeros(&table, &config, &mut warn);
             self.warn_of_targets(&table, &config, &mut warn);
+            warn_of_retries(&table, &config, &mut warn);
         }
         self.warn_of_loops(&mut warn);
         warnings
@@ -268,6 +268,14 @@ impl Config {
 
 fn text(name: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(name)
+}
+
+/// The wait grows from the shortest to the longest.
+fn warn_of_retries(table: &str, config: &QueueConfig, warn: &mut impl FnMut(&str, String)) {
+    if config.retry_delay_ms > config.retry_delay_max_ms {
+        let what = "never waited: retry_delay_max is shorter".to_owned();
+        warn(&format!("{table}.retry_delay"), what);
+    }
 }
 
 /// Elsewhere 0 means that there is no limit.
