@@ -245,6 +245,7 @@ fn word(reply: &Reply) -> &'static str {
         Reply::Ok | Reply::OkCount(_) => "OK",
         Reply::NotHeld => "NOT_HELD",
         Reply::NotFound => "NOT_FOUND",
+        Reply::Status(_) => "a status",
         Reply::ClientError(_) => "CLIENT_ERROR",
         Reply::Error(_) => "ERROR",
         Reply::ServerError(_) => "SERVER_ERROR",

@@ -77,7 +77,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable { server, what } => {
-                write!(f, "{server}: {what}; is kqueue-server running there? (--server, KQUEUE_SERVER)")
+                write!(
+                    f,
+                    "{server}: {what}; is kqueue-server running there? (--server, KQUEUE_SERVER)"
+                )
             }
             Self::Refused { server, what } => write!(f, "{server} refused: {what}"),
             Self::Protocol { server, what } => {

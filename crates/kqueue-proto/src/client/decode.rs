@@ -203,6 +203,7 @@ fn parse_line(line: &Bytes) -> Option<Parsed> {
         (b"OK", Some(count)) => Reply::OkCount(parse_u64(&count)?),
         (b"NOT_HELD", None) => Reply::NotHeld,
         (b"NOT_FOUND", None) => Reply::NotFound,
+        (b"UP" | b"WRITEAVOID" | b"READONLY" | b"QUIESCENT", None) => Reply::Status(line.clone()),
         (b"CLIENT_ERROR", text) => Reply::ClientError(printable(&text.unwrap_or_default())),
         (b"ERROR", text) => Reply::Error(printable(&text.unwrap_or_default())),
         (b"SERVER_ERROR", text) => Reply::ServerError(printable(&text.unwrap_or_default())),

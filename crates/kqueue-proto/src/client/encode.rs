@@ -35,6 +35,8 @@ pub enum EncodeError {
     ReasonTooLong,
     /// The queue names do not fit into one request line.
     LineTooLong,
+    /// No server has a status of this name.
+    BadStatus,
 }
 
 /// The options of `put`; the default is an item that is ready at once and stays, with flags 0.
@@ -128,6 +130,23 @@ pub fn flush_all(out: &mut Vec<u8>) {
 /// `stats`
 pub fn stats(out: &mut Vec<u8>) {
     out.extend_from_slice(b"stats\r\n");
+}
+
+/// `status [<name>]`; the name is one word, or nothing is appended.
+///
+/// # Errors
+/// It is none of the words that a server knows.
+pub fn status(out: &mut Vec<u8>, set: Option<&[u8]>) -> Result<(), EncodeError> {
+    const WORDS: [&[u8]; 4] = [b"up", b"writeavoid", b"readonly", b"quiescent"];
+    if set.is_some_and(|name| !WORDS.contains(&name)) {
+        return Err(EncodeError::BadStatus);
+    }
+    out.extend_from_slice(b"status");
+    if let Some(name) = set {
+        word(out, name);
+    }
+    end(out);
+    Ok(())
 }
 
 /// `version`
@@ -398,6 +417,7 @@ impl fmt::Display for EncodeError {
             }
             Self::ReasonTooLong => write!(f, "reason longer than {REASON_BYTES_MAX} bytes"),
             Self::LineTooLong => f.write_str("queue names too long for one request"),
+            Self::BadStatus => f.write_str("a status is up, writeavoid, readonly or quiescent"),
         }
     }
 }

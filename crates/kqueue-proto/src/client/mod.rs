@@ -17,7 +17,7 @@ pub use decode::ReplyDecoder;
 pub use encode::{
     BODY_END, BrowseOptions, EncodeError, PutOptions, ack, browse, bury, capabilities, delete,
     flush, flush_all, get, kick, pause, purge, put, quit, release, reserve, resume, set, stats,
-    touch, version,
+    status, touch, version,
 };
 pub use reply::{Capabilities, Reply, ReplyError, ReplyLimits};
 

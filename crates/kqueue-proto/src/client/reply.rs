@@ -71,6 +71,8 @@ pub enum Reply {
     NotHeld,
     /// `NOT_FOUND`: no dead letter has this id.
     NotFound,
+    /// `UP`, `WRITEAVOID`, `READONLY` or `QUIESCENT`: what the server's status is.
+    Status(Bytes),
     /// `CLIENT_ERROR`, printable text, possibly empty.
     ClientError(String),
     /// `ERROR`, printable text, possibly empty.
