@@ -97,8 +97,13 @@ fn config(memory_bytes: u64) -> BrokerConfig {
     };
     named(b"d", dead);
     table.aliases.insert((*b"a").into(), [(*b"m").into(), (*b"q+s").into()].into());
-    let limits =
-        EngineLimits { max_open_per_queue: 3, max_memory_size: memory_bytes, max_queues: 8 };
+    let limits = EngineLimits {
+        max_open_per_queue: 3,
+        max_memory_size: memory_bytes,
+        max_queues: 8,
+        key_window_ms: 1000,
+        keys_max: 4,
+    };
     BrokerConfig {
         table,
         limits,
