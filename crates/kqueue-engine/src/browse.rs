@@ -251,11 +251,8 @@ impl Engine {
 
     fn seen(&self, slot: Slot, place: WalkPlace, item: Loaded) -> Seen {
         let extra = item.extra.as_deref();
-        let id = extra.and_then(|extra| extra.id).unwrap_or(item.id);
-        let priority = match self.queue(slot).lane {
-            Lane::Dead => extra.map_or(Priority::Normal, |extra| extra.priority),
-            _ => self.priority_of(slot),
-        };
+        let id = item.public_id();
+        let priority = self.queue(slot).lane.priority(extra);
         Seen { place, part: self.queue(slot).no, id, priority, lease_end_ms: None, item }
     }
 

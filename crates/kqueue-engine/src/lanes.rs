@@ -541,8 +541,8 @@ impl Engine {
         Some(self.mono_ms.saturating_add(in_ms))
     }
 
-    /// Takes note of the present moment.
-    pub(crate) fn note_now(&mut self, now: Now) {
+    /// Takes note of the present moment: by it items are ready or delayed.
+    pub fn note_now(&mut self, now: Now) {
         (self.mono_ms, self.wall_ms) = (now.mono_ms, now.wall_ms);
     }
 
