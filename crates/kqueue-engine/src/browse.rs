@@ -6,6 +6,7 @@
 //! Invariant: looking changes nothing. Must not: read anything.
 
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use bytes::Bytes;
 
@@ -144,7 +145,9 @@ impl Engine {
         max: usize,
         seen: &mut Vec<Seen>,
     ) -> WalkNext {
-        for (&id, session) in self.queue(slot).open.range(place.id + 1..) {
+        // Whoever asks may say any number.
+        let behind = (Bound::Excluded(place.id), Bound::Unbounded);
+        for (&id, session) in self.queue(slot).open.range(behind) {
             if seen.len() >= max {
                 return WalkNext::Goon(place);
             }

@@ -403,10 +403,13 @@ impl Engine {
         }
         self.set_alarm(home, None);
         let begins_by_ms = now.wall_ms.saturating_add(LEAD_MS);
-        if let Some(lanes) = &mut self.queue_mut(home).lanes {
+        // Not if that was done in this millisecond, or before the clock was put back.
+        if let Some(lanes) = &mut self.queue_mut(home).lanes
+            && lanes.begun_to_ms <= begins_by_ms
+        {
             let begun = lanes.buckets.range((lanes.begun_to_ms, 0)..=(begins_by_ms, u64::MAX));
             lanes.pulling.extend(begun.map(|(&(start_ms, _), &slot)| (start_ms, slot)));
-            lanes.begun_to_ms = lanes.begun_to_ms.max(begins_by_ms.saturating_add(1));
+            lanes.begun_to_ms = begins_by_ms.saturating_add(1);
         }
         let is_stuck = self.pull(home);
         self.promote(now, home);
