@@ -154,10 +154,12 @@ impl Broker {
     pub(crate) fn new(
         now: Now,
         config: BrokerConfig,
-        engine: Engine,
+        mut engine: Engine,
         log: Log,
         damage: Damage,
     ) -> Self {
+        // Statistics may be asked for before anything happens.
+        engine.note_now(now);
         Self {
             engine,
             log,

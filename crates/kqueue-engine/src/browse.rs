@@ -6,6 +6,7 @@
 //! Invariant: looking changes nothing. Must not: read anything.
 
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use bytes::Bytes;
 
@@ -144,7 +145,9 @@ impl Engine {
         max: usize,
         seen: &mut Vec<Seen>,
     ) -> WalkNext {
-        for (&id, session) in self.queue(slot).open.range(place.id + 1..) {
+        // Whoever asks may say any number.
+        let behind = (Bound::Excluded(place.id), Bound::Unbounded);
+        for (&id, session) in self.queue(slot).open.range(behind) {
             if seen.len() >= max {
                 return WalkNext::Goon(place);
             }
@@ -251,11 +254,8 @@ impl Engine {
 
     fn seen(&self, slot: Slot, place: WalkPlace, item: Loaded) -> Seen {
         let extra = item.extra.as_deref();
-        let id = extra.and_then(|extra| extra.id).unwrap_or(item.id);
-        let priority = match self.queue(slot).lane {
-            Lane::Dead => extra.map_or(Priority::Normal, |extra| extra.priority),
-            _ => self.priority_of(slot),
-        };
+        let id = item.public_id();
+        let priority = self.queue(slot).lane.priority(extra);
         Seen { place, part: self.queue(slot).no, id, priority, lease_end_ms: None, item }
     }
 

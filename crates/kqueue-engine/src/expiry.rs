@@ -98,12 +98,7 @@ impl Engine {
     }
 
     pub(crate) fn priority_of(&self, slot: Slot) -> Priority {
-        match self.queue(slot).lane {
-            Lane::High => Priority::High,
-            Lane::Low => Priority::Low,
-            Lane::Delayed { priority, .. } => priority,
-            Lane::Main | Lane::Dead => Priority::Normal,
-        }
+        self.queue(slot).lane.priority(None)
     }
 
     /// The item as it begins a new life elsewhere.

@@ -94,6 +94,19 @@ pub enum Lane {
     },
 }
 
+impl Lane {
+    /// The level of an item in it.
+    pub fn priority(self, extra: Option<&Extra>) -> Priority {
+        match self {
+            Self::High => Priority::High,
+            Self::Low => Priority::Low,
+            Self::Delayed { priority, .. } => priority,
+            Self::Main => Priority::Normal,
+            Self::Dead => extra.map_or(Priority::Normal, |extra| extra.priority),
+        }
+    }
+}
+
 const ID: u8 = 1;
 const PRIORITY: u8 = 2;
 const DUE: u8 = 3;

@@ -403,6 +403,7 @@ impl Engine {
         }
         self.set_alarm(home, None);
         let begins_by_ms = now.wall_ms.saturating_add(LEAD_MS);
+        // Not if that was done in this millisecond, or before the clock was put back.
         if let Some(lanes) = &mut self.queue_mut(home).lanes
             && lanes.begun_to_ms <= begins_by_ms
         {
@@ -565,8 +566,8 @@ impl Engine {
         Some(self.mono_ms.saturating_add(in_ms))
     }
 
-    /// Takes note of the present moment.
-    pub(crate) fn note_now(&mut self, now: Now) {
+    /// Takes note of the present moment: by it items are ready or delayed.
+    pub fn note_now(&mut self, now: Now) {
         (self.mono_ms, self.wall_ms) = (now.mono_ms, now.wall_ms);
     }
 

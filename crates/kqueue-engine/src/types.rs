@@ -230,3 +230,10 @@ pub struct Loaded {
     /// What one queue's reference keeps alive in the segment, in bytes.
     pub share: u32,
 }
+
+impl Loaded {
+    /// By which clients know it.
+    pub fn public_id(&self) -> ItemId {
+        self.extra.as_ref().and_then(|extra| extra.id).unwrap_or(self.id)
+    }
+}

@@ -1,5 +1,6 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
+mod clock;
 mod reload;
 
 use alloc::format;
