@@ -60,8 +60,15 @@ pub struct Seen {
 pub enum WalkNext {
     /// Go on from here: there may be more.
     Goon(WalkPlace),
-    /// Read this first: of items behind this place.
-    Read(LoadRequest, WalkPlace),
+    /// Read this first, for items behind `place`; when all of it was seen, go on behind `last_id`.
+    Read {
+        /// What to read.
+        request: LoadRequest,
+        /// What was seen before.
+        place: WalkPlace,
+        /// The last item that may be in it.
+        last_id: u64,
+    },
     /// There is no more.
     End,
 }
@@ -184,7 +191,7 @@ impl Engine {
             Some(extent) => {
                 let (first, last) = (Seq(extent.first_seq), Seq(extent.last_seq));
                 let request = LoadRequest { queue: lane.no, first, last, token: u64::MAX };
-                WalkNext::Read(request, place)
+                WalkNext::Read { request, place, last_id: extent.last_id }
             }
         }
     }
@@ -253,13 +260,7 @@ impl Engine {
     }
 
     /// A dead letter that a walk came by becomes an item of its queue again, at the end. False: it is not there any more, or there is no room on the disk.
-    pub fn kick(
-        &mut self,
-        now: Now,
-        queue: &[u8],
-        seen: &Seen,
-        rec: &mut impl Recorder,
-    ) -> bool {
+    pub fn kick(&mut self, now: Now, queue: &[u8], seen: &Seen, rec: &mut impl Recorder) -> bool {
         self.note_now(now);
         let Some(home) = self.slot_named(queue) else { return false };
         if !rec.has_room(seen.item.body.len() as u64) {

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 
 use crate::engine::{Engine, Slot, Slots};
 use crate::extra::Lane;
-use crate::queue::{Item, Queue, QueueCounters};
+use crate::queue::{Item, KEEP_ALL, Queue, QueueCounters};
 use crate::record::Recorder;
 use crate::types::{Now, Priority, QueueNo};
 
@@ -403,10 +403,12 @@ impl Engine {
         }
         self.set_alarm(home, None);
         let begins_by_ms = now.wall_ms.saturating_add(LEAD_MS);
-        if let Some(lanes) = &mut self.queue_mut(home).lanes {
+        if let Some(lanes) = &mut self.queue_mut(home).lanes
+            && lanes.begun_to_ms <= begins_by_ms
+        {
             let begun = lanes.buckets.range((lanes.begun_to_ms, 0)..=(begins_by_ms, u64::MAX));
             lanes.pulling.extend(begun.map(|(&(start_ms, _), &slot)| (start_ms, slot)));
-            lanes.begun_to_ms = lanes.begun_to_ms.max(begins_by_ms.saturating_add(1));
+            lanes.begun_to_ms = begins_by_ms.saturating_add(1);
         }
         let is_stuck = self.pull(home);
         self.promote(now, home);
@@ -428,8 +430,12 @@ impl Engine {
         const STEP_BUCKETS: usize = 16;
         let mut left = STEP_ITEMS;
         let lanes = self.queue(home).lanes.as_deref();
-        let pulling: Vec<(u64, Slot)> =
-            lanes.into_iter().flat_map(|lanes| &lanes.pulling).copied().take(STEP_BUCKETS).collect();
+        let pulling: Vec<(u64, Slot)> = lanes
+            .into_iter()
+            .flat_map(|lanes| &lanes.pulling)
+            .copied()
+            .take(STEP_BUCKETS)
+            .collect();
         for (start_ms, slot) in pulling {
             while left > 0 {
                 let Some(item) = self.with(slot, Queue::take_ready) else { break };
@@ -453,10 +459,14 @@ impl Engine {
 
     fn may_load_bucket(&self, home: Slot, slot: Slot) -> bool {
         const KEPT_FREE_BYTES: u64 = 1024 * 1024;
+        // So much has to be in memory, however full it is: what is due first need not have come first.
+        const ALWAYS_ITEMS: usize = 10_000;
+        const ALWAYS_BYTES: u64 = 4 * 1024 * 1024;
         let queue = self.queue(home);
         let entered = queue.lanes.as_ref().map_or(0, |lanes| lanes.entered());
         let bucket = self.queue(slot);
         entered == 0
+            || entered < ALWAYS_ITEMS && bucket.hot_cost() < ALWAYS_BYTES
             || entered < ENTERED_MAX
                 && self.memory_left() > KEPT_FREE_BYTES
                 && bucket.hot_cost() < bucket.config.max_memory_size / 2
@@ -466,7 +476,9 @@ impl Engine {
     fn promote(&mut self, now: Now, home: Slot) {
         let Self { queues, .. } = self;
         let mut moved = Vec::new();
-        if let Some(lanes) = queues[home as usize].as_deref_mut().and_then(|queue| queue.lanes.as_deref_mut()) {
+        if let Some(lanes) =
+            queues[home as usize].as_deref_mut().and_then(|queue| queue.lanes.as_deref_mut())
+        {
             while moved.len() < STEP_ITEMS
                 && lanes.waiting.first().is_some_and(|entry| entry.0 <= now.wall_ms)
             {
@@ -504,6 +516,18 @@ impl Engine {
         }
         if let Some(at_ms) = at_ms {
             self.alarms.insert((at_ms, home));
+        }
+    }
+
+    /// What items of a bucket may take in memory that has not begun, in bytes: they must leave room for those that have.
+    pub(crate) fn memory_for(&self, slot: Slot) -> u64 {
+        let left = self.memory_left();
+        let Lane::Delayed { start_ms, .. } = self.queue(slot).lane else { return left };
+        let lanes = self.queue(self.home(slot)).lanes.as_ref();
+        let has_begun = lanes.is_some_and(|lanes| start_ms < lanes.begun_to_ms);
+        match has_begun || left == KEEP_ALL {
+            true => left,
+            false => left.saturating_sub(self.limits.max_memory_size / 2),
         }
     }
 
@@ -574,7 +598,8 @@ impl Engine {
                 }
                 continue;
             }
-            let may_expire = queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
+            let may_expire =
+                queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
             if may_expire && queue.lane != Lane::Dead {
                 self.expiring.insert(slot);
             }
@@ -602,7 +627,10 @@ impl Engine {
         }
         assert_eq!(entered, lanes.entered(), "what is entered is there");
         if let Some(first) = lanes.waiting.first() {
-            assert!(lanes.alarm_ms.is_some_and(|at_ms| at_ms <= first.0), "it becomes ready in time");
+            assert!(
+                lanes.alarm_ms.is_some_and(|at_ms| at_ms <= first.0),
+                "it becomes ready in time"
+            );
         }
         for slot in lanes.all() {
             let lane = self.queue(slot);

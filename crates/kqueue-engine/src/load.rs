@@ -20,7 +20,7 @@ impl Engine {
         if !self.folding.is_empty() {
             let slots: Vec<Slot> = self.folding.iter().copied().collect();
             for slot in slots {
-                let left = self.memory_left();
+                let left = self.memory_for(slot);
                 if self.with(slot, |queue| queue.fold(written, left, rec)) {
                     self.folding.remove(&slot);
                 }
