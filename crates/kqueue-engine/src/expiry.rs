@@ -214,7 +214,9 @@ impl Engine {
         for slot in slots {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
                 self.sweep_queue(now, slot, rec);
-                if !self.queue(slot).is_empty() || !self.queue(slot).open.is_empty() {
+                let queue = self.queue(slot);
+                let has_due = queue.lanes.as_ref().is_some_and(|lanes| lanes.due_count() > 0);
+                if !queue.is_empty() || !queue.open.is_empty() || has_due {
                     continue;
                 }
             }
@@ -292,12 +294,25 @@ impl Engine {
     }
 
     fn sweep_queue(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) -> u64 {
-        let queue = self.queue(slot);
-        let (max, before) = (queue.config.max_expire_sweep, queue.counters.expired_items);
+        let max = self.queue(slot).config.max_expire_sweep;
+        let before = self.expired_of(slot);
         self.drop_expired_head(now, slot, max, rec);
         if self.queue(slot).needs_load() {
             self.want_load(slot);
         }
-        self.queue(slot).counters.expired_items - before
+        for priority in Priority::ALL {
+            // What has to stay is noted there.
+            let left = max.saturating_sub(self.expired_of(slot) - before);
+            _ = self.next_due(now, slot, priority, left, rec);
+        }
+        self.expired_of(slot) - before
+    }
+
+    /// How many items expired in a queue or lane and, if it is a queue, in its buckets, as long as those are there.
+    fn expired_of(&self, slot: Slot) -> u64 {
+        let lanes = self.queue(slot).lanes.as_deref();
+        let buckets = lanes.into_iter().flat_map(|lanes| lanes.buckets.values());
+        let slots = core::iter::once(&slot).chain(buckets);
+        slots.map(|&slot| self.queue(slot).counters.expired_items).sum()
     }
 }

@@ -215,6 +215,9 @@ impl Engine {
         let (wall_ms, home) = (self.wall_ms, self.home(slot));
         let entry = (item.due_ms(), item.id, slot);
         let Lane::Delayed { priority, .. } = self.queue(slot).lane else { return };
+        if entry.0 <= wall_ms && self.queue(slot).can_expire(&item) {
+            self.expiring.insert(home);
+        }
         self.with(slot, |queue| queue.insert_returned(item));
         let lanes = self.queue_mut(home).lanes.get_or_insert_default();
         let entries = match entry.0 <= wall_ms {
@@ -326,7 +329,7 @@ impl Engine {
                 Err(()) => return Err(()),
             }
         }
-        let due = self.next_due(now, home, priority, rec)?;
+        let due = self.next_due(now, home, priority, u64::MAX, rec)?;
         Ok(match (first, due) {
             (Some((put_ms, ..)), Some(entry)) if entry.0 < put_ms => Next::Due(priority, entry),
             (Some((_, _, slot)), _) => Next::Head(slot),
@@ -358,13 +361,16 @@ impl Engine {
         Ok(Some((head.put_ms, head.id)))
     }
 
-    fn next_due(
+    /// Of the items of a level whose time has come the first one, after at most `max` that have expired.
+    pub(crate) fn next_due(
         &mut self,
         now: Now,
         home: Slot,
         priority: Priority,
+        max: u64,
         rec: &mut impl Recorder,
     ) -> Result<Option<Entry>, ()> {
+        let mut expired = 0;
         loop {
             let lanes = self.queue(home).lanes.as_deref();
             let Some(&entry) = lanes.and_then(|lanes| lanes.due[priority as usize].first()) else {
@@ -378,7 +384,7 @@ impl Engine {
                 continue;
             };
             let is_expired = queue.is_expired(item, now);
-            if !is_expired && !queue.is_dead(item) {
+            if !(is_expired && expired < max || queue.is_dead(item)) {
                 return Ok(Some(entry));
             }
             let moves = !is_expired || queue.expires_elsewhere();
@@ -388,7 +394,10 @@ impl Engine {
             }
             let Some(item) = self.take_due(priority, entry) else { continue };
             match is_expired {
-                true => self.expire(now, slot, item, rec),
+                true => {
+                    expired += 1;
+                    self.expire(now, slot, item, rec);
+                }
                 false => self.bury_dead(now, slot, item, rec),
             }
             self.note_emptied(slot);
@@ -486,7 +495,12 @@ impl Engine {
             }
         }
         for entry in moved {
-            let Lane::Delayed { priority, .. } = self.queue(entry.2).lane else { continue };
+            let (_, id, slot) = entry;
+            let bucket = self.queue(slot);
+            let Lane::Delayed { priority, .. } = bucket.lane else { continue };
+            if bucket.returned.get(&id).is_some_and(|item| bucket.can_expire(item)) {
+                self.expiring.insert(home);
+            }
             if let Some(lanes) = &mut self.queue_mut(home).lanes {
                 lanes.due[priority as usize].insert(entry);
             }

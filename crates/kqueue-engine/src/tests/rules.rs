@@ -1,5 +1,6 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
+mod lanes;
 mod reload;
 
 use alloc::format;
@@ -89,6 +90,7 @@ impl World {
 
     fn check(&mut self) {
         self.engine.check_invariants();
+        self.log.check_references(&self.engine);
     }
 
     fn items(&self, queue: &str) -> Option<u64> {

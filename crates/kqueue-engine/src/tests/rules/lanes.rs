@@ -1,0 +1,1 @@
+//! Priorities, delays, dead letters, keys, pauses and walks.
