@@ -12,7 +12,7 @@ use crate::engine::{Engine, Slot, Slots, remove};
 use crate::extra::{Extra, Lane, Origin};
 use crate::queue::{Item, Queue};
 use crate::record::{MovedFrom, PutRecord, Reason, Record, Recorder};
-use crate::types::{ItemId, Now, Priority, Seq};
+use crate::types::{ItemId, Mode, Now, Priority, Seq};
 
 impl Engine {
     /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often. What is to go to another queue stays while there is no
@@ -203,9 +203,19 @@ impl Engine {
     }
 
     /// Whether something that cannot be handed out yet will be known or out of the way soon: the disk is read, or written.
-    pub(crate) fn comes_by_itself(&self, slot: Slot, rec: &impl Recorder) -> bool {
-        let is_paused = self.queue(slot).is_paused;
-        !is_paused && (self.needs_load(slot) || self.stayed.contains(&slot) && !rec.is_full())
+    pub(crate) fn comes_by_itself(&self, slot: Slot, mode: Mode, rec: &impl Recorder) -> bool {
+        let stays = self.stayed.contains(&slot) && !rec.is_full();
+        self.is_read_for(slot, mode) || stays && self.gives(slot, mode)
+    }
+
+    /// Whether a queue shows or hands out what it has.
+    fn gives(&self, slot: Slot, mode: Mode) -> bool {
+        mode == Mode::Peek || !self.queue(slot).is_paused
+    }
+
+    /// Whether the disk is, or will be, read for who wants something of a queue.
+    pub(crate) fn is_read_for(&self, slot: Slot, mode: Mode) -> bool {
+        self.gives(slot, mode) && self.needs_load(slot)
     }
 
     /// Removes expired items from the heads of all queues, and queues that are old and unused.
