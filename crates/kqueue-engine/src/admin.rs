@@ -32,6 +32,7 @@ impl Engine {
         let lanes: Vec<Slot> = self.parts(slot).skip(1).collect();
         for lane in lanes {
             self.empty_hands(lane, rec);
+            self.forget_entries(lane);
             self.with(lane, |queue| queue.drain(rec));
             self.drop_lane(lane);
         }
@@ -73,11 +74,14 @@ impl Engine {
     pub fn purge_ready(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
         self.note_now(now);
         let Some(home) = self.slot_named(queue) else { return 0 };
+        self.advance_all(now, home);
         let mut count = 0;
         for slot in self.parts(home).collect::<Vec<_>>() {
-            let queue = self.queue(slot);
-            if !queue.is_delayed() && queue.lane != Lane::Dead {
+            let lane = self.queue(slot).lane;
+            let is_ready = !matches!(lane, Lane::Delayed { .. } | Lane::Dead);
+            if is_ready || self.is_over(lane) {
                 count += self.flush_lane(slot, &[], rec);
+                self.note_emptied(slot);
             }
         }
         for priority in Priority::ALL {
@@ -104,14 +108,19 @@ impl Engine {
     pub fn purge_delayed(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
         self.note_now(now);
         let Some(home) = self.slot_named(queue) else { return 0 };
+        self.advance_all(now, home);
         let lanes = self.queue(home).lanes.as_deref();
         let buckets: Vec<Slot> =
             lanes.into_iter().flat_map(|lanes| lanes.buckets.values()).copied().collect();
         let mut count = 0;
         for slot in buckets {
-            let due = self.queue(home).lanes.iter().flat_map(|lanes| lanes.due.iter().flatten());
-            let due: Vec<Entry> = due.filter(|entry| entry.2 == slot).copied().collect();
+            if self.is_over(self.queue(slot).lane) {
+                continue;
+            }
             let priority = self.priority_of(slot);
+            let entered = self.queue(slot).returned.values();
+            let due = entered.filter(|item| item.due_ms() <= now.wall_ms);
+            let due: Vec<Entry> = due.map(|item| (item.due_ms(), item.id, slot)).collect();
             let stay = due.into_iter().filter_map(|entry| self.take_due(priority, entry));
             let stay: Vec<Item> = stay.collect();
             let ids: Vec<u64> = stay.iter().map(|item| item.id).collect();
@@ -195,12 +204,10 @@ impl Engine {
             record_flush(queue, stay, rec);
         }
         queue.counters.flushed_items += count;
+        self.forget_entries(slot);
         self.with(slot, |queue| queue.drain(rec));
         // What is being read is not wanted any more.
         self.queue_mut(slot).loading = None;
-        if let Some(lanes) = &mut self.queue_mut(home).lanes {
-            lanes.forget_entries(slot);
-        }
         count
     }
 

@@ -210,8 +210,14 @@ impl Engine {
     ) -> Vec<Seen> {
         let Some(&slot) = self.by_number.get(&request.queue.0) else { return Vec::new() };
         let lane = self.queue(slot);
+        // Among the records of a stretch may be others of the same queue, which come later in its order.
+        let last = items.iter().find(|item| item.seq == request.last).map(|item| item.id.0);
+        let extent = lane.first_cold_behind(place.id);
+        let extent = extent.filter(|extent| extent.last_seq == request.last.0);
+        let last_id = last.or(extent.map(|extent| extent.last_id)).unwrap_or(u64::MAX);
         let mut seen = Vec::new();
-        for mut item in items.into_iter().filter(|item| item.id.0 > place.id) {
+        let is_asked = |item: &Loaded| (place.id.saturating_add(1)..=last_id).contains(&item.id.0);
+        for mut item in items.into_iter().filter(is_asked) {
             let (id, seq) = (item.id.0, item.seq.0);
             let in_memory = lane.find(id);
             let cold = lane.cold().filter(|cold| cold.find(id, seq).is_some());
@@ -299,6 +305,7 @@ impl Engine {
         let queue = self.queue_mut(slot);
         queue.counters.flushed_items += 1;
         remove(queue.no, &item, Reason::Purged, rec);
+        self.tidy();
         true
     }
 
@@ -306,10 +313,12 @@ impl Engine {
     fn extract(&mut self, seen: &Seen, rec: &mut impl Recorder) -> Option<(Slot, Item)> {
         let slot = *self.by_number.get(&seen.part.0)?;
         let (id, seq) = (seen.item.id.0, seen.item.seq);
-        if self.queue(slot).is_delayed() {
-            return None;
-        }
-        if let Some(item) = self.with(slot, |queue| queue.remove(id)) {
+        let in_memory = match self.queue(slot).is_delayed() {
+            true => self.take_timed(slot, id),
+            false => self.with(slot, |queue| queue.remove(id)),
+        };
+        if let Some(item) = in_memory {
+            self.note_emptied(slot);
             return Some((slot, item));
         }
         let queue = self.queue_mut(slot);
@@ -320,6 +329,8 @@ impl Engine {
         if !queue.has_cold() {
             self.with(slot, Queue::join_tail);
         }
+        self.wake_bucket(slot);
+        self.note_emptied(slot);
         Some((slot, item_of(seen.item.clone(), seen.item.attempts)))
     }
 }

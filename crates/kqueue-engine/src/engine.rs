@@ -364,6 +364,10 @@ impl Engine {
         rec: &mut impl Recorder,
     ) -> Result<(), Refusal> {
         self.drop_expired_head(now, slot, u64::MAX, rec);
+        if let Some(lanes) = &self.queue(slot).lanes {
+            let others: Slots = lanes.fifo.iter().flatten().copied().collect();
+            others.into_iter().for_each(|lane| self.drop_expired_head(now, lane, u64::MAX, rec));
+        }
         let limit = self.queue(slot).config.max_item_size;
         if body.len() as u64 > limit {
             return Err(Refusal::ItemTooLarge { limit });

@@ -12,7 +12,7 @@ use crate::engine::{Engine, Slot, Slots, remove};
 use crate::extra::{Extra, Lane, Origin};
 use crate::queue::{Item, Queue};
 use crate::record::{MovedFrom, PutRecord, Reason, Record, Recorder};
-use crate::types::{ItemId, Now, Priority, Seq};
+use crate::types::{ItemId, Mode, Now, Priority, Seq};
 
 impl Engine {
     /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often. What is to go to another queue stays while there is no
@@ -198,9 +198,19 @@ impl Engine {
     }
 
     /// Whether something that cannot be handed out yet will be known or out of the way soon: the disk is read, or written.
-    pub(crate) fn comes_by_itself(&self, slot: Slot, rec: &impl Recorder) -> bool {
-        let is_paused = self.queue(slot).is_paused;
-        !is_paused && (self.needs_load(slot) || self.stayed.contains(&slot) && !rec.is_full())
+    pub(crate) fn comes_by_itself(&self, slot: Slot, mode: Mode, rec: &impl Recorder) -> bool {
+        let stays = self.stayed.contains(&slot) && !rec.is_full();
+        self.is_read_for(slot, mode) || stays && self.gives(slot, mode)
+    }
+
+    /// Whether a queue shows or hands out what it has.
+    fn gives(&self, slot: Slot, mode: Mode) -> bool {
+        mode == Mode::Peek || !self.queue(slot).is_paused
+    }
+
+    /// Whether the disk is, or will be, read for who wants something of a queue.
+    pub(crate) fn is_read_for(&self, slot: Slot, mode: Mode) -> bool {
+        self.gives(slot, mode) && self.needs_load(slot)
     }
 
     /// Removes expired items from the heads of all queues, and queues that are old and unused.
@@ -209,7 +219,9 @@ impl Engine {
         for slot in slots {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
                 self.sweep_queue(now, slot, rec);
-                if !self.queue(slot).is_empty() || !self.queue(slot).open.is_empty() {
+                let queue = self.queue(slot);
+                let has_due = queue.lanes.as_ref().is_some_and(|lanes| lanes.due_count() > 0);
+                if !queue.is_empty() || !queue.open.is_empty() || has_due {
                     continue;
                 }
             }
@@ -287,12 +299,25 @@ impl Engine {
     }
 
     fn sweep_queue(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) -> u64 {
-        let queue = self.queue(slot);
-        let (max, before) = (queue.config.max_expire_sweep, queue.counters.expired_items);
+        let max = self.queue(slot).config.max_expire_sweep;
+        let before = self.expired_of(slot);
         self.drop_expired_head(now, slot, max, rec);
         if self.queue(slot).needs_load() {
             self.want_load(slot);
         }
-        self.queue(slot).counters.expired_items - before
+        for priority in Priority::ALL {
+            // What has to stay is noted there.
+            let left = max.saturating_sub(self.expired_of(slot) - before);
+            _ = self.next_due(now, slot, priority, left, rec);
+        }
+        self.expired_of(slot) - before
+    }
+
+    /// How many items expired in a queue or lane and, if it is a queue, in its buckets, as long as those are there.
+    fn expired_of(&self, slot: Slot) -> u64 {
+        let lanes = self.queue(slot).lanes.as_deref();
+        let buckets = lanes.into_iter().flat_map(|lanes| lanes.buckets.values());
+        let slots = core::iter::once(&slot).chain(buckets);
+        slots.map(|&slot| self.queue(slot).counters.expired_items).sum()
     }
 }

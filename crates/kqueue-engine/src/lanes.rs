@@ -71,13 +71,6 @@ impl Lanes {
     fn entered(&self) -> usize {
         self.waiting.len() + self.due_count()
     }
-
-    /// Nothing of this bucket is entered any more.
-    pub(crate) fn forget_entries(&mut self, slot: Slot) {
-        self.waiting.retain(|entry| entry.2 != slot);
-        self.due.iter_mut().for_each(|due| due.retain(|entry| entry.2 != slot));
-        self.pulling.retain(|entry| entry.1 != slot);
-    }
 }
 
 /// Where the next item of a queue is.
@@ -215,6 +208,9 @@ impl Engine {
         let (wall_ms, home) = (self.wall_ms, self.home(slot));
         let entry = (item.due_ms(), item.id, slot);
         let Lane::Delayed { priority, .. } = self.queue(slot).lane else { return };
+        if entry.0 <= wall_ms && self.queue(slot).can_expire(&item) {
+            self.expiring.insert(home);
+        }
         self.with(slot, |queue| queue.insert_returned(item));
         let lanes = self.queue_mut(home).lanes.get_or_insert_default();
         let entries = match entry.0 <= wall_ms {
@@ -234,6 +230,38 @@ impl Engine {
             self.wake(home, 0);
         }
         self.with(slot, |queue| queue.returned.remove(&id).inspect(|item| queue.left(item)))
+    }
+
+    /// Takes an item of a bucket out that is in memory, whether or not it is entered or its time has come.
+    pub(crate) fn take_timed(&mut self, slot: Slot, id: u64) -> Option<Item> {
+        let home = self.home(slot);
+        if let Some(entry) =
+            self.queue(slot).returned.get(&id).map(|item| (item.due_ms(), id, slot))
+            && let Some(lanes) = &mut self.queue_mut(home).lanes
+        {
+            lanes.waiting.remove(&entry);
+            lanes.due.iter_mut().for_each(|due| _ = due.remove(&entry));
+        }
+        self.with(slot, |queue| queue.remove(id))
+    }
+
+    /// Nothing of this lane is entered any more; to be called before its items go.
+    pub(crate) fn forget_entries(&mut self, slot: Slot) {
+        let Lane::Delayed { start_ms, .. } = self.queue(slot).lane else { return };
+        let home = self.home(slot);
+        let Self { queues, .. } = self;
+        let Ok([bucket, queue]) = queues.get_disjoint_mut([slot as usize, home as usize]) else {
+            return;
+        };
+        let (Some(bucket), Some(queue)) = (bucket, queue) else { return };
+        let Some(lanes) = &mut queue.lanes else { return };
+        lanes.pulling.remove(&(start_ms, slot));
+        for item in bucket.returned.values() {
+            let entry = (item.due_ms(), item.id, slot);
+            if !lanes.waiting.remove(&entry) {
+                lanes.due.iter_mut().for_each(|due| _ = due.remove(&entry));
+            }
+        }
     }
 
     /// A bucket may have become empty: it goes then, when nobody is in the middle of something.
@@ -259,8 +287,10 @@ impl Engine {
         if let Some(home) = self.queues[lane.home as usize].as_deref_mut() {
             if let Some(lanes) = &mut home.lanes {
                 lanes.past.add(&lane.counters);
-                lanes.forget_entries(slot);
-                lanes.buckets.retain(|_, bucket| *bucket != slot);
+                if let Lane::Delayed { start_ms, .. } = lane.lane {
+                    lanes.buckets.remove(&(start_ms, lane.no.0));
+                    lanes.pulling.remove(&(start_ms, slot));
+                }
                 lanes.fifo.iter_mut().for_each(|fifo| fifo.retain(|fifo| *fifo != slot));
                 lanes.dead.retain(|dead| *dead != slot);
             }
@@ -326,7 +356,7 @@ impl Engine {
                 Err(()) => return Err(()),
             }
         }
-        let due = self.next_due(now, home, priority, rec)?;
+        let due = self.next_due(now, home, priority, u64::MAX, rec)?;
         Ok(match (first, due) {
             (Some((put_ms, ..)), Some(entry)) if entry.0 < put_ms => Next::Due(priority, entry),
             (Some((_, _, slot)), _) => Next::Head(slot),
@@ -358,13 +388,16 @@ impl Engine {
         Ok(Some((head.put_ms, head.id)))
     }
 
-    fn next_due(
+    /// Of the items of a level whose time has come the first one, after at most `max` that have expired.
+    pub(crate) fn next_due(
         &mut self,
         now: Now,
         home: Slot,
         priority: Priority,
+        max: u64,
         rec: &mut impl Recorder,
     ) -> Result<Option<Entry>, ()> {
+        let mut expired = 0;
         loop {
             let lanes = self.queue(home).lanes.as_deref();
             let Some(&entry) = lanes.and_then(|lanes| lanes.due[priority as usize].first()) else {
@@ -378,7 +411,7 @@ impl Engine {
                 continue;
             };
             let is_expired = queue.is_expired(item, now);
-            if !is_expired && !queue.is_dead(item) {
+            if !(is_expired && expired < max || queue.is_dead(item)) {
                 return Ok(Some(entry));
             }
             let moves = !is_expired || queue.expires_elsewhere();
@@ -388,7 +421,10 @@ impl Engine {
             }
             let Some(item) = self.take_due(priority, entry) else { continue };
             match is_expired {
-                true => self.expire(now, slot, item, rec),
+                true => {
+                    expired += 1;
+                    self.expire(now, slot, item, rec);
+                }
                 false => self.bury_dead(now, slot, item, rec),
             }
             self.note_emptied(slot);
@@ -424,6 +460,14 @@ impl Engine {
             self.wake(home, if is_stuck { now.wall_ms + RETRY_MS } else { 0 });
         }
         self.wake_for_entries(home);
+    }
+
+    /// As [`Engine::advance`], until nothing more can be done at the moment.
+    pub(crate) fn advance_all(&mut self, now: Now, home: Slot) {
+        let is_due = |lanes: &Lanes| lanes.alarm_ms.is_some_and(|at_ms| at_ms <= now.wall_ms);
+        while self.queue(home).lanes.as_deref().is_some_and(is_due) {
+            self.advance(now, home);
+        }
     }
 
     /// Enters items of the buckets that have begun; true if nothing more can be done at the moment.
@@ -487,7 +531,12 @@ impl Engine {
             }
         }
         for entry in moved {
-            let Lane::Delayed { priority, .. } = self.queue(entry.2).lane else { continue };
+            let (_, id, slot) = entry;
+            let bucket = self.queue(slot);
+            let Lane::Delayed { priority, .. } = bucket.lane else { continue };
+            if bucket.returned.get(&id).is_some_and(|item| bucket.can_expire(item)) {
+                self.expiring.insert(home);
+            }
             if let Some(lanes) = &mut self.queue_mut(home).lanes {
                 lanes.due[priority as usize].insert(entry);
             }

@@ -393,6 +393,7 @@ impl Engine {
 
     fn drop_replayed(&mut self, slot: Slot, rec: &mut impl Recorder) {
         for lane in self.parts(slot).skip(1).collect::<Vec<_>>() {
+            self.forget_entries(lane);
             self.with(lane, |queue| queue.drain(rec));
             self.drop_lane(lane);
         }

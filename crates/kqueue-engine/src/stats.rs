@@ -192,7 +192,7 @@ impl Engine {
         due.filter(|entry| is_now(entry.2)).count() as u64
     }
 
-    fn is_over(&self, lane: Lane) -> bool {
+    pub(crate) fn is_over(&self, lane: Lane) -> bool {
         match lane {
             Lane::Delayed { start_ms, width_log2, .. } => {
                 start_ms.saturating_add(1 << width_log2) <= self.wall_ms

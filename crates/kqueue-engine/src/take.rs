@@ -77,7 +77,7 @@ impl Engine {
             // Nobody waits for what he may not take.
             slots.retain(|slot| self.room_for_open(session, *slot) > 0);
         }
-        let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
+        let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, args.mode, rec));
         if args.wait_ms == 0 && !may_come {
             return TakeOutcome::Empty;
         }

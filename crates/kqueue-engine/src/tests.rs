@@ -2,6 +2,7 @@
 //!
 //! Waits are not in the model: who gets what when several wait is tested below, and by the simulator.
 
+mod lanes_model;
 mod rules;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -154,7 +155,24 @@ impl TestLog {
         while let Some(next) = from {
             from = engine.checkpoint_states(next, 2, self);
         }
+        let mut from = Some(0);
+        while let Some(next) = from {
+            from = engine.checkpoint_keys(next, 2, self);
+        }
         self.start = start;
+    }
+
+    /// What the engine refers to is what the log holds, segment by segment.
+    fn check_references(&self, engine: &Engine) {
+        let mut refs = BTreeMap::<u64, u64>::new();
+        engine.references(|seq, count| {
+            if seq != Seq(0) {
+                *refs.entry(seq.0 / SEGMENT).or_default() += count;
+            }
+        });
+        let held = self.refs.iter().map(|(&segment, &(refs, _))| (segment, refs));
+        let held: BTreeMap<u64, u64> = held.filter(|(_, refs)| *refs > 0).collect();
+        assert_eq!(refs, held, "references by segment");
     }
 
     /// Empties one of the segments before the checkpoint.
@@ -408,6 +426,7 @@ impl Pair {
             self.sweep_the_cold();
         }
         self.engine.check_invariants();
+        self.log.check_references(&self.engine);
         self.compare();
     }
 

@@ -182,13 +182,14 @@ impl Engine {
     pub(crate) fn end_hopeless(&mut self, slot: Slot, rec: &impl Recorder) {
         let slot = self.home(slot);
         let queue = self.queue(slot);
-        if queue.waiting == 0 || self.comes_by_itself(slot, rec) {
+        if queue.waiting == 0 || self.comes_by_itself(slot, Mode::Take, rec) {
             return;
         }
         let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
         for arrival in arrivals {
             let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { continue };
-            let may_come = waiter.slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
+            let mode = waiter.wants.mode;
+            let may_come = waiter.slots.iter().any(|&slot| self.comes_by_itself(slot, mode, rec));
             if waiter.deadline_ms.is_none() && !may_come {
                 self.end_empty(arrival);
             }
@@ -201,11 +202,15 @@ impl Engine {
         }
     }
 
+    fn waits_for_read(&self, waiter: &Waiter) -> bool {
+        waiter.slots.iter().any(|&slot| self.is_read_for(slot, waiter.wants.mode))
+    }
+
     /// Whether the session waits for the disk to be read: that ends soon, and by itself.
     pub fn waits_for_disk(&self, session: SessionId) -> bool {
         let arrival = self.waiters.by_session.get(&session);
         let waiter = arrival.and_then(|arrival| self.waiters.by_arrival.get(arrival));
-        waiter.is_some_and(|waiter| waiter.slots.iter().any(|&slot| self.needs_load(slot)))
+        waiter.is_some_and(|waiter| self.waits_for_read(waiter))
     }
 
     /// A queue goes, or is hidden: who waits on it alone gets nothing, the others wait on, unless they only waited for the disk and there is nothing for them there elsewhere.
@@ -217,7 +222,8 @@ impl Engine {
             let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) else { continue };
             waiter.slots.retain(|waiting| *waiting != slot);
             let (others, waits_on) = (waiter.slots.clone(), waiter.deadline_ms.is_some());
-            let may_come = || others.iter().any(|&slot| self.comes_by_itself(slot, rec));
+            let mode = waiter.wants.mode;
+            let may_come = || others.iter().any(|&slot| self.comes_by_itself(slot, mode, rec));
             if others.is_empty() || !waits_on && !may_come() {
                 self.end_empty(arrival);
             }
@@ -316,9 +322,8 @@ impl Engine {
             if deadline_ms > now.mono_ms {
                 break;
             }
-            let needs_load =
-                |waiter: &Waiter| waiter.slots.iter().any(|&slot| self.needs_load(slot));
-            if self.waiters.by_arrival.get(&arrival).is_some_and(needs_load) {
+            let waiter = self.waiters.by_arrival.get(&arrival);
+            if waiter.is_some_and(|waiter| self.waits_for_read(waiter)) {
                 // There is something for it: it only has to be read.
                 self.waiters.deadlines.pop_first();
                 if let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) {

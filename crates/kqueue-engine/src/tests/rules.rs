@@ -1,6 +1,7 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
 mod clock;
+mod lanes;
 mod reload;
 
 use alloc::format;
@@ -90,6 +91,7 @@ impl World {
 
     fn check(&mut self) {
         self.engine.check_invariants();
+        self.log.check_references(&self.engine);
     }
 
     fn items(&self, queue: &str) -> Option<u64> {
