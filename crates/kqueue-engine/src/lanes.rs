@@ -404,9 +404,11 @@ impl Engine {
         self.set_alarm(home, None);
         let begins_by_ms = now.wall_ms.saturating_add(LEAD_MS);
         if let Some(lanes) = &mut self.queue_mut(home).lanes {
-            let begun = lanes.buckets.range((lanes.begun_to_ms, 0)..=(begins_by_ms, u64::MAX));
+            // Nothing has begun since, or the clock went back.
+            let end_ms = lanes.begun_to_ms.max(begins_by_ms.saturating_add(1));
+            let begun = lanes.buckets.range((lanes.begun_to_ms, 0)..(end_ms, 0));
             lanes.pulling.extend(begun.map(|(&(start_ms, _), &slot)| (start_ms, slot)));
-            lanes.begun_to_ms = lanes.begun_to_ms.max(begins_by_ms.saturating_add(1));
+            lanes.begun_to_ms = end_ms;
         }
         let is_stuck = self.pull(home);
         self.promote(now, home);
