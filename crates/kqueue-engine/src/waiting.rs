@@ -205,7 +205,12 @@ impl Engine {
     pub fn waits_for_disk(&self, session: SessionId) -> bool {
         let arrival = self.waiters.by_session.get(&session);
         let waiter = arrival.and_then(|arrival| self.waiters.by_arrival.get(arrival));
-        waiter.is_some_and(|waiter| waiter.slots.iter().any(|&slot| self.needs_load(slot)))
+        waiter.is_some_and(|waiter| self.is_read_for(waiter))
+    }
+
+    /// Whether there is something for it that only has to be read. Of a queue that is paused nothing is.
+    fn is_read_for(&self, waiter: &Waiter) -> bool {
+        waiter.slots.iter().any(|&slot| !self.queue(slot).is_paused && self.needs_load(slot))
     }
 
     /// A queue goes, or is hidden: who waits on it alone gets nothing, the others wait on, unless they only waited for the disk and there is nothing for them there elsewhere.
@@ -316,10 +321,8 @@ impl Engine {
             if deadline_ms > now.mono_ms {
                 break;
             }
-            let needs_load =
-                |waiter: &Waiter| waiter.slots.iter().any(|&slot| self.needs_load(slot));
-            if self.waiters.by_arrival.get(&arrival).is_some_and(needs_load) {
-                // There is something for it: it only has to be read.
+            let waiter = self.waiters.by_arrival.get(&arrival);
+            if waiter.is_some_and(|waiter| self.is_read_for(waiter)) {
                 self.waiters.deadlines.pop_first();
                 if let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) {
                     waiter.deadline_ms = None;
