@@ -196,26 +196,30 @@ impl Engine {
         }
     }
 
-    /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before.
+    /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before, those behind
+    /// `last_id` come later, although their records may lie between. True: the rest was written again elsewhere meanwhile, go on behind what was seen.
     pub fn seen_of_loaded(
         &self,
         queue: &[u8],
         state: ItemState,
         request: &LoadRequest,
         place: WalkPlace,
+        last_id: u64,
         items: Vec<Loaded>,
-    ) -> Vec<Seen> {
-        let Some(&slot) = self.by_number.get(&request.queue.0) else { return Vec::new() };
-        let lane = self.queue(slot);
+    ) -> (Vec<Seen>, bool) {
         let mut seen = Vec::new();
-        for mut item in items.into_iter().filter(|item| item.id.0 > place.id) {
+        let Some(&slot) = self.by_number.get(&request.queue.0) else { return (seen, false) };
+        let lane = self.queue(slot);
+        let is_here = |item: &Loaded| (place.id + 1..=last_id).contains(&item.id.0);
+        for mut item in items.into_iter().filter(is_here) {
             let (id, seq) = (item.id.0, item.seq.0);
-            let in_memory = lane.find(id);
-            let cold = lane.cold().filter(|cold| cold.find(id, seq).is_some());
-            if let Some(found) = in_memory {
+            let (in_memory, cold) = (lane.find(id), lane.cold());
+            if let Some(found) = in_memory.filter(|found| found.seq == item.seq) {
                 item.attempts = found.attempts;
-            } else if let Some(cold) = cold {
+            } else if let Some(cold) = cold.filter(|cold| cold.find(id, seq).is_some()) {
                 item.attempts = cold.attempts.get(&id).copied().unwrap_or(item.attempts);
+            } else if in_memory.is_some() || cold.is_some_and(|cold| cold.may_have(id)) {
+                return (seen, true);
             } else {
                 continue;
             }
@@ -224,7 +228,7 @@ impl Engine {
                 seen.push(self.seen(slot, WalkPlace { id, ..place }, item));
             }
         }
-        seen
+        (seen, false)
     }
 
     fn is_wanted(
