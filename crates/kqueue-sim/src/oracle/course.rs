@@ -5,7 +5,7 @@
 
 use super::{Check, ConnId, Copy, How, Moment, Oracle, Put, Shown, State};
 use crate::disk::Cut;
-use crate::queues::{ATTEMPTS_MAX, Queue, attempts_max, retry_ms, turns};
+use crate::queues::{ATTEMPTS_MAX, Queue, attempts_max, retry_ms, turns, way};
 
 /// Items that are ready at their time may come so much later, where memory is not short.
 pub(super) const LATE_MS: u64 = 2000;
@@ -334,20 +334,25 @@ impl Oracle {
         let window_ms = self.scenario.key_window_ms;
         for &other in alike.iter().filter(|&&other| other != number) {
             let (put, one) = (&self.puts[number], &self.puts[other]);
-            let Some(arrived) = one.arrived else { continue };
+            if one.arrived.is_none() {
+                continue;
+            }
             if one.id == Some(id) {
-                let (repeat, first) = match arrived <= put.arrived.unwrap_or(0) {
-                    true => (number, other),
-                    false => return Err(format!("it has the id of item {other}, a later one")),
-                };
                 // The other one may have been run as late as its server lived.
                 let run_by = one.answered.filter(|_| one.life == put.life);
                 let is_over = |run_by: Moment| put.arrived_ms > run_by.wall_ms + window_ms;
                 if run_by.is_some_and(is_over) && !self.is_damage_told {
                     return Err(format!("repeats item {other}, whose key is over"));
                 }
-                self.puts[number].id = None;
-                return self.repeats(repeat, first);
+                let is_first = one.answered.is_some_and(|answered| answered.step < put.sent.step);
+                if is_first {
+                    return self.repeats(number, other);
+                }
+                // Either may have been the first one.
+                self.puts[number].id = Some(id);
+                self.puts[number].alternatives.push(other);
+                self.puts[other].alternatives.push(number);
+                return Ok(());
             }
             let is_known = one.state == State::Stored
                 && one.id.is_some()
@@ -430,7 +435,7 @@ impl Oracle {
     pub(super) fn may_be_dead(&self, put: &Put, copy: &Copy, root: Queue, at: Moment) -> bool {
         copy.course.may_be_buried
             || copy.opens >= attempts_max(root).unwrap_or(ATTEMPTS_MAX)
-            || self.may_have_been_held(root, put.sent, at)
+            || way(root).iter().any(|from| self.may_have_been_held(from, put.sent, at))
     }
 
     /// The lease of an item begins anew; nothing else ends it but the connection if it is 0. What is shorter may end before the client knows.

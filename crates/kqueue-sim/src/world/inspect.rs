@@ -99,6 +99,11 @@ impl World {
 
     /// At the end: everything is where it should be; what is dead comes to life; what is due comes, and what is delayed comes at its time.
     pub(super) fn end_extended(&mut self) -> Outcome {
+        self.inspect()?;
+        let began = self.at();
+        self.drain()?;
+        self.oracle.check_due(began, self.at())?;
+        // What had come too often before a restart is dead once somebody wants something.
         let seen = self.inspect()?;
         for queue in KEPT {
             let dead = seen.iter().filter(|(of, state, _)| (*of, *state) == (queue, "dead"));
@@ -117,9 +122,7 @@ impl World {
             }
             self.summary.kicked += dead;
         }
-        let began = self.at();
         self.drain()?;
-        self.oracle.check_due(began, self.at())?;
         for queue in KEPT {
             self.wait_for_delayed(queue)?;
         }
