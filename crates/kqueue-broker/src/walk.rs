@@ -108,13 +108,14 @@ impl Broker {
         if let Some(Some(Looked { items, through })) = self.looked.remove(&session.id) {
             let Some(Reading { mut request, last_id }) = walk.reading.take() else { return };
             let (state, place) = (walk.state, walk.place);
-            let seen = self.engine.seen_of_loaded(&walk.key, state, &request, place, items);
+            let (seen, is_moved) =
+                self.engine.seen_of_loaded(&walk.key, state, &request, place, last_id, items);
             let is_full = !self.see_all(now, session, &mut walk, seen);
             if is_full || walk.is_over() {
                 return self.end_walk(now, session, &walk, true, is_full);
             }
             request.first = Seq(through.0.saturating_add(1));
-            if through == Looked::MOVED {
+            if is_moved || through == Looked::MOVED {
                 // It is looked for where it is now.
             } else if request.first <= request.last {
                 walk.reading = Some(Reading { request, last_id });

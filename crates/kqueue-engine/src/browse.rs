@@ -199,32 +199,30 @@ impl Engine {
         }
     }
 
-    /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before.
+    /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before, those behind
+    /// `last_id` come later, although their records may lie between. True: the rest was written again elsewhere meanwhile, go on behind what was seen.
     pub fn seen_of_loaded(
         &self,
         queue: &[u8],
         state: ItemState,
         request: &LoadRequest,
         place: WalkPlace,
+        last_id: u64,
         items: Vec<Loaded>,
-    ) -> Vec<Seen> {
-        let Some(&slot) = self.by_number.get(&request.queue.0) else { return Vec::new() };
-        let lane = self.queue(slot);
-        // Among the records of a stretch may be others of the same queue, which come later in its order.
-        let last = items.iter().find(|item| item.seq == request.last).map(|item| item.id.0);
-        let extent = lane.first_cold_behind(place.id);
-        let extent = extent.filter(|extent| extent.last_seq == request.last.0);
-        let last_id = last.or(extent.map(|extent| extent.last_id)).unwrap_or(u64::MAX);
+    ) -> (Vec<Seen>, bool) {
         let mut seen = Vec::new();
-        let is_asked = |item: &Loaded| (place.id.saturating_add(1)..=last_id).contains(&item.id.0);
-        for mut item in items.into_iter().filter(is_asked) {
+        let Some(&slot) = self.by_number.get(&request.queue.0) else { return (seen, false) };
+        let lane = self.queue(slot);
+        let is_here = |item: &Loaded| (place.id + 1..=last_id).contains(&item.id.0);
+        for mut item in items.into_iter().filter(is_here) {
             let (id, seq) = (item.id.0, item.seq.0);
-            let in_memory = lane.find(id);
-            let cold = lane.cold().filter(|cold| cold.find(id, seq).is_some());
-            if let Some(found) = in_memory {
+            let (in_memory, cold) = (lane.find(id), lane.cold());
+            if let Some(found) = in_memory.filter(|found| found.seq == item.seq) {
                 item.attempts = found.attempts;
-            } else if let Some(cold) = cold {
+            } else if let Some(cold) = cold.filter(|cold| cold.find(id, seq).is_some()) {
                 item.attempts = cold.attempts.get(&id).copied().unwrap_or(item.attempts);
+            } else if in_memory.is_some() || cold.is_some_and(|cold| cold.may_have(id)) {
+                return (seen, true);
             } else {
                 continue;
             }
@@ -233,7 +231,7 @@ impl Engine {
                 seen.push(self.seen(slot, WalkPlace { id, ..place }, item));
             }
         }
-        seen
+        (seen, false)
     }
 
     fn is_wanted(

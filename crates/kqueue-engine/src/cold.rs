@@ -181,6 +181,11 @@ impl Cold {
         self.index_of(id).filter(|&index| self.extents[index].has(id, seq))
     }
 
+    /// Whether an item with this id may be in an extent, wherever its record is.
+    pub(crate) fn may_have(&self, id: u64) -> bool {
+        self.index_of(id).is_some_and(|index| self.extents[index].passes(id))
+    }
+
     /// Changes an extent and keeps the sums; one without items goes. Answers what is left of its cost then: averages need not come out even.
     pub(crate) fn change(&mut self, index: usize, change: impl FnOnce(&mut Extent)) -> u64 {
         let Some(extent) = self.extents.get_mut(index) else { return 0 };

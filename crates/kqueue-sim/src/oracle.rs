@@ -15,13 +15,18 @@ use crate::queues::{Queue, way};
 use crate::rules::{History, Rules};
 use crate::scenario::Scenario;
 
+mod course;
 mod end;
 mod force;
 mod gone;
 mod judge;
 mod numbers;
 mod order;
+mod states;
 
+use course::{Course, Run};
+pub(crate) use course::{Command, Options};
+pub(crate) use states::{Found, reason};
 use numbers::Numbers;
 
 /// A moment: the step of the simulation, and both clocks.
@@ -79,9 +84,19 @@ struct Put {
     sent: Moment,
     /// The step in which its last byte reached the server.
     arrived: Option<u64>,
+    /// The same moment, unix time in milliseconds.
+    arrived_ms: u64,
     answered: Option<Moment>,
     /// The step in which its server ended.
     ended: Option<u64>,
+    ended_wall_ms: u64,
+    /// In which of its server's lives it was sent.
+    life: u64,
+    options: Options,
+    /// By which clients know it, once one was told.
+    id: Option<u64>,
+    /// Puts with the same key, one of which may be stored instead.
+    alternatives: Vec<usize>,
     state: State,
     /// By which it is kept, once it is stored.
     policy: SyncPolicy,
@@ -109,6 +124,7 @@ struct Copy {
     may_be_dropped: bool,
     /// A power cut may have lost the first of two moves and kept the second: then it is at two places.
     may_be_twice: bool,
+    course: Course,
 }
 
 impl Copy {
@@ -222,6 +238,8 @@ pub struct Tally {
     pub moved: u64,
     /// Items that were in memory only when their server ended.
     pub dropped: u64,
+    /// Puts that were answered with the id of one with the same key.
+    pub repeated: u64,
 }
 
 /// See the module's description.
@@ -251,6 +269,16 @@ pub(crate) struct Oracle {
     pub(crate) told: History<Status>,
     /// By which clients settle what they or others fetched.
     pub(crate) numbers: Numbers,
+    /// Puts by the keys that they had.
+    keys: BTreeMap<(Queue, u32), Vec<usize>>,
+    ids: BTreeMap<u64, usize>,
+    /// Commands that change what is certain.
+    runs: Vec<Run>,
+    /// Queues that hand out nothing, since when that is certain.
+    paused: BTreeMap<Queue, Moment>,
+    /// How often the server has ended.
+    life: u64,
+    repeated: u64,
 }
 
 impl Oracle {
@@ -270,6 +298,12 @@ impl Oracle {
             enforced: History::new(Status::Up),
             told: History::new(Status::Up),
             numbers: Numbers::default(),
+            keys: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            runs: Vec::new(),
+            paused: BTreeMap::new(),
+            life: 0,
+            repeated: 0,
         }
     }
 
@@ -299,8 +333,14 @@ impl Oracle {
             to,
             sent: at,
             arrived: None,
+            arrived_ms: 0,
             answered: None,
             ended: None,
+            ended_wall_ms: 0,
+            life: self.life,
+            options: Options::default(),
+            id: None,
+            alternatives: Vec::new(),
             state: State::Sent,
             policy: self.scenario.policy,
             copies,
@@ -309,7 +349,7 @@ impl Oracle {
 
     /// The last byte of a put has reached the server.
     pub(crate) fn put_arrived(&mut self, at: Moment, put: usize) {
-        self.puts[put].arrived = Some(at.step);
+        (self.puts[put].arrived, self.puts[put].arrived_ms) = (Some(at.step), at.wall_ms);
     }
 
     /// The server promised to keep it.
@@ -387,13 +427,21 @@ impl Oracle {
         self.check_status(shown, at)?;
         judge::judge(put, copy, place, shown, at, self.is_damage_told)
             .and_then(|()| self.check_settings(number, root, place, shown, at))
+            .and_then(|()| self.check_course(number, root, place, shown, at))
             .and_then(|()| self.check_move(put, copy, root, queue, place, shown, at))
             .map_err(|what| format!("item {number} of {queue}: {what}"))?;
         let copy = self.puts[number].copies.get_mut(root).ok_or("no such copy")?;
         copy.opens += u32::from(shown.how.until_ms().is_some());
+        if shown.how.until_ms().is_some() && place == 0 {
+            copy.course.opened(shown.asked, at);
+        }
         if place > copy.place() && !shown.is_stale(at) {
             copy.moved = Some((place, at.mono_ms));
             self.moves += 1;
+        }
+        if place < copy.place() && !shown.is_stale(at) && shown.how != How::Peeked {
+            // Somebody kicked it.
+            copy.moved = None;
         }
         if shown.how == How::Peeked || shown.is_stale(at) {
             return Ok(number);

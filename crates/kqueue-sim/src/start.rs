@@ -157,6 +157,7 @@ fn config(Settings { scenario, rules }: Settings<'_>) -> BrokerConfig {
         limits: EngineLimits {
             max_open_per_queue: OPEN_MAX,
             max_memory_size: scenario.memory,
+            key_window_ms: scenario.key_window_ms,
             ..EngineLimits::default()
         },
         max_item_size: ITEM_BYTES_MAX,

@@ -15,11 +15,12 @@ use crate::disk::{Cut, Disk, Failure};
 use crate::oracle::{ConnId, Moment, Oracle};
 use crate::queues::{BOTH, is_volatile, queues, sub_queues};
 use crate::rules::Rules;
-use crate::scenario::{Scenario, Summary, Violation};
+use crate::scenario::{Sabotage, Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, Settings, boot};
 use crate::status::StatusModel;
 
 mod end;
+mod inspect;
 mod operator;
 mod shell;
 
@@ -190,7 +191,7 @@ impl World {
         self.set_status(Status::Up)?;
         self.connect(Role::Admin);
         let (at, id) = (self.at(), self.next_conn - 1);
-        for queue in queues(self.scenario.extras.turns()) {
+        for queue in queues(&self.scenario.extras) {
             self.conns.last_mut().ok_or("no connection")?.get_now(at, queue);
         }
         if self.scenario.extras.turns() {
@@ -218,12 +219,16 @@ impl World {
     }
 
     fn at(&self) -> Moment {
-        let now = self.now();
-        Moment { step: self.step, mono_ms: now.mono_ms, wall_ms: now.wall_ms }
+        Moment { step: self.step, mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms }
     }
 
+    /// What the server is told of the time.
     fn now(&self) -> Now {
-        Now { mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms }
+        let ahead_ms = match self.scenario.sabotage {
+            Some(Sabotage::Early(ms)) if self.step.is_multiple_of(2) => ms,
+            _ => 0,
+        };
+        Now { mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms + ahead_ms }
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
@@ -268,6 +273,9 @@ impl World {
             // The server says so and ends.
             let cut = if self.rng.bool() { Cut::Kill } else { Cut::Power };
             return self.cut(cut);
+        }
+        if self.one_in(self.scenario.extras.inspect_every) {
+            return self.inspect_now();
         }
         self.operate()?;
         if self.conns.len() < self.scenario.conns {

@@ -372,7 +372,10 @@ impl TestLog {
                 WalkNext::Goon(next) => place = next,
                 WalkNext::Read { request, place: behind, last_id } => {
                     let items = self.load(&request);
-                    all.extend(engine.seen_of_loaded(queue, state, &request, behind, items));
+                    let (seen, is_moved) =
+                        engine.seen_of_loaded(queue, state, &request, behind, last_id, items);
+                    assert!(!is_moved, "nothing happens meanwhile");
+                    all.extend(seen);
                     place = WalkPlace { id: last_id, ..behind };
                 }
             }

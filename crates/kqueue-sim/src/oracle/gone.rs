@@ -48,7 +48,9 @@ impl Oracle {
         };
         let flush_survives = survives_ms(cut, policy, is_faulty) == Some(0);
         for put in &mut self.puts {
-            put.ended = put.ended.or(Some(at.step));
+            if put.ended.is_none() {
+                (put.ended, put.ended_wall_ms) = (Some(at.step), at.wall_ms);
+            }
             let limit_ms = survives_ms(cut, put.policy, is_faulty);
             let is_kept = put.answered.is_some_and(|stored| is_past(stored.mono_ms, limit_ms, at));
             // Nobody was told that anything is kept of what is stored in part.
@@ -68,8 +70,10 @@ impl Oracle {
                 }
                 copy.gone_since = copy.gone_since.filter(|&since| is_past(since, removal_ms, at));
                 copy.is_flushed &= flush_survives;
+                copy.course.cut(|known| is_past(known.mono_ms, removal_ms, at));
             }
         }
+        self.cut_courses(at, cut, flush_survives);
         self.forget_order_of_rings();
         for window in &mut self.windows {
             // What was taken by one who never showed it may be back, at its old place: until now it was away.

@@ -433,11 +433,15 @@ fn a_walk_sees_what_stays_whatever_comes_and_goes_meanwhile() {
                         world.log.retire(&mut world.engine, 0);
                     }
                     let state = ItemState::Ready;
-                    let seen = world.engine.seen_of_loaded(b"q", state, &request, place, items);
+                    let (seen, is_moved) = world
+                        .engine
+                        .seen_of_loaded(b"q", state, &request, place, last_id, items);
+                    let behind = seen.last().map_or(place, |seen| seen.place);
                     found.extend(seen);
-                    match steps % 2 {
-                        0 => place,
-                        _ => WalkPlace { id: last_id, ..place },
+                    match is_moved {
+                        // It is looked for where it is now.
+                        true => behind,
+                        false => WalkPlace { id: last_id, ..place },
                     }
                 }
             };
