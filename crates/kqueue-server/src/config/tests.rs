@@ -447,7 +447,8 @@ fn zeros_and_loops_and_delays_that_are_never_waited_are_told() {
     let line = "4: queues.\"a\".expire_to_queue: items go round for ever, from a to b to c to a, since each has a max_age";
     assert_eq!(told, [line]);
 
-    let told = warnings("[queue_defaults]\nretry_delay_max = \"1m\"\n[queues.q]\nretry_delay = \"61s\"");
+    let told =
+        warnings("[queue_defaults]\nretry_delay_max = \"1m\"\n[queues.q]\nretry_delay = \"61s\"");
     let line = "4: queues.\"q\".retry_delay: never waited: retry_delay_max is shorter";
     assert_eq!(told, [line]);
 
