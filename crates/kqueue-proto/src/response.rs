@@ -437,8 +437,11 @@ fn found_line(out: &mut BytesMut, found: &Found) {
     named(out, b"age_ms", found.age_ms);
     out.put_slice(b" priority=");
     out.put_slice(found.priority.word());
-    let times =
-        [(&b"ttl_ms"[..], found.ttl_ms), (b"due_ms", found.due_ms), (b"lease_ms", found.lease_ms)];
+    let times = [
+        (&b"ttl_ms"[..], found.ttl_ms),
+        (b"due_ms", found.due_ms),
+        (b"lease_ms", found.lease_ms),
+    ];
     for (name, ms) in times {
         if let Some(ms) = ms {
             named(out, name, ms);

@@ -144,8 +144,7 @@ pub(super) fn bury(mut words: Words<'_>) -> Result<Parsed, Fatal> {
     let bytes = words.next().ok_or(ClientError::Missing("byte count"))?;
     let word = words.share(bytes);
     let bytes = byte_count(&words, bytes)?;
-    let held =
-        name(&words, key).and_then(|key| Ok(Pending::Bury { key, id: item_id(&words, id)? }));
+    let held = name(&words, key).and_then(|key| Ok(Pending::Bury { key, id: item_id(&words, id)? }));
     let held = held.and_then(|held| match bytes <= REASON_BYTES_MAX {
         true => Ok(held),
         false => Err(ClientError::BadNumber("byte count", word)),

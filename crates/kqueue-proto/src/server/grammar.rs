@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::extended;
 use crate::number::{parse_kestrel, parse_u32};
 use crate::words::{COMMAND_BYTES_MAX, Words, lower};
+use super::extended;
 use crate::{Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, Priority, Request};
 
 /// What a line turned out to be.
@@ -263,10 +263,6 @@ pub(super) fn name(words: &Words<'_>, word: &[u8]) -> Result<Name, ClientError> 
     Name::parse(&word).map_err(|error| ClientError::BadName(error, word))
 }
 
-pub(super) fn number(
-    words: &Words<'_>,
-    word: &[u8],
-    what: &'static str,
-) -> Result<u32, ClientError> {
+pub(super) fn number(words: &Words<'_>, word: &[u8], what: &'static str) -> Result<u32, ClientError> {
     parse_u32(word).ok_or_else(|| ClientError::BadNumber(what, words.share(word)))
 }
