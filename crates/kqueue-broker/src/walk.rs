@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
-    ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId,
-    WalkNext, WalkPlace,
+    ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId, WalkNext,
+    WalkPlace,
 };
 use kqueue_proto::{Cursor, DeadCause, Found, FoundDead, Name, Response};
 
@@ -108,16 +108,13 @@ impl Broker {
         if let Some(Some(Looked { items, through })) = self.looked.remove(&session.id) {
             let Some(Reading { mut request, last_id }) = walk.reading.take() else { return };
             let (state, place) = (walk.state, walk.place);
-            let (seen, moved) =
-                self.engine.seen_of_loaded(&walk.key, state, &request, place, items);
+            let seen = self.engine.seen_of_loaded(&walk.key, state, &request, place, items);
             let is_full = !self.see_all(now, session, &mut walk, seen);
             if is_full || walk.is_over() {
                 return self.end_walk(now, session, &walk, true, is_full);
             }
             request.first = Seq(through.0.saturating_add(1));
-            if let Some(id) = moved {
-                walk.place.id = walk.place.id.max(id.0.saturating_sub(1));
-            } else if through == Looked::MOVED {
+            if through == Looked::MOVED {
                 // It is looked for where it is now.
             } else if request.first <= request.last {
                 walk.reading = Some(Reading { request, last_id });

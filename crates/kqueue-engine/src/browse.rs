@@ -199,8 +199,7 @@ impl Engine {
         }
     }
 
-    /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before. If one has been
-    /// written again meanwhile, what is behind it is left out, too: go on before that id.
+    /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before.
     pub fn seen_of_loaded(
         &self,
         queue: &[u8],
@@ -208,10 +207,10 @@ impl Engine {
         request: &LoadRequest,
         place: WalkPlace,
         items: Vec<Loaded>,
-    ) -> (Vec<Seen>, Option<ItemId>) {
-        let mut seen = Vec::new();
-        let Some(&slot) = self.by_number.get(&request.queue.0) else { return (seen, None) };
+    ) -> Vec<Seen> {
+        let Some(&slot) = self.by_number.get(&request.queue.0) else { return Vec::new() };
         let lane = self.queue(slot);
+        let mut seen = Vec::new();
         for mut item in items.into_iter().filter(|item| item.id.0 > place.id) {
             let (id, seq) = (item.id.0, item.seq.0);
             let in_memory = lane.find(id);
@@ -220,8 +219,6 @@ impl Engine {
                 item.attempts = found.attempts;
             } else if let Some(cold) = cold {
                 item.attempts = cold.attempts.get(&id).copied().unwrap_or(item.attempts);
-            } else if lane.cold().is_some_and(|cold| cold.has_id(id)) {
-                return (seen, Some(item.id));
             } else {
                 continue;
             }
@@ -230,7 +227,7 @@ impl Engine {
                 seen.push(self.seen(slot, WalkPlace { id, ..place }, item));
             }
         }
-        (seen, None)
+        seen
     }
 
     fn is_wanted(
@@ -263,7 +260,13 @@ impl Engine {
     }
 
     /// A dead letter that a walk came by becomes an item of its queue again, at the end. False: it is not there any more, or there is no room on the disk.
-    pub fn kick(&mut self, now: Now, queue: &[u8], seen: &Seen, rec: &mut impl Recorder) -> bool {
+    pub fn kick(
+        &mut self,
+        now: Now,
+        queue: &[u8],
+        seen: &Seen,
+        rec: &mut impl Recorder,
+    ) -> bool {
         self.note_now(now);
         let Some(home) = self.slot_named(queue) else { return false };
         if !rec.has_room(seen.item.body.len() as u64) {

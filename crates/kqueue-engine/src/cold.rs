@@ -181,11 +181,6 @@ impl Cold {
         self.index_of(id).filter(|&index| self.extents[index].has(id, seq))
     }
 
-    /// Whether the item is one of these, wherever its record is.
-    pub(crate) fn has_id(&self, id: u64) -> bool {
-        self.index_of(id).is_some_and(|index| self.extents[index].passes(id))
-    }
-
     /// Changes an extent and keeps the sums; one without items goes. Answers what is left of its cost then: averages need not come out even.
     pub(crate) fn change(&mut self, index: usize, change: impl FnOnce(&mut Extent)) -> u64 {
         let Some(extent) = self.extents.get_mut(index) else { return 0 };
@@ -241,14 +236,7 @@ impl Cold {
     }
 
     /// Takes a live item out of an extent, wherever in it; what it kept alive is given. Answers what is left of the cost.
-    pub(crate) fn take_out(
-        &mut self,
-        index: usize,
-        id: u64,
-        seq: u64,
-        bytes: u64,
-        cost: u64,
-    ) -> u64 {
+    pub(crate) fn take_out(&mut self, index: usize, id: u64, seq: u64, bytes: u64, cost: u64) -> u64 {
         self.attempts.remove(&id);
         self.change(index, |extent| {
             extent.sub(bytes, cost);
