@@ -406,7 +406,10 @@ fn every_part_of_a_queue_is_dumped_counted_and_backed_up() {
             _ => line(body)["id"].as_u64().expect("a number"),
         });
         assert!(ids.is_sorted(), "they keep their ids: {ids:?}");
-        assert_eq!((&line("poison")["cause"], &line("poison")["origin"]), (&"buried".into(), &"given".into()));
+        assert_eq!(
+            (&line("poison")["cause"], &line("poison")["origin"]),
+            (&"buried".into(), &"given".into())
+        );
         let bad = line("bad");
         assert_eq!((&bad["cause"], &bad["reason"]), (&"buried".into(), &"no such file".into()));
         assert_eq!((&bad["attempts"], &bad["origin_id"]), (&1.into(), &bad["id"]));

@@ -42,8 +42,9 @@ pub use admin::Ask;
 pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
-    AliasStats, ConfigTable, Destinations, EngineLimits, Extra, ItemId, Lane, Loaded, Now, Origin, Priority,
-    QueueConfig, QueueNo, QueueOverrides, QueueStats, Reason, RecordBuf, Seq, SessionId, SyncPolicy, Totals,
+    AliasStats, ConfigTable, Destinations, EngineLimits, Extra, ItemId, Lane, Loaded, Now, Origin,
+    Priority, QueueConfig, QueueNo, QueueOverrides, QueueStats, Reason, RecordBuf, Seq, SessionId,
+    SyncPolicy, Totals,
 };
 pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{

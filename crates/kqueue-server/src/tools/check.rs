@@ -455,10 +455,11 @@ fn replay(layout: Layout, scanned: &Scanned, outcome: &mut Outcome) {
         return outcome.findings.push(Finding::of_file("", error.to_string()));
     }
     let config = reading_config(&directory);
-    let recovered = match boot::recover_layout(&config, layout, Now { wall_ms: now_ms(), ..Now::default() }) {
-        Ok(recovered) => recovered,
-        Err(error) => return outcome.findings.push(Finding::of_file("", error.to_string())),
-    };
+    let recovered =
+        match boot::recover_layout(&config, layout, Now { wall_ms: now_ms(), ..Now::default() }) {
+            Ok(recovered) => recovered,
+            Err(error) => return outcome.findings.push(Finding::of_file("", error.to_string())),
+        };
     let broker = &recovered.booted.broker;
     let queues = broker.queues();
     let mut held = Holdings { queues: queues.len() as u64, ..Holdings::default() };
@@ -498,7 +499,8 @@ fn affected(directory: &Path, broker: &Broker, damaged: &BTreeSet<u64>) -> Vec<(
     for queue in broker.queues() {
         let lies_there = broker.segments_of(&queue.name).iter().any(|no| damaged.contains(no));
         let Some(mut look) = broker.look(&queue.name).filter(|_| lies_there) else { continue };
-        let walked = segments.walk(broker, &mut look, |_, _| Ok::<(), std::convert::Infallible>(()));
+        let walked =
+            segments.walk(broker, &mut look, |_, _| Ok::<(), std::convert::Infallible>(()));
         let Ok(lost) = walked;
         if lost > 0 {
             lost_items.push((String::from_utf8_lossy(&queue.name).into_owned(), lost));
@@ -573,8 +575,7 @@ mod tests {
     #[test]
     fn a_report_ends_with_the_verdict() {
         let mut held = Holdings { queues: 1, items: 2, bytes: 3, ..Holdings::default() };
-        let mut outcome =
-            Outcome { queues: Some(held), segments: (1, 1024), ..Outcome::default() };
+        let mut outcome = Outcome { queues: Some(held), segments: (1, 1024), ..Outcome::default() };
         let text = render(Path::new("/d"), &outcome);
         assert_eq!(text, "1 queue, 2 items with 3 bytes; 1 segment, 1.0 KiB\n/d: sound\n");
         (held.delayed, held.dead) = (2, 1);

@@ -265,7 +265,7 @@ mod tests {
         let text = line("jobs", Lane::Dead, &dead, false, 100).to_string();
         let end = r#""attempts":9,"state":"dead","priority":"high","cause":"buried","origin":"jobs","origin_id":4,"first_ms":70,"last_ms":80,"reason_base64":"/w=="}"#;
         assert!(text.ends_with(end), "{text}");
-        // In another queue it is an item like others. An older server did not write down when it came.
+        // In another queue it is an item like others. When it came need not be known.
         let extra = dead.extra.as_mut().unwrap();
         (extra.note, extra.origin.as_mut().unwrap().moved_ms) = (Bytes::from_static(b"no"), 0);
         extra.origin.as_mut().unwrap().reason = Reason::Expired;
