@@ -207,7 +207,7 @@ impl Engine {
     fn put_anywhere(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) -> PutOutcome {
         match self.table.aliases.get(args.queue) {
             None => self.put_one(now, args, rec),
-            Some(destinations) => self.put_to_all(now, &args, destinations.clone(), rec),
+            Some(destinations) => self.put_to_all(now, &args, &destinations.clone(), rec),
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) fn lane_for(now: Now, due_ms: u64, priority: Priority) -> Lane {
     if due_ms > now.wall_ms {
         let delay_ms = due_ms - now.wall_ms;
         let width_log2 =
-            (u64::BITS - (delay_ms >> PART_LOG2).leading_zeros()).max(WIDTH_LOG2_MIN).min(62) as u8;
+            (u64::BITS - (delay_ms >> PART_LOG2).leading_zeros()).clamp(WIDTH_LOG2_MIN, 62) as u8;
         let start_ms = due_ms >> width_log2 << width_log2;
         return Lane::Delayed { start_ms, width_log2, priority };
     }
@@ -284,16 +284,15 @@ impl Engine {
     /// A lane goes; nothing is in it any more.
     pub(crate) fn drop_lane(&mut self, slot: Slot) {
         let Some(lane) = self.queues[slot as usize].take() else { return };
-        if let Some(home) = self.queues[lane.home as usize].as_deref_mut() {
-            if let Some(lanes) = &mut home.lanes {
-                lanes.past.add(&lane.counters);
-                if let Lane::Delayed { start_ms, .. } = lane.lane {
-                    lanes.buckets.remove(&(start_ms, lane.no.0));
-                    lanes.pulling.remove(&(start_ms, slot));
-                }
-                lanes.fifo.iter_mut().for_each(|fifo| fifo.retain(|fifo| *fifo != slot));
-                lanes.dead.retain(|dead| *dead != slot);
+        let home = self.queues[lane.home as usize].as_deref_mut();
+        if let Some(lanes) = home.and_then(|home| home.lanes.as_deref_mut()) {
+            lanes.past.add(&lane.counters);
+            if let Lane::Delayed { start_ms, .. } = lane.lane {
+                lanes.buckets.remove(&(start_ms, lane.no.0));
+                lanes.pulling.remove(&(start_ms, slot));
             }
+            lanes.fifo.iter_mut().for_each(|fifo| fifo.retain(|fifo| *fifo != slot));
+            lanes.dead.retain(|dead| *dead != slot);
         }
         self.forget_lane(slot, &lane);
     }

@@ -15,7 +15,7 @@ enum RestoreError {
     #[error(transparent)]
     Check(#[from] CheckError),
     #[error("damaged")]
-    Damaged(Outcome),
+    Damaged(Box<Outcome>),
 }
 
 /// Copies the backup in `from` to `to`. Answers the exit code.
@@ -45,7 +45,7 @@ pub fn run(from: &Path, to: &Path) -> u8 {
 fn restore(from: &Path, to: &Path) -> Result<Outcome, RestoreError> {
     let checked = check::check(from)?;
     if !checked.findings.is_empty() {
-        return Err(RestoreError::Damaged(checked));
+        return Err(RestoreError::Damaged(checked.into()));
     }
     let target = Target::prepare(to, from)?;
     let copied = copy::copy(from, target, |copied| match copied.findings.first() {

@@ -433,9 +433,8 @@ fn a_walk_sees_what_stays_whatever_comes_and_goes_meanwhile() {
                         world.log.retire(&mut world.engine, 0);
                     }
                     let state = ItemState::Ready;
-                    let (seen, is_moved) = world
-                        .engine
-                        .seen_of_loaded(b"q", state, &request, place, last_id, items);
+                    let (seen, is_moved) =
+                        world.engine.seen_of_loaded(b"q", state, &request, place, last_id, items);
                     let behind = seen.last().map_or(place, |seen| seen.place);
                     found.extend(seen);
                     match is_moved {
