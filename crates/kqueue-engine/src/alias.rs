@@ -53,7 +53,7 @@ impl Engine {
         &mut self,
         now: Now,
         args: &PutArgs<'_>,
-        destinations: Destinations,
+        destinations: &Destinations,
         rec: &mut impl Recorder,
     ) -> PutOutcome {
         let counters = self.alias_counters.entry(args.queue.into()).or_default();

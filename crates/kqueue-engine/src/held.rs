@@ -338,6 +338,6 @@ fn retry_delay_ms(config: &QueueConfig, item: &Item) -> u64 {
     let mut mixed = item.id ^ u64::from(item.attempts) << 48;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let less = u128::from(delay_ms / 10) * u128::from(mixed >> 32) >> 32;
+    let less = (u128::from(delay_ms / 10) * u128::from(mixed >> 32)) >> 32;
     delay_ms - less as u64
 }

@@ -422,6 +422,7 @@ impl core::error::Error for RecordError {}
 
 /// A record read back, owning its lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are puts")]
 pub enum RecordBuf<'a> {
     /// See [`Record::QueueCreated`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
@@ -682,7 +683,7 @@ impl<'a> Reader<'a> {
         let mut queues: SmallVec<[QueueNo; 4]> = self.rest(QueueNo)?;
         let mut homes = SmallVec::new();
         if lane != Lane::Main {
-            if queues.len() % 2 != 0 {
+            if !queues.len().is_multiple_of(2) {
                 return None;
             }
             homes = queues.drain(queues.len() / 2..).collect();
