@@ -931,7 +931,7 @@ fn new_id((_, entry): (&u64, &Entry)) -> Option<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn lanes_do_what_the_model_does(
