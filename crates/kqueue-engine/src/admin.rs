@@ -104,7 +104,8 @@ impl Engine {
         lanes.due[priority as usize].first().copied()
     }
 
-    /// Removes a queue's items that are not ready yet and returns how many.
+    /// Removes a queue's items that are not ready yet and returns how many. What is on the disk only goes by the stretch of time in which it is due: all of it is not ready
+    /// before the end.
     pub fn purge_delayed(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
         self.note_now(now);
         let Some(home) = self.slot_named(queue) else { return 0 };

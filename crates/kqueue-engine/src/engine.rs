@@ -21,10 +21,12 @@ use crate::alias::AliasCounters;
 use crate::config::{ConfigTable, SyncPolicy, master_of};
 use crate::extra::{Extra, Lane};
 use crate::keys::Keys;
-use crate::lanes::lane_for;
+use crate::lanes::{Entry, lane_for};
 use crate::queue::{Item, KEEP_ALL, Queue};
 use crate::record::{PutRecord, Reason, Record, Recorder};
-use crate::types::{Delivery, ItemId, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId};
+use crate::types::{
+    Delivery, ItemId, Now, Priority, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
+};
 use crate::waiting::{Leases, Waiters};
 
 /// Sub-queues of one master. A put names all its queues in one record, which has room for twice as many, also when it is written again.
@@ -46,6 +48,14 @@ pub(crate) struct Held {
     pub(crate) is_lent: bool,
     /// Its entry among the leases.
     pub(crate) lease: Option<(u64, u64)>,
+}
+
+/// What is discarded next.
+enum Discard {
+    /// The head of this lane.
+    Head(Slot),
+    /// This one, whose time has come.
+    Due(Priority, Entry),
 }
 
 /// What happened on the server since start.
@@ -376,7 +386,16 @@ impl Engine {
             if !self.queue(slot).config.discard_old_when_full {
                 return Err(Refusal::QueueFull);
             }
-            let Some(part) = self.part_to_discard(slot) else { return Err(Refusal::QueueFull) };
+            let part = match self.part_to_discard(slot) {
+                Some(Discard::Head(part)) => part,
+                Some(Discard::Due(priority, entry)) => {
+                    let Some(item) = self.take_due(priority, entry) else { continue };
+                    self.discard(entry.2, &item, rec);
+                    self.note_emptied(entry.2);
+                    continue;
+                }
+                None => return Err(Refusal::QueueFull),
+            };
             if self.queue(part).needs_load() {
                 // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
                 self.want_load(part);
@@ -392,13 +411,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Where the oldest items of the lowest priority are. What is delayed is not discarded.
-    fn part_to_discard(&self, slot: Slot) -> Option<Slot> {
+    /// Where the oldest items of the lowest priority are. What is delayed is not discarded before its time.
+    fn part_to_discard(&self, slot: Slot) -> Option<Discard> {
         let has_some = |slot: &Slot| !self.queue(*slot).is_empty();
-        let Some(lanes) = &self.queue(slot).lanes else { return Some(slot).filter(has_some) };
-        let [high, normal, low] = &lanes.fifo;
-        let normal = core::iter::once(&slot).chain(normal);
-        low.iter().chain(normal).chain(high).copied().find(has_some)
+        let Some(lanes) = &self.queue(slot).lanes else {
+            return Some(slot).filter(has_some).map(Discard::Head);
+        };
+        Priority::ALL.into_iter().rev().find_map(|priority| {
+            let home = (priority == Priority::Normal).then_some(slot);
+            let fifo = lanes.fifo[priority as usize].iter().copied();
+            let head = home.into_iter().chain(fifo).find(has_some).map(Discard::Head);
+            let due = lanes.due[priority as usize].first();
+            head.or_else(|| due.map(|&entry| Discard::Due(priority, entry)))
+        })
     }
 
     fn is_full_for(&self, slot: Slot, body_bytes: u64) -> bool {

@@ -57,6 +57,17 @@ impl Keys {
     }
 }
 
+impl Keys {
+    pub(crate) fn check_invariants(&self, max: u64) {
+        assert!(self.entries.len() <= self.order.len(), "every key is forgotten some time");
+        assert!(self.order.len() as u64 <= max, "no more than may be");
+        let is_ordered = |(key, entry): (&KeyHash, &Entry)| {
+            self.order.iter().any(|used| *used == (entry.put_ms, *key))
+        };
+        assert!(self.entries.len() > 100 || self.entries.iter().all(is_ordered), "each of them");
+    }
+}
+
 impl Engine {
     /// The put that this one repeats.
     pub(crate) fn repeated(&mut self, now: Now, key: KeyHash) -> Option<PutOutcome> {

@@ -681,10 +681,45 @@ impl Engine {
                 "it becomes ready in time"
             );
         }
+        if let Some(at_ms) = lanes.alarm_ms {
+            assert!(self.alarms.contains(&(at_ms, home)), "its alarm is set");
+        }
+        for (&(start_ms, _), &slot) in lanes.buckets.range(..(lanes.begun_to_ms, 0)) {
+            let is_pulling = lanes.pulling.contains(&(start_ms, slot));
+            assert!(is_pulling || self.queue(slot).is_pulled(), "what has begun is pulled");
+        }
+        let has_bucket = |&(start_ms, slot): &(u64, Slot)| {
+            lanes.buckets.contains_key(&(start_ms, self.queue(slot).no.0))
+        };
+        assert!(lanes.pulling.iter().all(has_bucket), "what is pulled is there");
+        self.check_served(home, lanes);
         for slot in lanes.all() {
             let lane = self.queue(slot);
+            let is_listed = match lane.lane {
+                Lane::Main => lanes.fifo[1].contains(&slot),
+                Lane::High => lanes.fifo[0].contains(&slot),
+                Lane::Low => lanes.fifo[2].contains(&slot),
+                Lane::Dead => lanes.dead.contains(&slot),
+                Lane::Delayed { start_ms, .. } => {
+                    lanes.buckets.get(&(start_ms, lane.no.0)) == Some(&slot)
+                }
+            };
+            assert!(is_listed, "a lane is listed as what it is");
             assert_eq!((lane.home, &lane.name), (home, &self.queue(home).name), "a lane of it");
             assert!(lane.waiting == 0 && lane.lanes.is_none(), "who waits waits on the queue");
+        }
+    }
+
+    fn check_served(&self, home: Slot, lanes: &Lanes) {
+        let queue = self.queue(home);
+        let is_idle = queue.waiting == 0 || queue.takers.is_empty() || queue.is_paused;
+        for &(_, id, slot) in lanes.due.iter().filter_map(BTreeSet::first) {
+            let bucket = self.queue(slot);
+            let stays = bucket.returned.get(&id).is_none_or(|item| bucket.may_stay(item));
+            assert!(
+                is_idle || stays || self.needs_load(home) || self.stayed.contains(&home),
+                "nobody waits beside an item whose time has come"
+            );
         }
     }
 }

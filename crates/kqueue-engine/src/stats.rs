@@ -290,6 +290,11 @@ impl Engine {
             );
             assert_eq!(queue.waiting, self.waiters.count_on(slot), "who waits on {:?}", queue.name);
         }
+        for &(at_ms, home) in &self.alarms {
+            let lanes = self.queue(home).lanes.as_deref();
+            assert_eq!(lanes.and_then(|lanes| lanes.alarm_ms), Some(at_ms), "whose alarm it is");
+        }
+        self.keys.check_invariants(self.limits.keys_max);
         let hot: u64 = self.by_number.values().map(|&slot| self.queue(slot).hot_cost()).sum();
         assert_eq!(hot, self.hot_cost(), "what is in memory");
         let lent = self.held.values().flatten().filter(|held| held.is_lent);

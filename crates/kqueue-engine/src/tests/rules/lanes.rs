@@ -287,6 +287,10 @@ fn a_full_queue_discards_the_oldest_of_the_lowest_level_and_nothing_that_is_dela
         world.put_with("q", "later", With::delay(100_000));
         let full = PutOutcome::Refused(Refusal::QueueFull);
         assert_eq!(world.try_put_with("q", "x", With::default()), full);
+        // What is due is not delayed any more.
+        world.pass_to(100_000);
+        world.put_with("q", "x", With::priority(Priority::Low));
+        assert_eq!(world.all("q"), ["later", "later", "x"]);
     }
 }
 

@@ -228,10 +228,9 @@ fn a_retry_for_which_there_is_no_room_comes_at_once() {
 
 #[test]
 fn very_many_that_are_due_at_once_are_seen_to_piece_by_piece_and_none_is_missed() {
-    const MANY: usize = 5_500;
-    for overrides in [QueueOverrides::default(), on_disk()] {
+    for (overrides, many) in [(QueueOverrides::default(), 40_000), (on_disk(), 5_500)] {
         let mut world = World::new(&[("q", overrides)]);
-        for n in 0..MANY {
+        for n in 0..many {
             let body = Bytes::from(format!("{n}"));
             let args = PutArgs {
                 queue: b"q",
@@ -258,9 +257,9 @@ fn very_many_that_are_due_at_once_are_seen_to_piece_by_piece_and_none_is_missed(
             pieces += 1;
         }
         world.check();
-        assert!(pieces >= 1);
+        assert!(pieces > many / 20_000, "{pieces}");
         let all: Vec<usize> = world.all_unchecked("q");
-        assert_eq!(all, (0..MANY).collect::<Vec<_>>());
+        assert_eq!(all, (0..many).collect::<Vec<_>>());
     }
 }
 
