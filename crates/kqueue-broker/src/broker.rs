@@ -392,6 +392,10 @@ impl Broker {
             let (first, last) =
                 (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
             match self.log.writer.locate(first, last) {
+                // Nothing in it is alive, and its file may be gone before it is read.
+                Some(place) if self.log.writer.is_freeing(place.segment) => {
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED);
+                }
                 Some(place) => {
                     self.log.writer.begin_read(place.segment);
                     self.counters.loads += 1;
