@@ -361,6 +361,9 @@ impl Broker {
 
     /// The next disk job, if one is due and none is in flight.
     pub fn poll_job(&mut self, now: Now) -> Option<Job> {
+        if self.log.take_unsynced() {
+            self.sync_lazily(now);
+        }
         let job = self.log.poll_job(now.mono_ms)?;
         for op in &job.ops {
             match op {
