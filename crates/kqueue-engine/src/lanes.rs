@@ -544,7 +544,7 @@ impl Engine {
     }
 
     /// Takes note of the present moment.
-    pub(crate) fn note_now(&mut self, now: Now) {
+    pub fn note_now(&mut self, now: Now) {
         (self.mono_ms, self.wall_ms) = (now.mono_ms, now.wall_ms);
     }
 
