@@ -365,6 +365,9 @@ impl Broker {
 
     /// The next disk job, if one is due and none is in flight.
     pub fn poll_job(&mut self, now: Now) -> Option<Job> {
+        if self.log.take_unsynced() {
+            self.sync_lazily(now);
+        }
         let job = self.log.poll_job(now.mono_ms)?;
         for op in &job.ops {
             match op {
@@ -396,6 +399,10 @@ impl Broker {
             let (first, last) =
                 (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
             match self.log.writer.locate(first, last) {
+                // Nothing in it is alive, and its file may be gone before it is read.
+                Some(place) if self.log.writer.is_freeing(place.segment) => {
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED);
+                }
                 Some(place) => {
                     self.log.writer.begin_read(place.segment);
                     self.counters.loads += 1;

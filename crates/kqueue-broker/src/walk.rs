@@ -105,6 +105,8 @@ impl Walk {
 
 impl Broker {
     pub(crate) fn step_walk(&mut self, now: Now, session: &mut Session, mut walk: Box<Walk>) {
+        // What has become ready since somebody did something is.
+        self.engine.note_now(now);
         if let Some(Some(Looked { items, through })) = self.looked.remove(&session.id) {
             let Some(Reading { mut request, last_id }) = walk.reading.take() else { return };
             let (state, place) = (walk.state, walk.place);

@@ -101,7 +101,7 @@ impl World {
     }
 
     /// What was fetched for a while returns although whoever fetched it is gone.
-    fn let_leases_end(&mut self) -> Outcome {
+    pub(super) fn let_leases_end(&mut self) -> Outcome {
         let extras = self.scenario.extras;
         if !extras.fetches && !extras.extended {
             return Ok(());

@@ -29,6 +29,7 @@ impl World {
             self.close(0);
         }
         self.pump()?;
+        self.let_leases_end()?;
         if life == self.lives() {
             self.connect(Role::Steward);
             self.inspect()?;
