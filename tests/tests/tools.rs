@@ -446,9 +446,8 @@ fn a_damaged_item_is_named_and_counted_wherever_it_is() {
         assert_eq!(dump_lines(&left.data()), 10);
         left.damage(&left.segment(1), |bytes| {
             // It may have been written anew.
-            let parts = bytes.windows(body.len()).enumerate();
-            let found = parts.filter(|(_, part)| *part == body.as_bytes()).map(|(at, _)| at);
-            let at = found.last().expect("it is in there");
+            let at = bytes.windows(body.len()).rposition(|part| part == body.as_bytes());
+            let at = at.expect("it is in there");
             bytes[at] ^= 1;
         });
         let done = left.check();
