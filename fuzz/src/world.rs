@@ -289,7 +289,7 @@ impl World {
         let mut items = Vec::new();
         loop {
             match look.step(broker) {
-                LookStep::Item(item) => items.push(Item {
+                LookStep::Item(_, item) => items.push(Item {
                     id: item.id.0,
                     flags: item.flags,
                     put_ms: item.put_ms,
