@@ -380,14 +380,15 @@ fn a_paused_queue_gives_nothing_and_everything_else_goes_on() {
         assert!(world.engine.pause(world.now, name, true, &mut world.log));
         world.put_with("q", "a", With::default());
         world.put_with("q", "late", With::delay(1000));
+        world.rest();
         assert_eq!(world.wait_for(1, "q", 0), TakeOutcome::Empty);
-        assert_eq!(&world.taken("q", Mode::Peek).expect("it may be looked at").body[..], b"a");
         assert_eq!(world.wait_for(2, "q", 500), TakeOutcome::Waiting);
         assert_eq!(world.wait_for(3, "q", 5000), TakeOutcome::Waiting);
         // Who waits is told when the time is over, also if all there is is on the disk.
         world.pass_to(500);
         let delivery = world.engine.poll_delivery().expect("an answer");
         assert_eq!((delivery.session, delivery.items.len()), (SessionId(2), 0));
+        assert_eq!(&world.taken("q", Mode::Peek).expect("it may be looked at").body[..], b"a");
         world.pass_to(1000);
         assert_eq!(world.engine.poll_delivery(), None);
         assert!(world.engine.pause(world.now, name, false, &mut world.log));
