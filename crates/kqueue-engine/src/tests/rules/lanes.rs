@@ -457,3 +457,48 @@ fn a_walk_sees_what_stays_whatever_comes_and_goes_meanwhile() {
         }
     }
 }
+
+#[test]
+fn a_walk_that_reads_a_stretch_shows_nothing_of_what_lies_between_and_comes_later() {
+    let mut world = World::new(&[("q", on_disk())]);
+    for n in 0..6 {
+        world.put("q", &format!("{n}"), 0);
+    }
+    world.log.checkpoint(&mut world.engine);
+    while world.log.last % SEGMENT != SEGMENT - 1 {
+        world.put("other", "x", 0);
+    }
+    // What is written again and what is put lie in one segment, by turns.
+    let seqs: Vec<u64> = (1..8).collect();
+    let mut moves = Moves::default();
+    let mut next = 6;
+    for seq in seqs {
+        let Some(entry) = world.log.entries.remove(&seq) else { continue };
+        let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
+        let World { engine, log, now, .. } = &mut world;
+        let (body, crc, share) = (&entry.body, entry.body_crc, entry.share);
+        engine.rerecord(Seq(seq), &record, body, crc, share, &mut moves, log);
+        if matches!(record, RecordBuf::Put(_)) {
+            let body = Bytes::from(format!("{next}"));
+            let args = PutArgs {
+                queue: b"q",
+                flags: 0,
+                expiry_ms: 0,
+                body: &body,
+                body_crc: 0,
+                due_ms: 0,
+                priority: Priority::Normal,
+                key: None,
+            };
+            engine.put(*now, args, log);
+            next += 1;
+        }
+    }
+    moves.settle(&mut world.engine, &mut world.log);
+    world.engine.handle_written(Seq(world.log.last), &world.log);
+    world.check();
+    let seen = world.walk("q", ItemState::Ready);
+    let bodies: Vec<Bytes> = seen.iter().map(|seen| seen.item.body.clone()).collect();
+    let expected: Vec<Bytes> = (0..next).map(|n| Bytes::from(format!("{n}"))).collect();
+    assert_eq!(bodies, expected);
+}
