@@ -380,14 +380,15 @@ fn a_paused_queue_gives_nothing_and_everything_else_goes_on() {
         assert!(world.engine.pause(world.now, name, true, &mut world.log));
         world.put_with("q", "a", With::default());
         world.put_with("q", "late", With::delay(1000));
+        world.rest();
         assert_eq!(world.wait_for(1, "q", 0), TakeOutcome::Empty);
-        assert_eq!(&world.taken("q", Mode::Peek).expect("it may be looked at").body[..], b"a");
         assert_eq!(world.wait_for(2, "q", 500), TakeOutcome::Waiting);
         assert_eq!(world.wait_for(3, "q", 5000), TakeOutcome::Waiting);
         // Who waits is told when the time is over, also if all there is is on the disk.
         world.pass_to(500);
         let delivery = world.engine.poll_delivery().expect("an answer");
         assert_eq!((delivery.session, delivery.items.len()), (SessionId(2), 0));
+        assert_eq!(&world.taken("q", Mode::Peek).expect("it may be looked at").body[..], b"a");
         world.pass_to(1000);
         assert_eq!(world.engine.poll_delivery(), None);
         assert!(world.engine.pause(world.now, name, false, &mut world.log));
@@ -458,4 +459,49 @@ fn a_walk_sees_what_stays_whatever_comes_and_goes_meanwhile() {
             assert!(found.iter().any(is_it), "item {n} was there all the time");
         }
     }
+}
+
+#[test]
+fn a_walk_that_reads_a_stretch_shows_nothing_of_what_lies_between_and_comes_later() {
+    let mut world = World::new(&[("q", on_disk())]);
+    for n in 0..6 {
+        world.put("q", &format!("{n}"), 0);
+    }
+    world.log.checkpoint(&mut world.engine);
+    while world.log.last % SEGMENT != SEGMENT - 1 {
+        world.put("other", "x", 0);
+    }
+    // What is written again and what is put lie in one segment, by turns.
+    let seqs: Vec<u64> = (1..8).collect();
+    let mut moves = Moves::default();
+    let mut next = 6;
+    for seq in seqs {
+        let Some(entry) = world.log.entries.remove(&seq) else { continue };
+        let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
+        let World { engine, log, now, .. } = &mut world;
+        let (body, crc, share) = (&entry.body, entry.body_crc, entry.share);
+        engine.rerecord(Seq(seq), &record, body, crc, share, &mut moves, log);
+        if matches!(record, RecordBuf::Put(_)) {
+            let body = Bytes::from(format!("{next}"));
+            let args = PutArgs {
+                queue: b"q",
+                flags: 0,
+                expiry_ms: 0,
+                body: &body,
+                body_crc: 0,
+                due_ms: 0,
+                priority: Priority::Normal,
+                key: None,
+            };
+            engine.put(*now, args, log);
+            next += 1;
+        }
+    }
+    moves.settle(&mut world.engine, &mut world.log);
+    world.engine.handle_written(Seq(world.log.last), &world.log);
+    world.check();
+    let seen = world.walk("q", ItemState::Ready);
+    let bodies: Vec<Bytes> = seen.iter().map(|seen| seen.item.body.clone()).collect();
+    let expected: Vec<Bytes> = (0..next).map(|n| Bytes::from(format!("{n}"))).collect();
+    assert_eq!(bodies, expected);
 }
