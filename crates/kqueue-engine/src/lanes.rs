@@ -318,15 +318,26 @@ impl Engine {
                 _ => Next::None,
             };
         }
-        self.advance(now, home);
-        for priority in Priority::ALL {
-            match self.next_of_level(now, home, priority, rec) {
-                Err(()) => return Next::None,
-                Ok(Next::None) => {}
-                Ok(next) => return next,
+        for _ in 0..2 {
+            self.advance(now, home);
+            for priority in Priority::ALL {
+                match self.next_of_level(now, home, priority, rec) {
+                    Err(()) => return Next::None,
+                    Ok(Next::None) => {}
+                    Ok(next) => return next,
+                }
+            }
+            // What has just expired may have been what the next bucket had to wait for.
+            if !self.is_alarmed(now, home) {
+                break;
             }
         }
         Next::None
+    }
+
+    fn is_alarmed(&self, now: Now, home: Slot) -> bool {
+        let alarm_ms = self.queue(home).lanes.as_ref().and_then(|lanes| lanes.alarm_ms);
+        alarm_ms.is_some_and(|alarm_ms| alarm_ms <= now.wall_ms)
     }
 
     /// `Err`: nothing of a lower level may overtake what cannot be handed out at the moment.

@@ -17,7 +17,8 @@ type Seen = BTreeSet<(Queue, &'static str, usize)>;
 impl World {
     /// In the middle of a life.
     pub(super) fn inspect_now(&mut self) -> Outcome {
-        if self.broker.progress().poisoned {
+        if self.broker.progress().poisoned || self.disk.is_full {
+            // Nobody gets an answer that waits for the disk.
             return Ok(());
         }
         let was_calm = std::mem::replace(&mut self.calm, true);
