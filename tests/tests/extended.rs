@@ -192,7 +192,7 @@ fn dead_letters_stay_in_their_queue_until_they_are_kicked_or_purged() {
 fn dead_letters_go_to_the_queue_for_them_and_each_queue_gets_its_own_back() {
     let daemon = daemon();
     let mut wire = daemon.connect();
-    let job = wire.put_with("jobs", "job", "");
+    let job = wire.put_with("jobs", "job", "priority=high");
     let other = wire.put_with("other", "other", "");
     for _ in 0..2 {
         wire.reserve_one("jobs");
@@ -209,6 +209,8 @@ fn dead_letters_go_to_the_queue_for_them_and_each_queue_gets_its_own_back() {
     let (dead, _) = wire.browse("other dead 10");
     assert_eq!((dead[0].name("origin"), dead[0].name("reason")), ("other", "why"));
     assert_eq!(wire.say(&format!("kick jobs id={job}"), None), "OK 1");
+    let (ready, _) = wire.browse("jobs ready 1");
+    assert_eq!((ready[0].id, ready[0].name("priority")), (job, "high"));
     assert_eq!(wire.reserve_one("jobs").id, job);
     assert_eq!(wire.say("purge other dead", None), "OK 1");
     assert_eq!(wire.bodies("failed", "ready"), ["put there by hand"]);

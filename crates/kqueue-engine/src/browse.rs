@@ -282,7 +282,7 @@ impl Engine {
             false => counters.moved_away += 1,
         }
         self.queue_mut(home).counters.kicked += 1;
-        let priority = seen.priority;
+        let priority = item.extra.as_ref().map_or(Priority::Normal, |extra| extra.priority);
         let extra = Extra { id: Some(id), priority, ..Extra::NONE };
         let moved = Item {
             put_ms: now.wall_ms,

@@ -78,6 +78,8 @@ impl Engine {
         rec: &mut impl Recorder,
     ) {
         let mut moved = self.with_origin(now, slot, &item, reason, note);
+        // It has none where it is, but again when it comes back.
+        moved.extra.get_or_insert_default().priority = self.priority_of(slot);
         let queue = self.queue_mut(slot);
         let home = queue.home;
         let (to, lane) = match queue.dead_letter_queue().cloned() {
@@ -88,9 +90,7 @@ impl Engine {
             None => {
                 (queue.counters.dead_within, queue.counters.moved_within) =
                     (queue.counters.dead_within + 1, queue.counters.moved_within + 1);
-                let priority = self.priority_of(slot);
-                let extra = moved.extra.get_or_insert_default();
-                (extra.id, extra.priority) = (Some(item.public_id()), priority);
+                moved.extra.get_or_insert_default().id = Some(item.public_id());
                 (home, Lane::Dead)
             }
         };
