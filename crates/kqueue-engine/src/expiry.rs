@@ -241,7 +241,8 @@ impl Engine {
             .aging
             .iter()
             .copied()
-            .filter(|&slot| self.is_all_unused(slot) && is_old(self.queue(slot)))
+            .filter(|&slot| is_old(self.queue(slot)) && !self.queue(slot).is_paused)
+            .filter(|&slot| self.is_all_unused(slot))
             .collect();
         for slot in gone {
             self.expire_queue(slot, rec);

@@ -245,7 +245,7 @@ impl Engine {
         self.queue_mut(slot).counters.moved_within += 1;
         let mut moved = item.clone();
         let extra = moved.extra.get_or_insert_default();
-        (extra.id, extra.priority, extra.due_ms) = (Some(item.public_id()), priority, due_ms);
+        (extra.id, extra.due_ms) = (Some(item.public_id()), due_ms);
         let lane = lane_for(now, due_ms, priority);
         self.move_item(slot, &item, home, lane, moved, Reason::Delayed, rec);
     }

@@ -482,7 +482,7 @@ impl Engine {
 
     /// Enters items of the buckets that have begun; true if nothing more can be done at the moment.
     fn pull(&mut self, home: Slot) -> bool {
-        const STEP_BUCKETS: usize = 16;
+        const STEP_BUCKETS: usize = 256;
         let mut left = STEP_ITEMS;
         let lanes = self.queue(home).lanes.as_deref();
         let pulling: Vec<(u64, Slot)> = lanes
@@ -520,7 +520,8 @@ impl Engine {
         let queue = self.queue(home);
         let entered = queue.lanes.as_ref().map_or(0, |lanes| lanes.entered());
         let bucket = self.queue(slot);
-        entered == 0
+        // One of which nothing is known may hold what is due first.
+        bucket.returned.is_empty()
             || entered < ALWAYS_ITEMS && bucket.hot_cost() < ALWAYS_BYTES
             || entered < ENTERED_MAX
                 && self.memory_left() > KEPT_FREE_BYTES

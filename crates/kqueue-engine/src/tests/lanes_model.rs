@@ -456,6 +456,7 @@ impl Pair {
             let items = &mut self.model.queue(of).items;
             let at = items.iter().position(|thing| thing.place == place).expect("it");
             let thing = items.remove(at);
+            let priority = thing.from.as_ref().map_or(Priority::Normal, |from| from.priority);
             let id = match &thing.from {
                 Some(from) if from.queue == queue => from.id,
                 _ => thing.id,
@@ -472,6 +473,7 @@ impl Pair {
                 put_ms,
                 expiry_ms: 0,
                 attempts: 0,
+                priority,
                 from: None,
                 note: Bytes::new(),
                 ..thing

@@ -18,6 +18,7 @@ pub(super) struct From {
     pub(super) moved_ms: u64,
     pub(super) attempts: u32,
     pub(super) reason: Reason,
+    pub(super) priority: Priority,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +177,7 @@ impl Model {
             moved_ms: now.wall_ms,
             attempts: thing.attempts,
             reason,
+            priority: thing.priority,
         };
         let (to, part, priority) = match NAMES[queue] {
             "jobs" => (3, Part::Fifo, Priority::Normal),
