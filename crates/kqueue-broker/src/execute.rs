@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
-    ItemId, KeyHash, Mode, Now, Priority, PutArgs, PutOutcome, Refusal, Settled, SyncPolicy, TakeArgs,
-    TakeOutcome, Taken,
+    ItemId, KeyHash, Mode, Now, Priority, PutArgs, PutOutcome, Refusal, Settled, SyncPolicy,
+    TakeArgs, TakeOutcome, Taken,
 };
 use kqueue_proto::{
     Body, ClientError, Expiry, GetOptions, Name, NameError, QueueInfo, Request, Response,
@@ -110,16 +110,9 @@ impl Broker {
             Request::Capabilities => {
                 session.reply(Gate::Open, Response::Capabilities(self.version))
             }
-            Request::Put {
-                key,
-                ttl_seconds,
-                flags,
-                delay_ms,
-                priority,
-                idempotency_key,
-                body,
-            } => {
-                let options = PutOptions { ttl_seconds, flags, delay_ms, priority, idempotency_key };
+            Request::Put { key, ttl_seconds, flags, delay_ms, priority, idempotency_key, body } => {
+                let options =
+                    PutOptions { ttl_seconds, flags, delay_ms, priority, idempotency_key };
                 self.put(now, session, &key, options, &body, body_crc);
             }
             Request::Reserve { max, wait_ms, lease_ms, keys } => {

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
-    ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId, WalkNext,
-    WalkPlace,
+    ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId,
+    WalkNext, WalkPlace,
 };
 use kqueue_proto::{Cursor, DeadCause, Found, FoundDead, Name, Response};
 

@@ -264,13 +264,7 @@ impl Engine {
     }
 
     /// A dead letter that a walk came by becomes an item of its queue again, at the end. False: it is not there any more, or there is no room on the disk.
-    pub fn kick(
-        &mut self,
-        now: Now,
-        queue: &[u8],
-        seen: &Seen,
-        rec: &mut impl Recorder,
-    ) -> bool {
+    pub fn kick(&mut self, now: Now, queue: &[u8], seen: &Seen, rec: &mut impl Recorder) -> bool {
         self.note_now(now);
         let Some(home) = self.slot_named(queue) else { return false };
         if !rec.has_room(seen.item.body.len() as u64) {

@@ -241,7 +241,14 @@ impl Cold {
     }
 
     /// Takes a live item out of an extent, wherever in it; what it kept alive is given. Answers what is left of the cost.
-    pub(crate) fn take_out(&mut self, index: usize, id: u64, seq: u64, bytes: u64, cost: u64) -> u64 {
+    pub(crate) fn take_out(
+        &mut self,
+        index: usize,
+        id: u64,
+        seq: u64,
+        bytes: u64,
+        cost: u64,
+    ) -> u64 {
         self.attempts.remove(&id);
         self.change(index, |extent| {
             extent.sub(bytes, cost);

@@ -204,12 +204,7 @@ impl Engine {
         outcome
     }
 
-    fn put_anywhere(
-        &mut self,
-        now: Now,
-        args: PutArgs<'_>,
-        rec: &mut impl Recorder,
-    ) -> PutOutcome {
+    fn put_anywhere(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) -> PutOutcome {
         match self.table.aliases.get(args.queue) {
             None => self.put_one(now, args, rec),
             Some(destinations) => self.put_to_all(now, &args, destinations.clone(), rec),
@@ -381,8 +376,8 @@ impl Engine {
             if self.queue(part).needs_load() {
                 // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
                 self.want_load(part);
-                let over = (self.waiting_in(slot).0 + 1)
-                    .saturating_sub(self.queue(slot).config.max_items);
+                let over =
+                    (self.waiting_in(slot).0 + 1).saturating_sub(self.queue(slot).config.max_items);
                 let queue = self.queue_mut(part);
                 queue.to_discard = (queue.to_discard + 1).max(over);
                 return Ok(());
@@ -517,8 +512,7 @@ impl Engine {
         if let Some(&slot) = self.by_name.get(name) {
             return Ok(slot);
         }
-        if self.by_name.len() as u64 >= self.limits.max_queues
-            && !self.forget_a_queue(needed, rec)
+        if self.by_name.len() as u64 >= self.limits.max_queues && !self.forget_a_queue(needed, rec)
         {
             return Err(Refusal::TooManyQueues { limit: self.limits.max_queues });
         }

@@ -107,14 +107,7 @@ impl Engine {
     }
 
     /// The item as it begins a new life elsewhere.
-    fn with_origin(
-        &self,
-        now: Now,
-        slot: Slot,
-        item: &Item,
-        reason: Reason,
-        note: Bytes,
-    ) -> Item {
+    fn with_origin(&self, now: Now, slot: Slot, item: &Item, reason: Reason, note: Bytes) -> Item {
         let origin = Origin {
             queue: self.queue(slot).name.clone(),
             id: item.public_id(),

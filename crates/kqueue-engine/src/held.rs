@@ -126,8 +126,8 @@ impl Engine {
         if let Some(lease) = held.lease.take() {
             leases.remove(lease);
         }
-        held.lease = lease_ms
-            .map(|ms| leases.add(now.mono_ms.saturating_add(ms), session, slot, item_id));
+        held.lease =
+            lease_ms.map(|ms| leases.add(now.mono_ms.saturating_add(ms), session, slot, item_id));
         true
     }
 

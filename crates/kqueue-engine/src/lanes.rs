@@ -441,8 +441,12 @@ impl Engine {
         const STEP_BUCKETS: usize = 16;
         let mut left = STEP_ITEMS;
         let lanes = self.queue(home).lanes.as_deref();
-        let pulling: Vec<(u64, Slot)> =
-            lanes.into_iter().flat_map(|lanes| &lanes.pulling).copied().take(STEP_BUCKETS).collect();
+        let pulling: Vec<(u64, Slot)> = lanes
+            .into_iter()
+            .flat_map(|lanes| &lanes.pulling)
+            .copied()
+            .take(STEP_BUCKETS)
+            .collect();
         for (start_ms, slot) in pulling {
             while left > 0 {
                 let Some(item) = self.with(slot, Queue::take_ready) else { break };
@@ -479,7 +483,9 @@ impl Engine {
     fn promote(&mut self, now: Now, home: Slot) {
         let Self { queues, .. } = self;
         let mut moved = Vec::new();
-        if let Some(lanes) = queues[home as usize].as_deref_mut().and_then(|queue| queue.lanes.as_deref_mut()) {
+        if let Some(lanes) =
+            queues[home as usize].as_deref_mut().and_then(|queue| queue.lanes.as_deref_mut())
+        {
             while moved.len() < STEP_ITEMS
                 && lanes.waiting.first().is_some_and(|entry| entry.0 <= now.wall_ms)
             {
@@ -587,7 +593,8 @@ impl Engine {
                 }
                 continue;
             }
-            let may_expire = queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
+            let may_expire =
+                queue.config.max_age_ms.is_some() || queue.items().any(|item| item.expiry_ms != 0);
             if may_expire && queue.lane != Lane::Dead {
                 self.expiring.insert(slot);
             }
@@ -615,7 +622,10 @@ impl Engine {
         }
         assert_eq!(entered, lanes.entered(), "what is entered is there");
         if let Some(first) = lanes.waiting.first() {
-            assert!(lanes.alarm_ms.is_some_and(|at_ms| at_ms <= first.0), "it becomes ready in time");
+            assert!(
+                lanes.alarm_ms.is_some_and(|at_ms| at_ms <= first.0),
+                "it becomes ready in time"
+            );
         }
         for slot in lanes.all() {
             let lane = self.queue(slot);

@@ -61,6 +61,6 @@ pub use record::{
 pub use replay::BadState;
 pub use stats::{QueueStats, Totals};
 pub use types::{
-    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, Priority, PutArgs, PutOutcome, QueueNo, Refusal,
-    Seq, SessionId, Settled, TakeArgs, TakeOutcome, Taken,
+    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, Priority, PutArgs, PutOutcome,
+    QueueNo, Refusal, Seq, SessionId, Settled, TakeArgs, TakeOutcome, Taken,
 };

@@ -294,8 +294,7 @@ impl Queue {
     /// Whether it has come so often that it is a dead letter.
     pub(crate) fn is_dead(&self, item: &Item) -> bool {
         // A queue for dead letters that would be its own keeps what it has.
-        let is_last =
-            self.config.dead_letter_queue.is_some() && self.dead_letter_queue().is_none();
+        let is_last = self.config.dead_letter_queue.is_some() && self.dead_letter_queue().is_none();
         self.lane != Lane::Dead
             && !is_last
             && self.config.max_attempts.is_some_and(|max| item.attempts >= max)

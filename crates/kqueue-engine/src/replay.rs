@@ -140,13 +140,7 @@ impl Engine {
         Some(())
     }
 
-    fn replay_put(
-        &mut self,
-        slot: Slot,
-        item: Item,
-        old: Option<Seq>,
-        rec: &mut impl Recorder,
-    ) {
+    fn replay_put(&mut self, slot: Slot, item: Item, old: Option<Seq>, rec: &mut impl Recorder) {
         self.last_id = self.last_id.max(item.id);
         self.newest_put_ms = self.newest_put_ms.max(item.put_ms);
         let mut previous = Seq(0);

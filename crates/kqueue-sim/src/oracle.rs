@@ -24,10 +24,10 @@ mod numbers;
 mod order;
 mod states;
 
-use course::{Course, Run};
 pub(crate) use course::{Command, Options};
-pub(crate) use states::{Found, reason};
+use course::{Course, Run};
 use numbers::Numbers;
+pub(crate) use states::{Found, reason};
 
 /// A moment: the step of the simulation, and both clocks.
 #[derive(Clone, Copy, Debug, Default)]

@@ -109,7 +109,9 @@ impl Conn {
             6..10 => self.resume(at, pauses, oracle),
             10..30 => {
                 let queue = match rng.u32(..4) {
-                    0 => ["plain", "posts", "posts+b", "work", "late", "dead", "mem"][rng.usize(..7)],
+                    0 => {
+                        ["plain", "posts", "posts+b", "work", "late", "dead", "mem"][rng.usize(..7)]
+                    }
                     _ => kept,
                 };
                 let max = if rng.bool() { rng.u32(1..5) } else { 1000 };

@@ -140,8 +140,7 @@ impl Oracle {
     /// Whether a command may have been run since a step.
     pub(super) fn may_have_run(&self, command: Command, queue: Queue, since: u64) -> bool {
         self.runs.iter().any(|run| {
-            (run.command, run.queue) == (command, queue)
-                && run.end.is_none_or(|end| end >= since)
+            (run.command, run.queue) == (command, queue) && run.end.is_none_or(|end| end >= since)
         })
     }
 
@@ -274,8 +273,7 @@ impl Oracle {
     /// How often it had been delivered at least when something was asked.
     pub(super) fn attempts_seen(&self, copy: &Copy, root: Queue, asked: Moment) -> u32 {
         let counts = |open: &&Open| {
-            open.received.step < asked.step
-                && !self.may_have_run(Command::Kick, root, open.asked)
+            open.received.step < asked.step && !self.may_have_run(Command::Kick, root, open.asked)
         };
         let opens = || copy.course.opens.iter().filter(counts);
         opens().map(|open| open.attempts).max().unwrap_or(0).max(opens().count() as u32)
@@ -448,9 +446,11 @@ impl Oracle {
         lease_ms: u64,
     ) -> bool {
         let Some(copy) = self.puts[put].copy_mut(queue) else { return false };
-        let Some(hold) = copy.holder.as_mut().filter(|hold| {
-            hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms
-        }) else {
+        let Some(hold) = copy
+            .holder
+            .as_mut()
+            .filter(|hold| hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms)
+        else {
             return false;
         };
         if lease_ms > 0 {

@@ -65,7 +65,10 @@ impl Oracle {
         let may_be_instead = |&other: &usize| {
             let copy = self.puts[other].copies.get(queue);
             copy.is_some_and(|copy| {
-                copy.deliveries > 0 || copy.may_be_done || copy.may_be_flushed || copy.may_be_dropped
+                copy.deliveries > 0
+                    || copy.may_be_done
+                    || copy.may_be_flushed
+                    || copy.may_be_dropped
             })
         };
         if put.alternatives.iter().any(may_be_instead) {

@@ -63,7 +63,9 @@ impl Oracle {
         }
         match (place, is_moved) {
             (0, _) => self.learn_id(number, found.id)?,
-            (_, true) if found.queue == root => self.learn_id(number, found.number("origin_id")?)?,
+            (_, true) if found.queue == root => {
+                self.learn_id(number, found.number("origin_id")?)?
+            }
             _ => {}
         }
         if found.state == "dead"
@@ -165,8 +167,7 @@ impl Oracle {
         for (number, put) in self.puts.iter().enumerate() {
             for (&root, copy) in &put.copies {
                 let mut instead = put.alternatives.iter().chain([&number]);
-                let is_here =
-                    instead.any(|one| way(root).iter().any(|queue| is_seen(queue, *one)));
+                let is_here = instead.any(|one| way(root).iter().any(|queue| is_seen(queue, *one)));
                 if !is_here && self.is_missing(number, root, copy, now) {
                     missing.entry(root).or_default().push(number);
                 }
@@ -224,7 +225,6 @@ impl Oracle {
         };
         self.puts.iter().map(sent).max().unwrap_or(0)
     }
-
 }
 
 fn check_form(put: &Put, number: usize, found: &Found<'_>) -> Check {
@@ -253,7 +253,8 @@ fn check_times(put: &Put, copy: &Copy, root: Queue, found: &Found<'_>, at: Momen
         "delayed" if delay_ms == 0 && is_first => Err("nobody delayed it".into()),
         "delayed" if is_first => {
             let due_ms = found.number("due_ms")?;
-            let is_late = latest_ms.is_some_and(|latest_ms| found.asked.wall_ms + due_ms > latest_ms);
+            let is_late =
+                latest_ms.is_some_and(|latest_ms| found.asked.wall_ms + due_ms > latest_ms);
             match at.wall_ms + due_ms < earliest_ms || is_late {
                 true => Err("that is not its time".into()),
                 false => Ok(()),

@@ -128,7 +128,8 @@ impl World {
         for queue in KEPT {
             self.wait_for_delayed(queue)?;
         }
-        self.mono_ms = self.mono_ms.max(self.oracle.last_due_ms().saturating_sub(super::EPOCH_MS)) + 5000;
+        self.mono_ms =
+            self.mono_ms.max(self.oracle.last_due_ms().saturating_sub(super::EPOCH_MS)) + 5000;
         self.broker.handle_timeout(self.now());
         self.pump()
     }
