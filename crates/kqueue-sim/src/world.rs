@@ -22,6 +22,7 @@ use crate::status::StatusModel;
 mod end;
 mod inspect;
 mod operator;
+mod plant;
 mod shell;
 
 /// Replies that the shell keeps for a client that does not read.
@@ -100,7 +101,8 @@ impl World {
         disk.fault = scenario.fault;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
         let rules = Rules::first(&scenario);
-        let settings = Settings { scenario: &scenario, rules: &rules };
+        let settings =
+            Settings { scenario: &Scenario { sabotage: None, ..scenario }, rules: &rules };
         let broker = boot(&disk, settings, rng.u64(..), now)
             .map(|started| started.broker)
             .expect("an empty disk");
@@ -485,6 +487,7 @@ impl World {
         let settings = Settings { scenario: &self.scenario, rules: &rules };
         let started = boot(&self.disk, settings, seed, now)?;
         self.broker = started.broker;
+        self.plant();
         self.broker.begin_with_status(self.saved_status);
         self.status = StatusModel::new(self.saved_status, self.scenario.extras.grace_ms);
         self.note_status()?;
