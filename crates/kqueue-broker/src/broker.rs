@@ -17,16 +17,18 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
 use kqueue_engine::{
-    ConfigTable, Delivery, Engine, EngineLimits, LoadRequest, Now, Seq, SessionId, SyncPolicy,
+    ConfigTable, Delivery, Engine, EngineLimits, ItemId, LoadRequest, Now, Seq, SessionId,
+    SyncPolicy,
 };
 use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
+use kqueue_proto::Request;
 
 use crate::admin::Ask;
 use crate::gate::Gates;
 use crate::handles::Handles;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Access, Session, Shape, State, queue_and_body_of};
+use crate::session::{Access, Input, Session, Shape, State, queue_and_body_of};
 use crate::status::{Status, StatusControl};
 use crate::task::Task;
 use crate::walk::Looked;
@@ -250,9 +252,11 @@ impl Broker {
                 }
             } else if let Some(decoded) = session.next_request() {
                 let put = queue_and_body_of(&decoded.input);
-                if put.is_some_and(|(queue, body)| {
-                    self.must_wait_for_space(session.id, queue, body.len())
-                }) {
+                let must_wait = match put {
+                    Some((queue, body)) => self.must_wait_for_space(session.id, queue, body.len()),
+                    None => self.move_must_wait(session.id, &decoded.input),
+                };
+                if must_wait {
                     session.block(decoded);
                     break;
                 }
@@ -284,6 +288,22 @@ impl Broker {
         bytes: usize,
     ) -> bool {
         let bytes = (bytes as u64).saturating_mul(self.engine.puts_to(queue));
+        self.must_wait_for_room(session, bytes)
+    }
+
+    /// The same of a request that writes an item again which the session holds.
+    fn move_must_wait(&mut self, session: SessionId, input: &Input) -> bool {
+        let (key, id) = match input {
+            Input::Request(Request::Bury { key, id, .. }) => (key, *id),
+            Input::Request(Request::Release { key, id, delay_ms: Some(1..) }) => (key, *id),
+            _ => return false,
+        };
+        let bytes = self.engine.held_bytes(session, key, ItemId(id));
+        bytes.is_some_and(|bytes| self.must_wait_for_room(session, bytes))
+    }
+
+    /// As [`Broker::must_wait_for_space`], for bytes that are written once.
+    pub(crate) fn must_wait_for_room(&mut self, session: SessionId, bytes: u64) -> bool {
         let waits = self.log.writer.must_wait_for_space(bytes);
         if waits {
             self.wait_for_space.push(session);

@@ -59,6 +59,12 @@ struct Reading {
     last_id: u64,
 }
 
+/// What is to be moved has no place on the disk at the moment: a body of so many bytes.
+#[derive(Debug)]
+struct NoRoom {
+    bytes: u64,
+}
+
 /// What was read for a walk.
 #[derive(Debug)]
 pub(crate) struct Looked {
@@ -112,9 +118,11 @@ impl Broker {
             let (state, place) = (walk.state, walk.place);
             let (seen, is_moved) =
                 self.engine.seen_of_loaded(&walk.key, state, &request, place, last_id, items);
-            let is_full = !self.see_all(now, session, &mut walk, seen);
-            if is_full || walk.is_over() {
-                return self.end_walk(now, session, &walk, true, is_full);
+            if let Err(NoRoom { bytes }) = self.see_all(now, session, &mut walk, seen) {
+                return self.wait_or_end(now, session, walk, bytes);
+            }
+            if walk.is_over() {
+                return self.end_walk(now, session, &walk, true, false);
             }
             request.first = Seq(through.0.saturating_add(1));
             if is_moved || through == Looked::MOVED {
@@ -134,9 +142,11 @@ impl Broker {
         }
         let max = usize::try_from(walk.left).unwrap_or(usize::MAX).min(STEP_ITEMS);
         let (seen, next) = self.engine.walk(&walk.key, walk.state, walk.place, max);
-        let is_full = !self.see_all(now, session, &mut walk, seen);
-        if is_full || walk.is_over() {
-            return self.end_walk(now, session, &walk, next != WalkNext::End, is_full);
+        if let Err(NoRoom { bytes }) = self.see_all(now, session, &mut walk, seen) {
+            return self.wait_or_end(now, session, walk, bytes);
+        }
+        if walk.is_over() {
+            return self.end_walk(now, session, &walk, next != WalkNext::End, false);
         }
         match next {
             WalkNext::End => return self.end_walk(now, session, &walk, false, false),
@@ -149,22 +159,32 @@ impl Broker {
         session.task = Some(Task::Walk(walk));
     }
 
-    /// False: the disk is full, and what was to be moved stays.
+    /// There was no room to move something: either there will be soon, and the walk goes on with it then, or the disk is full.
+    fn wait_or_end(&mut self, now: Now, session: &mut Session, walk: Box<Walk>, bytes: u64) {
+        if self.must_wait_for_room(session.id, bytes) {
+            return session.block_task(Task::Walk(walk));
+        }
+        self.end_walk(now, session, &walk, true, true);
+    }
+
     fn see_all(
         &mut self,
         now: Now,
         session: &mut Session,
         walk: &mut Walk,
         seen: Vec<Seen>,
-    ) -> bool {
+    ) -> Result<(), NoRoom> {
         for seen in seen {
             if walk.is_over() {
-                return true;
+                return Ok(());
             }
-            if let Purpose::Kick { .. } = walk.purpose
-                && !self.log.has_room(seen.item.body.len() as u64)
-            {
-                return false;
+            let bytes = seen.item.body.len() as u64;
+            let moves = match walk.purpose {
+                Purpose::Kick { id } => id.is_none_or(|id| is_named(&seen, id)),
+                Purpose::Show { .. } | Purpose::Purge => false,
+            };
+            if moves && !self.log.has_room(bytes) {
+                return Err(NoRoom { bytes });
             }
             walk.place = seen.place;
             let is_done = match walk.purpose {
@@ -174,7 +194,7 @@ impl Broker {
                     session.reply(Gate::Open, Response::Found(found.into()));
                     true
                 }
-                Purpose::Kick { id: Some(id) } if !is_named(&seen, id) => false,
+                Purpose::Kick { .. } if !moves => false,
                 Purpose::Kick { .. } => self.engine.kick(now, &walk.key, &seen, &mut self.log),
                 Purpose::Purge => self.engine.remove_seen(&seen, &mut self.log),
             };
@@ -182,7 +202,7 @@ impl Broker {
                 (walk.done, walk.left) = (walk.done + 1, walk.left - 1);
             }
         }
-        true
+        Ok(())
     }
 
     fn end_walk(

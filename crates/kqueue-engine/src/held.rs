@@ -131,6 +131,12 @@ impl Engine {
         true
     }
 
+    /// Bytes of the body of an item that the session holds.
+    pub fn held_bytes(&self, session: SessionId, queue: &[u8], id: ItemId) -> Option<u64> {
+        let index = self.find_held(session, queue, id)?;
+        Some(self.held.get(&session)?.get(index)?.item.body.len() as u64)
+    }
+
     /// Whether there is room on the disk to write an item again that the session holds.
     fn may_move(&self, session: SessionId, index: usize, rec: &impl Recorder) -> bool {
         let held = self.held.get(&session).and_then(|held| held.get(index));
