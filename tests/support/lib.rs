@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod crowd;
+pub mod ctl;
 pub mod daemon;
 pub mod dice;
 pub mod exposition;
@@ -23,7 +24,8 @@ pub mod wire;
 
 pub use clock::FakeClock;
 pub use crowd::{connect_from, open_files, scale};
-pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
+pub use ctl::Ctl;
+pub use daemon::{Daemon, Exit, Starting, ctl_binary, daemon_binary, extension, repository};
 pub use dice::Dice;
 pub use extended::{Found, Reserved};
 pub use faults::{SmallDisk, Strace, announce};

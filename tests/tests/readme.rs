@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use kqueue_tests::{Daemon, daemon_binary, extension, php, repository, run};
+use kqueue_tests::{Daemon, ctl_binary, daemon_binary, extension, php, repository, run};
 
 fn php_blocks(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```php\n").skip(1);
@@ -78,8 +78,10 @@ fn what_is_installed_finds_itself_and_a_configuration_that_is_there_stays() {
     let root = tempfile::tempdir().expect("a directory");
     let path = |name: &str| root.path().join(name);
     fs::create_dir_all(path("target/release")).expect("a directory");
-    std::os::unix::fs::symlink(daemon_binary(), path("target/release/kqueue-server"))
-        .expect("a link");
+    for (program, name) in [(daemon_binary(), "kqueue-server"), (ctl_binary(), "kqueuectl")] {
+        let link = path("target/release").join(name);
+        std::os::unix::fs::symlink(program, link).expect("a link");
+    }
     let install = |prefix: &str| {
         let mut make = Command::new("make");
         make.current_dir(repository()).arg("install").arg(format!("PREFIX={prefix}"));
@@ -98,6 +100,21 @@ fn what_is_installed_finds_itself_and_a_configuration_that_is_there_stays() {
         let program = words.next().expect("a program");
         assert_eq!(program, format!("{}/bin/kqueue-server", &prefix[1..]));
         assert!(run(Command::new(path(program)).arg("--version")).starts_with("kqueue-server "));
+        let beside = path(program).with_file_name("kqueuectl");
+        assert!(run(Command::new(beside).arg("--version")).starts_with("kqueuectl "));
+        let share = path(&prefix[1..]).join("share");
+        for page in ["kqueuectl.1", "kqueuectl-put.1"] {
+            let text = fs::read_to_string(share.join("man/man1").join(page)).expect("a man page");
+            assert!(text.contains(".SH OPTIONS"), "{text}");
+        }
+        for completion in [
+            "bash-completion/completions/kqueuectl",
+            "zsh/site-functions/_kqueuectl",
+            "fish/vendor_completions.d/kqueuectl.fish",
+        ] {
+            let text = fs::read_to_string(share.join(completion)).expect("a completion");
+            assert!(text.contains("reserve"), "{completion}");
+        }
         assert_eq!((words.next(), words.next()), (Some("config"), Some("etc/kqueue.toml")));
     }
     let config = path("etc/kqueue.toml");

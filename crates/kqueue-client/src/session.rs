@@ -240,6 +240,8 @@ fn word(reply: &Reply) -> &'static str {
         Reply::Deleted => "DELETED",
         Reply::Flushed => "Flushed",
         Reply::Stat { .. } => "STAT",
+        Reply::QueueBegin(_) | Reply::Figure { .. } | Reply::QueueEnd => "statistics of a queue",
+        Reply::Blank => "an empty line",
         Reply::Version(_) => "VERSION",
         Reply::Capabilities(_) => "CAPABILITIES",
         Reply::Ok | Reply::OkCount(_) => "OK",

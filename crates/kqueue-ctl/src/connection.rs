@@ -1,165 +1,147 @@
-//! One connection to a server: a request goes out, its replies come back in order.
+//! A socket to the server, requests out, replies in, each within a deadline.
 //!
-//! Invariant: a reply is waited for until the deadline of its request, and no longer. Must not: know commands.
+//! Invariant: after an error nothing more is sent on it; whoever gets one gives up the connection.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use kqueue_proto::client::{BODY_END, Reply, ReplyDecoder, ReplyLimits};
+use kqueue_proto::client::{Reply, ReplyDecoder, ReplyLimits};
 
+use crate::address::Address;
 use crate::error::{Error, Result};
 
-/// No server has larger items.
-const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Read at a time.
-const PIECE_BYTES: usize = 64 * 1024;
+/// A line of `dump_stats` may name thousands of sub-queues.
+const LINE_BYTES: usize = 4 * 1024 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
-enum Stream {
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// See the module's description.
 pub(crate) struct Connection {
-    stream: Stream,
+    socket: Socket,
     server: String,
     timeout: Duration,
-    deadline: Instant,
-    input: BytesMut,
     decoder: ReplyDecoder,
+    received: BytesMut,
 }
 
 impl Connection {
-    /// Connects within `timeout`, which every answer may take, too.
-    pub(crate) fn open(server: &str, timeout: Duration) -> Result<Self> {
-        let stream = connect(server, timeout).map_err(|error| Error::Unreachable {
-            server: server.to_owned(),
+    pub(crate) fn open(address: &Address, timeout: Duration) -> Result<Self> {
+        let server = address.to_string();
+        let socket = match address {
+            Address::Tcp(host_and_port) => connect_tcp(host_and_port, timeout).map(Socket::Tcp),
+            Address::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+        };
+        let socket = socket.map_err(|error| Error::Unreachable {
+            server: server.clone(),
             what: format!("cannot connect: {error}"),
         })?;
-        let limits = ReplyLimits { body_bytes: BODY_BYTES_MAX, ..ReplyLimits::default() };
-        Ok(Self {
-            stream,
-            server: server.to_owned(),
-            timeout,
-            deadline: Instant::now(),
-            input: BytesMut::new(),
-            decoder: ReplyDecoder::new(limits),
-        })
+        let limits = ReplyLimits { line_bytes: LINE_BYTES, ..ReplyLimits::default() };
+        let decoder = ReplyDecoder::new(limits);
+        Ok(Self { socket, server, timeout, decoder, received: BytesMut::new() })
     }
 
-    /// As it was given.
+    /// As messages name it.
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
-    /// Sends a request, which may wait for `wait` before it is answered.
-    pub(crate) fn send(&mut self, line: &[u8], body: Option<&[u8]>, wait: Duration) -> Result<()> {
-        self.deadline = Instant::now() + self.timeout + wait;
-        let mut request = line.to_vec();
-        if let Some(body) = body {
-            request.extend_from_slice(body);
-            request.extend_from_slice(BODY_END);
+    /// Sends a request in several parts. A server that closes meanwhile may have said why: then that is what [`Self::receive`] brings.
+    pub(crate) fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let timeout = Some(self.timeout.max(Duration::from_millis(1)));
+        let sent = match &mut self.socket {
+            Socket::Tcp(socket) => {
+                socket.set_write_timeout(timeout).and_then(|()| write_all(socket, parts))
+            }
+            Socket::Unix(socket) => {
+                socket.set_write_timeout(timeout).and_then(|()| write_all(socket, parts))
+            }
+        };
+        match sent {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(self.unreachable(format!("it took no more bytes for {:?}", self.timeout)))
+            }
+            // The reply, or that there is none, says more than the error.
+            Err(_) | Ok(()) => Ok(()),
         }
-        let sent =
-            self.stream.set_timeouts(self.timeout).and_then(|()| self.stream.write(&request));
-        sent.map_err(|error| self.broken(&error))
     }
 
-    /// The next reply, or part of one.
-    pub(crate) fn reply(&mut self) -> Result<Reply> {
+    /// The next reply, which the server may let wait for `patience` by itself.
+    pub(crate) fn receive(&mut self, patience: Duration) -> Result<Reply> {
+        let limit = self.timeout.saturating_add(patience);
+        let deadline = Instant::now().checked_add(limit);
         loop {
-            let decoded = self.decoder.decode(&mut self.input);
-            if let Some(reply) = decoded.map_err(|error| Error::of_decoder(&self.server, &error))? {
-                return Ok(reply);
+            match self.decoder.decode(&mut self.received) {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {}
+                Err(error) => {
+                    let server = self.server.clone();
+                    return Err(Error::Protocol { server, what: error.to_string() });
+                }
             }
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.silent());
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(self.unreachable(format!(
+                    "no answer for {limit:?}, so what became of the request is not known (--timeout says how long to wait)"
+                )));
             }
-            let mut piece = [0; PIECE_BYTES];
-            let read = self.stream.set_timeouts(left).and_then(|()| self.stream.read(&mut piece));
-            match read {
-                Ok(0) => return Err(self.lost("closed the connection")),
-                Ok(count) => self.input.extend_from_slice(&piece[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Err(self.silent()),
-                Err(error) => return Err(self.broken(&error)),
-            }
+            self.read_some(left)?;
         }
     }
 
-    /// Sends a request and answers its only reply.
-    pub(crate) fn ask(&mut self, line: &[u8], body: Option<&[u8]>) -> Result<Reply> {
-        self.send(line, body, Duration::ZERO)?;
-        self.reply()
-    }
-
-    /// What an unexpected reply means.
-    pub(crate) fn unexpected(&self, reply: &Reply) -> Error {
-        Error::of_reply(&self.server, reply)
-    }
-
-    fn lost(&self, what: &str) -> Error {
-        Error::Unreachable { server: self.server.clone(), what: what.to_owned() }
-    }
-
-    fn silent(&self) -> Error {
-        self.lost("does not answer in time (--timeout)")
-    }
-
-    fn broken(&self, error: &io::Error) -> Error {
-        match is_timeout(error) {
-            true => self.silent(),
-            false => self.lost(&error.to_string()),
+    /// Reads what comes, for at most so long.
+    fn read_some(&mut self, limit: Option<Duration>) -> Result<()> {
+        let mut piece = [0; READ_BYTES];
+        let read = match &mut self.socket {
+            Socket::Tcp(socket) => {
+                socket.set_read_timeout(limit).and_then(|()| socket.read(&mut piece))
+            }
+            Socket::Unix(socket) => {
+                socket.set_read_timeout(limit).and_then(|()| socket.read(&mut piece))
+            }
+        };
+        match read {
+            Ok(0) => Err(self.unreachable(CLOSED.to_owned())),
+            Ok(count) => {
+                self.received.extend_from_slice(&piece[..count]);
+                Ok(())
+            }
+            // The caller looks at the clock and goes on.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                Err(self.unreachable(CLOSED.to_owned()))
+            }
+            Err(error) => Err(self.unreachable(format!("{CLOSED} ({error})"))),
         }
+    }
+
+    fn unreachable(&self, what: String) -> Error {
+        Error::Unreachable { server: self.server.clone(), what }
     }
 }
 
-impl Stream {
-    fn set_timeouts(&self, timeout: Duration) -> io::Result<()> {
-        // Zero would mean for ever.
-        let timeout = Some(timeout.max(Duration::from_millis(1)));
-        match self {
-            Self::Tcp(stream) => {
-                stream.set_read_timeout(timeout)?;
-                stream.set_write_timeout(timeout)
-            }
-            Self::Unix(stream) => {
-                stream.set_read_timeout(timeout)?;
-                stream.set_write_timeout(timeout)
-            }
-        }
-    }
+const CLOSED: &str =
+    "it closed the connection without an answer, so what became of the request is not known";
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes),
-            Self::Unix(stream) => stream.write_all(bytes),
-        }
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(into),
-            Self::Unix(stream) => stream.read(into),
-        }
-    }
-}
-
-fn connect(server: &str, timeout: Duration) -> io::Result<Stream> {
-    if let Some(path) = server.strip_prefix("unix:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return UnixStream::connect(path).map(Stream::Unix);
-    }
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in server.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(Stream::Tcp(stream));
+fn connect_tcp(host_and_port: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in host_and_port.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                return Ok(socket);
             }
             Err(error) => last = error,
         }
@@ -167,6 +149,63 @@ fn connect(server: &str, timeout: Duration) -> io::Result<Stream> {
     Err(last)
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+/// One write for a small request: a packet of its own for each part would be one too many.
+fn write_all(socket: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
+    match parts {
+        [one] => socket.write_all(one),
+        parts => socket.write_all(&parts.concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn connected(answer: &'static [u8]) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = Address::Tcp(listener.local_addr().expect("it has one").to_string());
+        let connection = Connection::open(&address, SHORT).expect("somebody listens");
+        let (mut peer, _) = listener.accept().expect("it came");
+        peer.write_all(answer).expect("it is read");
+        (connection, peer)
+    }
+
+    #[test]
+    fn several_replies_in_one_packet_are_several_replies() {
+        let (mut connection, _peer) = connected(b"OK\r\nEND\r\n");
+        assert_eq!(connection.receive(Duration::ZERO).expect("one"), Reply::Ok);
+        assert_eq!(connection.receive(Duration::ZERO).expect("two"), Reply::End);
+    }
+
+    #[test]
+    fn silence_ends_with_the_deadline() {
+        let (mut connection, _peer) = connected(b"OK");
+        let error = connection.receive(Duration::ZERO).expect_err("no whole line");
+        assert!(error.to_string().contains("no answer for 20ms"), "{error}");
+        // What the server was told to wait comes on top.
+        let error = connection.receive(SHORT).expect_err("no whole line");
+        assert!(error.to_string().contains("no answer for 40ms"), "{error}");
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard() {
+        let (mut connection, peer) = connected(b"SERVER_ERROR too many connections\r\n");
+        drop(peer);
+        connection.send(&[b"version\r\n"]).expect("the reply says more");
+        let reply = connection.receive(Duration::ZERO).expect("it was said");
+        assert_eq!(reply, Reply::ServerError("too many connections".to_owned()));
+        let error = connection.receive(Duration::ZERO).expect_err("the end");
+        assert!(matches!(&error, Error::Unreachable { what, .. } if what.contains("closed")));
+    }
+
+    #[test]
+    fn what_is_no_queue_server_is_told() {
+        let (mut connection, _peer) = connected(b"HTTP/1.1 400 Bad Request\r\n");
+        let error = connection.receive(Duration::ZERO).expect_err("no reply");
+        assert!(matches!(&error, Error::Protocol { what, .. } if what.contains("HTTP")), "{error}");
+    }
 }

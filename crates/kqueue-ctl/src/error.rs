@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use kqueue_proto::client::{EncodeError, Reply, ReplyError};
+use kqueue_proto::client::{EncodeError, Reply};
 
 /// Exit codes, see the help.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -16,15 +16,17 @@ pub(crate) enum Error {
     /// Nothing can be sent to the server, or it does not answer.
     Unreachable { server: String, what: String },
     /// It answered that it does not do that.
-    Refused { server: String, what: String },
+    Refused { server: String, doing: String, reason: String },
     /// It answered something that is no answer to what was asked.
     Protocol { server: String, what: String },
     /// Something that was said on the command line cannot be.
     Usage(String),
     /// There is nothing of what was asked for.
     Nothing(String),
-    /// Something here: a file, a program, the terminal.
-    Here(String),
+    /// Something else: a file, a program, an item that went away, a wait that was too long.
+    Failed(String),
+    /// Nobody reads what is printed any more.
+    PipeClosed,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -33,31 +35,38 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Unreachable { .. } => EXIT_UNREACHABLE,
-            Self::Refused { .. } | Self::Protocol { .. } | Self::Here(_) => EXIT_FAILED,
+            Self::Refused { .. } | Self::Protocol { .. } | Self::Failed(_) => EXIT_FAILED,
             Self::Usage(_) => EXIT_USAGE,
             Self::Nothing(_) => EXIT_NOTHING,
+            Self::PipeClosed => 0,
         }
     }
 
-    /// What an unexpected reply means.
-    pub(crate) fn of_reply(server: &str, reply: &Reply) -> Self {
-        let server = server.to_owned();
-        match reply {
-            Reply::ServerError(reason) | Reply::NotStored(Some(reason)) => {
-                Self::Refused { server, what: reason.clone() }
-            }
-            Reply::ClientError(reason) | Reply::Error(reason) => {
-                Self::Refused { server, what: reason.clone() }
-            }
-            Reply::NotHeld => {
-                Self::Refused { server, what: "the item is not ours any more".to_owned() }
-            }
-            other => Self::Protocol { server, what: format!("unexpected answer {other:?}") },
-        }
+    /// What a reply means that is not the hoped for one; `doing` says to what, as in "put to jobs".
+    pub(crate) fn of_reply(server: &str, doing: &str, reply: &Reply) -> Self {
+        let (server, doing) = (server.to_owned(), doing.to_owned());
+        let reason = match reply {
+            Reply::ServerError(reason)
+            | Reply::ClientError(reason)
+            | Reply::Error(reason)
+            | Reply::NotStored(Some(reason)) => reason.clone(),
+            Reply::NotStored(None) => "a limit of the queue or the server".to_owned(),
+            other => return Self::Protocol { server, what: format!("{other:?} to {doing}") },
+        };
+        Self::Refused { server, doing, reason }
     }
+}
 
-    pub(crate) fn of_decoder(server: &str, error: &ReplyError) -> Self {
-        Self::Protocol { server: server.to_owned(), what: error.to_string() }
+/// What to do about a refusal, as far as its reason tells.
+fn advice(reason: &str) -> &'static str {
+    if reason.contains("unknown command") {
+        "; the server is older than this kqueuectl: `kqueuectl ping` shows what it can do"
+    } else if reason.starts_with("the server is ") {
+        "; `kqueuectl status up` lets everybody put and take again"
+    } else if reason.contains("full") {
+        "; `kqueuectl stats` shows what is in the queues"
+    } else {
+        ""
     }
 }
 
@@ -69,26 +78,60 @@ impl From<EncodeError> for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::Here(error.to_string())
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::PipeClosed,
+            _ => Self::Failed(format!("cannot write: {error}")),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { server, what } => {
+            Self::Unreachable { server, what } => write!(
+                f,
+                "{server}: {what}; is kqueue-server running there? (--server or KQUEUE_SERVER says where)"
+            ),
+            Self::Refused { server, doing, reason } => {
+                write!(f, "{server} refused {doing}: {reason}{}", advice(reason))
+            }
+            Self::Protocol { server, what } => {
                 write!(
                     f,
-                    "{server}: {what}; is kqueue-server running there? (--server, KQUEUE_SERVER)"
+                    "{server} does not answer like a kqueue-server's memcache port: {what}; does --server name the right port?"
                 )
             }
-            Self::Refused { server, what } => write!(f, "{server} refused: {what}"),
-            Self::Protocol { server, what } => {
-                write!(f, "{server} does not answer like a kqueue-server: {what}")
-            }
-            Self::Usage(what) | Self::Nothing(what) | Self::Here(what) => f.write_str(what),
+            Self::Usage(what) | Self::Nothing(what) | Self::Failed(what) => f.write_str(what),
+            Self::PipeClosed => f.write_str("nobody reads what is printed"),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(reply: &Reply) -> String {
+        Error::of_reply("h:1", "put to jobs", reply).to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_who_what_why_and_what_to_do() {
+        let said = refused(&Reply::ServerError("the server is READONLY".to_owned()));
+        assert!(said.starts_with("h:1 refused put to jobs: the server is READONLY; "), "{said}");
+        assert!(said.contains("kqueuectl status up"), "{said}");
+        let said = refused(&Reply::NotStored(Some("too large".to_owned())));
+        assert_eq!(said, "h:1 refused put to jobs: too large");
+        let said = refused(&Reply::ClientError("unknown command".to_owned()));
+        assert!(said.contains("kqueuectl ping"), "{said}");
+    }
+
+    #[test]
+    fn what_is_no_answer_is_no_refusal() {
+        let error = Error::of_reply("h:1", "put to jobs", &Reply::NotHeld);
+        assert!(matches!(error, Error::Protocol { .. }));
+        assert_eq!(error.exit_code(), EXIT_FAILED);
+    }
+}

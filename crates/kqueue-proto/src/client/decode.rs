@@ -197,6 +197,10 @@ fn parse_line(line: &Bytes) -> Option<Parsed> {
         (b"DELETED", None) => Reply::Deleted,
         (b"Flushed", Some(rest)) if &rest[..] == b"all queues." => Reply::Flushed,
         (b"STAT", Some(rest)) => parse_stat(&rest)?,
+        (b"queue", Some(rest)) => parse_queue(&rest)?,
+        (b"", Some(rest)) => parse_figure(&rest)?,
+        (b"}", None) => Reply::QueueEnd,
+        (b"", None) => Reply::Blank,
         (b"VERSION", Some(version)) => Reply::Version(version),
         (b"CAPABILITIES", Some(line)) => Reply::Capabilities(Capabilities::new(line)),
         (b"OK", None) => Reply::Ok,
@@ -241,6 +245,21 @@ fn parse_found(rest: &Bytes) -> Option<Parsed> {
 fn parse_stat(rest: &Bytes) -> Option<Reply> {
     let at = rest.iter().position(|&byte| byte == b' ').filter(|&at| at > 0)?;
     Some(Reply::Stat { name: rest.slice(..at), value: rest.slice(at + 1..) })
+}
+
+/// `'<queue>' {`; a name may have quotes inside.
+fn parse_queue(rest: &Bytes) -> Option<Reply> {
+    let name = rest.strip_prefix(b"'")?.strip_suffix(b"' {").filter(|name| !name.is_empty())?;
+    Some(Reply::QueueBegin(rest.slice_ref(name)))
+}
+
+/// ` <name>=<value>`, or a space only.
+fn parse_figure(rest: &Bytes) -> Option<Reply> {
+    if &rest[..] == b" " {
+        return Some(Reply::Blank);
+    }
+    let at = rest.iter().position(|&byte| byte == b'=').filter(|&at| at > 1 && rest[0] == b' ')?;
+    Some(Reply::Figure { name: rest.slice(1..at), value: rest.slice(at + 1..) })
 }
 
 /// A key is compared by the caller; here it only has to be there.

@@ -132,6 +132,24 @@ pub fn stats(out: &mut Vec<u8>) {
     out.extend_from_slice(b"stats\r\n");
 }
 
+/// `dump_stats <key>...`; without a key, of all queues.
+///
+/// # Errors
+/// The queue names do not fit into one line.
+pub fn dump_stats(out: &mut Vec<u8>, keys: &[NameRef<'_>]) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.extend_from_slice(b"dump_stats");
+    for key in keys {
+        word_key(out, b" ", *key);
+    }
+    if out.len() - start > Limits::default().line_bytes {
+        out.truncate(start);
+        return Err(EncodeError::LineTooLong);
+    }
+    end(out);
+    Ok(())
+}
+
 /// `status [<name>]`; the name is one word, or nothing is appended.
 ///
 /// # Errors

@@ -16,8 +16,8 @@ mod reply;
 pub use decode::ReplyDecoder;
 pub use encode::{
     BODY_END, BrowseOptions, EncodeError, PutOptions, ack, browse, bury, capabilities, delete,
-    flush, flush_all, get, kick, pause, purge, put, quit, release, reserve, resume, set, stats,
-    status, touch, version,
+    dump_stats, flush, flush_all, get, kick, pause, purge, put, quit, release, reserve, resume,
+    set, stats, status, touch, version,
 };
 pub use reply::{Capabilities, Reply, ReplyError, ReplyLimits};
 

@@ -59,6 +59,20 @@ pub enum Reply {
         /// The rest of the line, possibly empty.
         value: Bytes,
     },
+    /// `queue '<queue>' {`, to `dump_stats`: [`Reply::Figure`]s or a [`Reply::Blank`], and
+    /// [`Reply::QueueEnd`] follow.
+    QueueBegin(Bytes),
+    /// `  <name>=<value>`, to `dump_stats`.
+    Figure {
+        /// Not empty.
+        name: Bytes,
+        /// The rest of the line, possibly empty.
+        value: Bytes,
+    },
+    /// `}`, to `dump_stats`; another queue or [`Reply::End`] follow.
+    QueueEnd,
+    /// An empty line: what `dump_stats` says of a queue that is not there.
+    Blank,
     /// `VERSION <version>`
     Version(Bytes),
     /// `CAPABILITIES <server> <word>...`

@@ -42,6 +42,13 @@ fn every_reply() {
         (b"STAT a 1\r\n", Reply::Stat { name: bytes(b"a"), value: bytes(b"1") }),
         (b"STAT a b c\r\n", Reply::Stat { name: bytes(b"a"), value: bytes(b"b c") }),
         (b"STAT a \r\n", Reply::Stat { name: bytes(b"a"), value: Bytes::new() }),
+        (b"queue 'q'+'' {\r\n", Reply::QueueBegin(bytes(b"q'+'"))),
+        (b"  items=1\r\n", figure(b"items", b"1")),
+        (b"  children=a=b,c\r\n", figure(b"children", b"a=b,c")),
+        (b"  children=\r\n", figure(b"children", b"")),
+        (b"}\r\n", Reply::QueueEnd),
+        (b"  \r\n", Reply::Blank),
+        (b"\r\n", Reply::Blank),
         (b"VERSION 2.4.8-SNAPSHOT\r\n", Reply::Version(bytes(b"2.4.8-SNAPSHOT"))),
         (b"CAPABILITIES kqueue/1 put ack\r\n", capabilities(b"kqueue/1 put ack")),
         (b"OK\r\n", Reply::Ok),
@@ -59,6 +66,10 @@ fn every_reply() {
     }
 }
 
+fn figure(name: &[u8], value: &[u8]) -> Reply {
+    Reply::Figure { name: bytes(name), value: bytes(value) }
+}
+
 fn value(key: &[u8], flags: u32, body: &[u8]) -> Reply {
     Reply::Value { key: bytes(key), flags, body: bytes(body) }
 }
@@ -66,8 +77,15 @@ fn value(key: &[u8], flags: u32, body: &[u8]) -> Reply {
 #[test]
 fn whatever_is_not_exactly_a_reply_is_malformed() {
     for input in [
-        &b"\r\n"[..],
-        b"\n",
+        &b"\n"[..],
+        b"   \r\n",
+        b" items=1\r\n",
+        b"  =1\r\n",
+        b"  items\r\n",
+        b"queue q {\r\n",
+        b"queue '' {\r\n",
+        b"queue 'q'\r\n",
+        b"} \r\n",
         b"STORED\n",
         b"STORED\r\r\n",
         b"ST\rORED\r\n",

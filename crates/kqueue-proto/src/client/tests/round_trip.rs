@@ -43,6 +43,8 @@ fn golden_bytes_of_every_request() {
         (text_of(|out| flush(out, q)), "<flush q\r\n"),
         (text_of(flush_all), "<flush_all\r\n"),
         (text_of(stats), "<stats\r\n"),
+        (text_of(|out| dump_stats(out, &[]).unwrap()), "<dump_stats\r\n"),
+        (text_of(|out| dump_stats(out, &[q, key(b"r")]).unwrap()), "<dump_stats q r\r\n"),
         (text_of(version), "<version\r\n"),
         (text_of(quit), "<quit\r\n"),
         (text_of(capabilities), "<capabilities\r\n"),
@@ -106,6 +108,7 @@ fn what_cannot_be_sent_leaves_no_byte() {
     assert_eq!(reserve(&mut out, 1, 0, 0, &[]), Err(EncodeError::QueueCount));
     assert_eq!(reserve(&mut out, 1, 0, 0, &[q; 17]), Err(EncodeError::QueueCount));
     assert_eq!(reserve(&mut out, 1, 0, 0, &[long; 16]), Err(EncodeError::LineTooLong));
+    assert_eq!(dump_stats(&mut out, &[long; 9]), Err(EncodeError::LineTooLong));
     assert!(out.is_empty());
 }
 
