@@ -88,7 +88,9 @@ pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
 /// # Errors
 /// The first broken promise.
 pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summary, Violation> {
-    World::new(seed, change).live(seed)
+    let run = panic::AssertUnwindSafe(|| World::new(seed, change).live(seed));
+    panic::catch_unwind(run)
+        .unwrap_or_else(|_| Err(Violation { seed, step: 0, what: "panicked, see above".into() }))
 }
 
 impl World {

@@ -34,8 +34,9 @@ pub(super) fn put_options(rng: &mut Rng, queue: Queue, oracle: &Oracle) -> (Stri
         words += &format!(" priority={}", options.priority());
     }
     if ["posts", "plain", JOBS, TASKS].contains(&queue) && rng.u32(..3) == 0 {
-        // One of the last few, or a new one.
+        // One of the last few, or a new one, or now and then an older one.
         let key = oracle.next_put() as u32 / 8 * 2 + rng.u32(..2);
+        let key = if rng.u32(..4) == 0 { key.saturating_sub(rng.u32(..30)) } else { key };
         options.key = Some((queue, key));
         words += &format!(" key=k{key}");
     }

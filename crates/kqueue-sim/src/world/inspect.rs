@@ -114,11 +114,24 @@ impl World {
                 self.purge_dead(dead)?;
                 continue;
             }
-            let at = self.at();
-            let Self { conns, oracle, .. } = self;
-            conns.first_mut().ok_or("no connection")?.kick(at, queue, "all", oracle);
-            self.settle()?;
-            let count = self.steward()?.count;
+            let mut count = None;
+            for _ in 0..3 {
+                let at = self.at();
+                let Self { conns, oracle, .. } = self;
+                let conn = conns.first_mut().ok_or("no connection")?;
+                conn.kick(at, queue, "all", oracle);
+                self.settle()?;
+                count = self.steward()?.count;
+                if count.is_some() {
+                    break;
+                }
+                // What is left of the segment is too little, and only a put asks for the next one.
+                let at = self.at();
+                let Self { conns, oracle, .. } = self;
+                let conn = conns.first_mut().ok_or("no connection")?;
+                conn.put_large(at, "plain", oracle);
+                self.settle()?;
+            }
             if count != Some(dead) && !self.oracle.is_damage_told {
                 return Err(format!("{count:?} dead letters of {queue} came to life, of {dead}"));
             }
