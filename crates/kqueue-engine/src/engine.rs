@@ -22,7 +22,7 @@ use crate::config::{ConfigTable, SyncPolicy, master_of};
 use crate::extra::{Extra, Lane};
 use crate::keys::Keys;
 use crate::lanes::{Entry, lane_for};
-use crate::queue::{Item, KEEP_ALL, Queue};
+use crate::queue::{ITEM_COST_BYTES, Item, KEEP_ALL, Queue};
 use crate::record::{PutRecord, Reason, Record, Recorder};
 use crate::types::{
     Delivery, ItemId, Now, Priority, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
@@ -431,7 +431,8 @@ impl Engine {
         let (left, (items, bytes)) = (self.memory_left(), self.waiting_in(slot));
         items >= queue.config.max_items
             || bytes >= queue.config.max_size
-            || (!queue.config.keep_journal && !queue.has_room_in_memory(body_bytes, left))
+            || (!queue.config.keep_journal
+                && !queue.has_room_in_memory(body_bytes + ITEM_COST_BYTES, left))
     }
 
     /// What may still be kept in memory, in bytes.

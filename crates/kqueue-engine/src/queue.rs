@@ -29,7 +29,7 @@ use crate::record::Recorder;
 use crate::types::{ItemId, Now, QueueNo, Seq, SessionId, Taken};
 
 /// What an item in memory costs besides its body, about, in bytes.
-const ITEM_COST_BYTES: u64 = 160;
+pub(crate) const ITEM_COST_BYTES: u64 = 160;
 /// What an [`Extra`], and the entry by its time, cost besides, about, in bytes.
 const EXTRA_COST_BYTES: u64 = 240;
 
@@ -328,9 +328,8 @@ impl Queue {
         self.ready.is_empty() && self.returned.is_empty() && self.has_cold()
     }
 
-    /// Whether an item of so many bytes may stay in memory, given what is left for all queues, or [`KEEP_ALL`].
-    pub(crate) fn has_room_in_memory(&self, body_bytes: u64, left: u64) -> bool {
-        let cost = body_bytes + ITEM_COST_BYTES;
+    /// Whether an item that costs so many bytes may stay in memory, given what is left for all queues, or [`KEEP_ALL`].
+    pub(crate) fn has_room_in_memory(&self, cost: u64, left: u64) -> bool {
         left == KEEP_ALL || (cost <= left && self.hot_cost + cost <= self.config.max_memory_size)
     }
 
@@ -342,9 +341,8 @@ impl Queue {
         }
         item.ord = self.take_ord();
         let must_stay = item.seq == Seq(0);
-        let has_room = !self.has_cold()
-            && self.tail.is_empty()
-            && self.has_room_in_memory(item.body.len() as u64, left);
+        let has_room =
+            !self.has_cold() && self.tail.is_empty() && self.has_room_in_memory(item.cost(), left);
         self.bytes += item.body.len() as u64;
         if must_stay || has_room {
             self.hot_cost += item.cost();
@@ -415,7 +413,7 @@ impl Queue {
         let mut left = left;
         while let Some(item) = self.tail.front().filter(|item| item.seq <= written) {
             let cost = item.cost();
-            let stays = !self.has_cold() && self.has_room_in_memory(item.body.len() as u64, left);
+            let stays = !self.has_cold() && self.has_room_in_memory(item.cost(), left);
             let Some(item) = self.tail.pop_front() else { break };
             if stays {
                 left -= cost;
