@@ -97,7 +97,7 @@ fn found_with(sabotage: Sabotage) -> Vec<String> {
 fn what_is_planted_is_found() {
     (1..=30).for_each(|seed| _ = run_changed(seed, extended).unwrap());
     for (sabotage, words) in [
-        (Sabotage::Early(500), "before"),
+        (Sabotage::Early(500), "time"),
         (Sabotage::ForgetsKeys, "repeats item"),
         (Sabotage::LosesDead, "LOST"),
         (Sabotage::RaisesDead, "dead"),
