@@ -105,7 +105,7 @@ fn what_is_planted_is_found() {
     ] {
         let found = found_with(sabotage);
         let fitting = found.iter().filter(|what| what.contains(words)).count();
-        assert!(fitting > 3, "{sabotage:?}: {found:?}");
+        assert!(fitting > 2, "{sabotage:?}: {found:?}");
     }
 }
 
