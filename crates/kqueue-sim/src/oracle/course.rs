@@ -294,7 +294,17 @@ impl Oracle {
         let Some(other) = self.ids.insert(id, number) else { return Ok(()) };
         let (put, before) = (&self.puts[number], &self.puts[other]);
         if put.options.key.is_some() && put.options.key == before.options.key {
-            return self.repeats(other, number);
+            let key = put.options.key;
+            self.repeats(other, number)?;
+            // Others were answered with this id, too, before it was known whose it is.
+            let alike = key.and_then(|key| self.keys.get(&key)).cloned().unwrap_or_default();
+            for another in alike.into_iter().filter(|&another| another != number) {
+                let put = &self.puts[another];
+                if put.id == Some(id) && put.state == State::Stored {
+                    self.repeats(another, number)?;
+                }
+            }
+            return Ok(());
         }
         match put.state == State::Stored && before.state == State::Stored {
             true => Err(format!("items {other} and {number} have the same id {id}")),
