@@ -306,7 +306,9 @@ impl Oracle {
             }
             return Ok(());
         }
-        match put.state == State::Stored && before.state == State::Stored {
+        // A server that died before it had written anything began no run of its own; what was in memory only died with it.
+        let is_same_life = put.life == before.life;
+        match is_same_life && put.state == State::Stored && before.state == State::Stored {
             true => Err(format!("items {other} and {number} have the same id {id}")),
             false => Ok(()),
         }
