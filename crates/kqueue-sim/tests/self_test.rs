@@ -83,7 +83,7 @@ fn extended(scenario: &mut Scenario) {
 }
 
 fn found_with(sabotage: Sabotage) -> Vec<String> {
-    let outcomes = (1..=30).map(|seed| {
+    let outcomes = (1..=60).map(|seed| {
         run_changed(seed, |scenario| {
             extended(scenario);
             scenario.sabotage = Some(sabotage);
@@ -95,7 +95,7 @@ fn found_with(sabotage: Sabotage) -> Vec<String> {
 /// A server that does what it must not, and what the oracle says of that.
 #[test]
 fn what_is_planted_is_found() {
-    (1..=30).for_each(|seed| _ = run_changed(seed, extended).unwrap());
+    (1..=60).for_each(|seed| _ = run_changed(seed, extended).unwrap());
     for (sabotage, words) in [
         (Sabotage::Early(500), "time"),
         (Sabotage::ForgetsKeys, "repeats item"),
