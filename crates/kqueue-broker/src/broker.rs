@@ -421,7 +421,7 @@ impl Broker {
             match self.log.writer.locate(first, last) {
                 // Nothing in it is alive, and its file may be gone before it is read.
                 Some(place) if self.log.writer.is_freeing(place.segment) => {
-                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED);
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED, false);
                 }
                 Some(place) => {
                     self.log.writer.begin_read(place.segment);
@@ -429,7 +429,7 @@ impl Broker {
                     return Some(Load { looker: Some(session), ..Load::new(request, &place) });
                 }
                 None if self.log.writer.segment_of(first).is_none() => {
-                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED);
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED, false);
                 }
                 None => self.stalled_looks.push((session, request)),
             }
@@ -453,8 +453,10 @@ impl Broker {
         self.log.writer.end_read(load.segment());
         let Load { request, pieces, items, through, looker } = load;
         if let Some(session) = looker {
-            // What is missing is told when it is wanted.
-            self.handle_looked(session, items, through);
+            // The client is told; it counts as damage when somebody takes.
+            let is_bad = !pieces.bad.is_empty();
+            self.suspects.extend(pieces.bad.into_iter().map(|bad| (request.queue.0, bad)));
+            self.handle_looked(session, items, through, is_bad);
             return (alloc::vec::Vec::new(), 0);
         }
         let lost = self.engine.handle_loaded(now, &request, items, through, &mut self.log);

@@ -4,12 +4,13 @@
 //! Must not: know bytes on the wire.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
     ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId,
-    WalkNext, WalkPlace,
+    WalkNext, WalkPlace, Walked,
 };
 use kqueue_proto::{Cursor, DeadCause, Found, FoundDead, Name, Response};
 
@@ -48,6 +49,8 @@ pub(crate) struct Walk {
     bytes: usize,
     done: u64,
     purpose: Purpose,
+    /// An item was there, perhaps, that cannot be read.
+    lacks_some: bool,
     /// What is being read, or goes on being read: the rest of a stretch on the disk.
     reading: Option<Reading>,
 }
@@ -57,6 +60,18 @@ struct Reading {
     request: LoadRequest,
     /// The last item that may be in it.
     last_id: u64,
+    /// How many items are to be met there, if that is known, and how many were.
+    count: Option<u64>,
+    met: u64,
+    /// A part of it cannot be read.
+    is_bad: bool,
+}
+
+impl Reading {
+    /// Whether an item may be missing in what was read: the part that cannot be read need not have held one.
+    fn lacks_some(&self) -> bool {
+        self.is_bad && self.count.is_none_or(|count| self.met < count)
+    }
 }
 
 /// What is to be moved has no place on the disk at the moment: a body of so many bytes.
@@ -70,6 +85,7 @@ struct NoRoom {
 pub(crate) struct Looked {
     items: Vec<Loaded>,
     through: Seq,
+    is_bad: bool,
 }
 
 impl Looked {
@@ -87,6 +103,7 @@ impl Walk {
             bytes: 0,
             done: 0,
             purpose,
+            lacks_some: false,
             reading: None,
         }
     }
@@ -113,23 +130,26 @@ impl Broker {
     pub(crate) fn step_walk(&mut self, now: Now, session: &mut Session, mut walk: Box<Walk>) {
         // What has become ready since somebody did something is.
         self.engine.note_now(now);
-        if let Some(Some(Looked { items, through })) = self.looked.remove(&session.id) {
-            let Some(Reading { mut request, last_id }) = walk.reading.take() else { return };
-            let (state, place) = (walk.state, walk.place);
-            let (seen, is_moved) =
-                self.engine.seen_of_loaded(&walk.key, state, &request, place, last_id, items);
+        if let Some(Some(Looked { items, through, is_bad })) = self.looked.remove(&session.id) {
+            let Some(mut reading) = walk.reading.take() else { return };
+            let (state, place, last_id) = (walk.state, walk.place, reading.last_id);
+            let request = &reading.request;
+            let Walked { seen, met, is_moved } =
+                self.engine.seen_of_loaded(&walk.key, state, request, place, last_id, items);
+            (reading.met, reading.is_bad) = (reading.met + met, reading.is_bad | is_bad);
             if let Err(NoRoom { bytes }) = self.see_all(now, session, &mut walk, seen) {
                 return self.wait_or_end(now, session, walk, bytes);
             }
             if walk.is_over() {
                 return self.end_walk(now, session, &walk, true, false);
             }
-            request.first = Seq(through.0.saturating_add(1));
+            reading.request.first = Seq(through.0.saturating_add(1));
             if is_moved || through == Looked::MOVED {
                 // It is looked for where it is now.
-            } else if request.first <= request.last {
-                walk.reading = Some(Reading { request, last_id });
+            } else if reading.request.first <= reading.request.last {
+                walk.reading = Some(reading);
             } else {
+                walk.lacks_some |= reading.lacks_some();
                 walk.place.id = walk.place.id.max(last_id);
             }
         }
@@ -151,9 +171,9 @@ impl Broker {
         match next {
             WalkNext::End => return self.end_walk(now, session, &walk, false, false),
             WalkNext::Goon(place) => walk.place = place,
-            WalkNext::Read { request, place, last_id } => {
+            WalkNext::Read { request, place, last_id, count } => {
                 walk.place = place;
-                walk.reading = Some(Reading { request, last_id });
+                walk.reading = Some(Reading { request, last_id, count, met: 0, is_bad: false });
             }
         }
         session.task = Some(Task::Walk(walk));
@@ -215,6 +235,11 @@ impl Broker {
     ) {
         let count = walk.done;
         match walk.purpose {
+            _ if walk.lacks_some => {
+                let what = "a part of the journal cannot be read, and items in it are missing here";
+                let reason = format!("{count} items; {what}: see the server's log");
+                session.reply(Gate::Open, Response::ServerError(reason.into()));
+            }
             Purpose::Show { .. } if is_more => {
                 let cursor = Cursor(walk.place.lane, walk.place.id);
                 session.reply(Gate::Open, Response::EndWithCursor(cursor));
@@ -231,9 +256,15 @@ impl Broker {
     }
 
     /// What a walk asked for was read.
-    pub(crate) fn handle_looked(&mut self, session: SessionId, items: Vec<Loaded>, through: Seq) {
+    pub(crate) fn handle_looked(
+        &mut self,
+        session: SessionId,
+        items: Vec<Loaded>,
+        through: Seq,
+        is_bad: bool,
+    ) {
         if let Some(looked) = self.looked.get_mut(&session) {
-            *looked = Some(Looked { items, through });
+            *looked = Some(Looked { items, through, is_bad });
             self.ready.push_back(session);
         }
     }

@@ -56,6 +56,17 @@ pub struct Seen {
     pub item: Loaded,
 }
 
+/// What a walk makes of items that it had read.
+#[derive(Clone, Debug, Default)]
+pub struct Walked {
+    /// Those that it shows.
+    pub seen: Vec<Seen>,
+    /// How many of the stretch there were, shown or not.
+    pub met: u64,
+    /// The rest was written again elsewhere meanwhile: go on behind what was seen.
+    pub is_moved: bool,
+}
+
 /// What a walk does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalkNext {
@@ -69,6 +80,8 @@ pub enum WalkNext {
         place: WalkPlace,
         /// The last item that may be in it.
         last_id: u64,
+        /// How many items there are to be met; `None`: some of them were seen before.
+        count: Option<u64>,
     },
     /// There is no more.
     End,
@@ -194,13 +207,15 @@ impl Engine {
             Some(extent) => {
                 let (first, last) = (Seq(extent.first_seq), Seq(extent.last_seq));
                 let request = LoadRequest { queue: lane.no, first, last, token: u64::MAX };
-                WalkNext::Read { request, place, last_id: extent.last_id }
+                let is_whole = place.id < extent.first_id;
+                let count = is_whole.then_some(u64::from(extent.count));
+                WalkNext::Read { request, place, last_id: extent.last_id, count }
             }
         }
     }
 
     /// What a walk shows of items that it had read; those that are not there any more, and others, are left out. Items up to `place` were seen before, those behind
-    /// `last_id` come later, although their records may lie between. True: the rest was written again elsewhere meanwhile, go on behind what was seen.
+    /// `last_id` come later, although their records may lie between.
     pub fn seen_of_loaded(
         &self,
         queue: &[u8],
@@ -209,11 +224,11 @@ impl Engine {
         place: WalkPlace,
         last_id: u64,
         items: Vec<Loaded>,
-    ) -> (Vec<Seen>, bool) {
-        let mut seen = Vec::new();
-        let Some(&slot) = self.by_number.get(&request.queue.0) else { return (seen, false) };
+    ) -> Walked {
+        let mut walked = Walked::default();
+        let Some(&slot) = self.by_number.get(&request.queue.0) else { return walked };
         let lane = self.queue(slot);
-        let is_here = |item: &Loaded| (place.id + 1..=last_id).contains(&item.id.0);
+        let is_here = |item: &Loaded| item.id.0 > place.id && item.id.0 <= last_id;
         for mut item in items.into_iter().filter(is_here) {
             let (id, seq) = (item.id.0, item.seq.0);
             let (in_memory, cold) = (lane.find(id), lane.cold());
@@ -222,16 +237,18 @@ impl Engine {
             } else if let Some(cold) = cold.filter(|cold| cold.find(id, seq).is_some()) {
                 item.attempts = cold.attempts.get(&id).copied().unwrap_or(item.attempts);
             } else if in_memory.is_some() || cold.is_some_and(|cold| cold.may_have(id)) {
-                return (seen, true);
+                walked.is_moved = true;
+                return walked;
             } else {
                 continue;
             }
+            walked.met += 1;
             let due_ms = item.extra.as_ref().map_or(0, |extra| extra.due_ms);
             if self.is_wanted(queue, state, slot, due_ms, item.extra.as_deref()) {
-                seen.push(self.seen(slot, WalkPlace { id, ..place }, item));
+                walked.seen.push(self.seen(slot, WalkPlace { id, ..place }, item));
             }
         }
-        (seen, false)
+        walked
     }
 
     fn is_wanted(

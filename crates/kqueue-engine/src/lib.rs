@@ -49,7 +49,7 @@ mod waiting;
 
 pub use again::Moves;
 pub use alias::AliasStats;
-pub use browse::{ItemState, Seen, WalkNext, WalkPlace};
+pub use browse::{ItemState, Seen, WalkNext, WalkPlace, Walked};
 pub use config::{ConfigTable, Destinations, QueueConfig, QueueOverrides, SyncPolicy};
 pub use engine::{Engine, EngineCounters, EngineLimits};
 pub use extra::{Extra, KeyHash, Lane, Origin};

@@ -149,12 +149,13 @@ impl TestLog {
             match next {
                 WalkNext::End => return all,
                 WalkNext::Goon(next) => place = next,
-                WalkNext::Read { request, place: behind, last_id } => {
+                WalkNext::Read { request, place: behind, last_id, count } => {
                     let items = self.load(&request);
-                    let (seen, is_moved) =
+                    let walked =
                         engine.seen_of_loaded(queue, state, &request, behind, last_id, items);
-                    assert!(!is_moved, "nothing happens meanwhile");
-                    all.extend(seen);
+                    assert!(!walked.is_moved, "nothing happens meanwhile");
+                    assert!(count.is_none_or(|count| count == walked.met), "all are met");
+                    all.extend(walked.seen);
                     place = WalkPlace { id: last_id, ..behind };
                 }
             }

@@ -87,6 +87,15 @@ impl Conn {
             (Want::PutAll(_) | Want::Fetch { .. } | Want::Settle { .. } | Want::Info(_), part) => {
                 self.answer_worker(asked, part, at, oracle)
             }
+            (Want::Browse { .. } | Want::Kick(_) | Want::Purge { .. }, Part::Line(line))
+                if line.starts_with("SERVER_ERROR") && line.contains("cannot be read") =>
+            {
+                oracle.is_damage_told = true;
+                for command in [Command::Kick, Command::Purge] {
+                    oracle.command_answered(at, self.id, command);
+                }
+                Ok(true)
+            }
             (
                 Want::Touch { .. }
                 | Want::ReleaseLater { .. }

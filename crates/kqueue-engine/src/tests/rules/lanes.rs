@@ -431,14 +431,14 @@ fn a_walk_sees_what_stays_whatever_comes_and_goes_meanwhile() {
             place = match next {
                 WalkNext::End => break,
                 WalkNext::Goon(place) => place,
-                WalkNext::Read { request, place, last_id } => {
+                WalkNext::Read { request, place, last_id, .. } => {
                     let items = world.log.load(&request);
                     // It is read elsewhere by then, and moved.
                     if steps % 2 == 0 {
                         world.log.retire(&mut world.engine, 0);
                     }
                     let state = ItemState::Ready;
-                    let (seen, is_moved) =
+                    let Walked { seen, is_moved, .. } =
                         world.engine.seen_of_loaded(b"q", state, &request, place, last_id, items);
                     let behind = seen.last().map_or(place, |seen| seen.place);
                     found.extend(seen);
