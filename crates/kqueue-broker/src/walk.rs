@@ -137,7 +137,15 @@ impl Broker {
             let Walked { seen, met, is_moved } =
                 self.engine.seen_of_loaded(&walk.key, state, request, place, last_id, items);
             (reading.met, reading.is_bad) = (reading.met + met, reading.is_bad | is_bad);
-            if let Err(NoRoom { bytes }) = self.see_all(now, session, &mut walk, seen) {
+            let is_whole = !is_moved && through.0 >= reading.request.last.0;
+            let seen_all = self.see_all(now, session, &mut walk, seen);
+            let goes_on = !is_moved && seen_all.is_ok() && !walk.is_over();
+            walk.lacks_some |= match is_whole {
+                true => reading.lacks_some(),
+                // Where the rest is not read now, nobody knows how many there are.
+                false => !goes_on && reading.is_bad,
+            };
+            if let Err(NoRoom { bytes }) = seen_all {
                 return self.wait_or_end(now, session, walk, bytes);
             }
             if walk.is_over() {
@@ -149,7 +157,6 @@ impl Broker {
             } else if reading.request.first <= reading.request.last {
                 walk.reading = Some(reading);
             } else {
-                walk.lacks_some |= reading.lacks_some();
                 walk.place.id = walk.place.id.max(last_id);
             }
         }
