@@ -124,6 +124,8 @@ struct Copy {
     may_be_dropped: bool,
     /// A power cut may have lost the first of two moves and kept the second: then it is at two places.
     may_be_twice: bool,
+    /// The same, at two places of one queue.
+    may_be_twice_here: bool,
     course: Course,
 }
 
@@ -446,7 +448,7 @@ impl Oracle {
         if shown.how == How::Peeked || shown.is_stale(at) {
             return Ok(number);
         }
-        let is_first = copy.deliveries == 0 && place == 0;
+        let is_first = copy.deliveries == 0 && place == 0 && !copy.may_be_twice_here;
         if is_first && !self.is_damage_told {
             self.check_order(number, queue, shown, at)?;
             let first = First { put: number, conn: shown.conn, asked: shown.asked, received: at };
@@ -491,7 +493,8 @@ impl Oracle {
 
     /// The server said that the connection does not hold the item.
     pub(crate) fn not_held(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) -> Check {
-        let hold = self.puts[put].copy_mut(queue).and_then(|copy| copy.holder);
+        let copy = self.puts[put].copy_mut(queue).filter(|copy| !copy.may_be_twice_here);
+        let hold = copy.and_then(|copy| copy.holder);
         match hold
             .filter(|hold| hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms)
         {

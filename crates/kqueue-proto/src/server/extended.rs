@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::grammar::{Parsed, Pending, PutOptions, name, number};
+use super::grammar::{Parsed, Pending, PutOptions, name, number, settle};
 use crate::number::parse_u64;
 use crate::words::Words;
 use crate::{
@@ -130,7 +130,18 @@ pub(super) fn release(mut words: Words<'_>) -> Result<Request, ClientError> {
 }
 
 /// `<key> <id> <lease_ms>`
-pub(super) fn touch(mut words: Words<'_>) -> Result<Request, ClientError> {
+///
+/// memcached's has a time where the id is here. A client that told it `noreply` does not read the error: what it reads next must not be taken for the answer to
+/// something else.
+pub(super) fn touch(words: Words<'_>) -> Result<Parsed, Fatal> {
+    let is_answered = !words.clone().ends_with_noreply();
+    match touched(words) {
+        Err(error) if !is_answered => Err(error.into()),
+        result => Ok(settle(result)),
+    }
+}
+
+fn touched(mut words: Words<'_>) -> Result<Request, ClientError> {
     let (key, id) = key_and_id(&mut words)?;
     let lease_ms = next_number(&mut words, "lease")?;
     end(words)?;

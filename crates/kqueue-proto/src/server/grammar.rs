@@ -110,7 +110,7 @@ pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal>
         b"reserve" => Ok(settle(extended::reserve(words, limits))),
         b"ack" => Ok(settle(extended::ack(words))),
         b"release" => Ok(settle(extended::release(words))),
-        b"touch" => Ok(settle(extended::touch(words))),
+        b"touch" => extended::touch(words),
         b"bury" => extended::bury(words),
         b"browse" => Ok(settle(extended::browse(words, limits))),
         b"kick" => Ok(settle(extended::kick(words))),
@@ -143,7 +143,7 @@ fn done(request: Request) -> Parsed {
 }
 
 /// An error of a command without a body leaves the connection in step.
-fn settle(result: Result<Request, ClientError>) -> Parsed {
+pub(super) fn settle(result: Result<Request, ClientError>) -> Parsed {
     done(result.unwrap_or_else(|error| Request::Malformed { error, noreply: false }))
 }
 

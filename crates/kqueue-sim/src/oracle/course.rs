@@ -47,6 +47,13 @@ pub(super) struct Course {
     pub(super) due_by_ms: u64,
 }
 
+impl Course {
+    /// Whether it may have gone from one part of its queue to another.
+    pub(super) fn may_have_moved(&self) -> bool {
+        !self.opens.is_empty() || self.later.is_some() || self.dead.is_some() || self.may_be_buried
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Open {
     asked: u64,
@@ -197,7 +204,7 @@ impl Oracle {
         if shown.how != How::Peeked && since.is_some_and(|since| since.step < shown.asked.step) {
             return Err("handed out although its queue is paused".into());
         }
-        if place > 0 {
+        if place > 0 || copy.may_be_twice_here {
             return Ok(());
         }
         if let Some(later) = copy.course.later
@@ -250,6 +257,9 @@ impl Oracle {
         }
         self.learn_id(number, id)?;
         let copy = &self.puts[number].copies[root];
+        if copy.may_be_twice_here {
+            return Ok(());
+        }
         let seen = self.attempts_seen(copy, root, asked);
         let opens = copy.course.opens.len();
         if attempts <= seen {
@@ -342,6 +352,7 @@ impl Oracle {
         let key = self.puts[number].options.key;
         let alike = key.and_then(|key| self.keys.get(&key)).cloned().unwrap_or_default();
         let window_ms = self.scenario.key_window_ms;
+        let mut is_one_of_several = false;
         for &other in alike.iter().filter(|&&other| other != number) {
             let (put, one) = (&self.puts[number], &self.puts[other]);
             if one.arrived.is_none() {
@@ -358,11 +369,12 @@ impl Oracle {
                 if is_first {
                     return self.repeats(number, other);
                 }
-                // Either may have been the first one.
+                // Any of them may have been the first one.
                 self.puts[number].id = Some(id);
                 self.puts[number].alternatives.push(other);
                 self.puts[other].alternatives.push(number);
-                return Ok(());
+                is_one_of_several = true;
+                continue;
             }
             let is_known = one.state == State::Stored
                 && one.id.is_some()
@@ -375,7 +387,7 @@ impl Oracle {
                 self.puts[number].alternatives.push(other);
             }
         }
-        match self.is_damage_told {
+        match self.is_damage_told || is_one_of_several {
             true => Ok(()),
             false => self.learn_id(number, id),
         }

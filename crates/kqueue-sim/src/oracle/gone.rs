@@ -62,7 +62,10 @@ impl Oracle {
                 copy.since_cut = 0;
                 // Nothing need have synced the move of something that nobody took, so after a power cut it may be back.
                 let moved_ms = if cut == Cut::Kill { removal_ms } else { None };
-                copy.may_be_twice |= cut == Cut::Power && way(root).len() > 2;
+                // Of several moves that were not synced an earlier one may be lost and a later one not.
+                copy.may_be_twice_here |= cut == Cut::Power && copy.course.may_have_moved();
+                copy.may_be_twice |=
+                    copy.may_be_twice_here || cut == Cut::Power && way(root).len() > 2;
                 copy.moved = copy.moved.filter(|&(_, since)| is_past(since, moved_ms, at));
                 if is_volatile(root) {
                     copy.is_dropped = true;
@@ -82,6 +85,13 @@ impl Oracle {
             window.to = if was_away { at.step } else { window.to.min(at.step) };
             window.to_ms = window.to_ms.min(at.mono_ms);
         }
+    }
+}
+
+impl Oracle {
+    /// Whether an item may be at two places of its queue, after a power cut.
+    pub(crate) fn may_be_twice(&self, number: usize) -> bool {
+        self.puts[number].copies.values().any(|copy| copy.may_be_twice)
     }
 }
 

@@ -88,11 +88,14 @@ impl Oracle {
         if put.arrived.is_none() || put.state == State::Refused {
             return Err("it was refused, or never sent whole".into());
         }
-        if self.is_damage_told {
+        if self.is_damage_told || copy.may_be_twice_here {
             return Ok(());
         }
         let is_gone = copy.gone_since.is_some_and(|since| since < found.asked.mono_ms);
-        if copy.is_flushed || is_gone && !copy.may_be_twice {
+        // The look may have come before the purge, although its answer was read later.
+        let is_purged =
+            copy.is_flushed && !self.may_have_run(Command::Purge, root, found.asked.step);
+        if is_purged || is_gone && !copy.may_be_twice {
             return Err("it is gone".into());
         }
         if found.state == "dead" {
@@ -171,7 +174,7 @@ impl Oracle {
                 if !is_here && self.is_missing(number, root, copy, now) {
                     missing.entry(root).or_default().push(number);
                 }
-                let is_own = root == JOBS && !copy.may_be_flushed;
+                let is_own = root == JOBS && !copy.may_be_flushed && !copy.may_be_twice_here;
                 if is_own
                     && self.is_dead(copy, root, began)
                     && !seen.contains(&(root, "dead", number))

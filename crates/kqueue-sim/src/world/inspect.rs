@@ -70,7 +70,9 @@ impl World {
                     let found = std::mem::take(&mut conn.found);
                     let is_over = conn.cursor.is_none();
                     for item in found {
-                        if !seen.insert(item) && !self.oracle.is_damage_told {
+                        let may_be_twice =
+                            self.oracle.is_damage_told || self.oracle.may_be_twice(item.2);
+                        if !seen.insert(item) && !may_be_twice {
                             return Err(format!("item {} of {queue} is {state} twice", item.2));
                         }
                     }

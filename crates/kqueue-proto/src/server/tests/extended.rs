@@ -247,14 +247,17 @@ fn ack_release_and_touch() {
         (b"touch\r\n", "missing queue name"),
         (b"touch q\r\n", "missing id"),
         (b"touch q 1\r\n", "missing lease"),
-        // As memcached's clients say it.
-        (b"touch q 100 noreply\r\n", "bad lease 'noreply'"),
         (b"touch a.b 1 2\r\n", "'.' in a queue name: 'a.b'"),
         (b"touch q x 1\r\n", "bad id 'x'"),
         (b"touch q 1 x\r\n", "bad lease 'x'"),
         (b"touch q 1 -1\r\n", "bad lease '-1'"),
         (b"touch q 1 4294967296\r\n", "bad lease '4294967296'"),
         (b"touch q 1 2 3\r\n", "unknown word '3'"),
+    ]);
+    // As memcached's clients say it who do not want an answer.
+    all_fatal(&[
+        (b"touch q 100 noreply\r\n", "bad lease 'noreply'"),
+        (b"touch q 1 2 noreply\r\n", "unknown word 'noreply'"),
     ]);
 }
 
