@@ -12,7 +12,7 @@ use kqueue_broker::{Ask, Broker, Checkpoint, Job, Load, Now, Rest, Retirement, S
 
 use crate::conn::{Conn, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
-use crate::oracle::{ConnId, Moment, Oracle};
+use crate::oracle::{ConnId, How, Moment, Oracle};
 use crate::queues::{BOTH, is_volatile, queues, sub_queues};
 use crate::rules::Rules;
 use crate::scenario::{Sabotage, Scenario, Summary, Violation};
@@ -548,6 +548,8 @@ impl World {
         for queue in sub_queues(self.scenario.extras.turns()) {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
+            // A full disk refuses the put before it makes the queue.
+            conn.get(&mut self.rng, at, queue, How::Peeked);
         }
         let id = self.next_conn - 1;
         let outcome = self.settle();
