@@ -20,7 +20,7 @@ impl Oracle {
         shown: &Shown<'_>,
         at: Moment,
     ) -> Check {
-        if self.is_damage_told {
+        if self.is_damage_told || copy.may_be_twice_here {
             return Ok(());
         }
         if place < copy.place() && !shown.is_stale(at) {
