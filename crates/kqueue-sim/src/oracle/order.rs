@@ -71,6 +71,11 @@ impl Oracle {
             // It had gone for its age, a power cut brought it back, and by then nobody minded its age any more.
             return Ok(());
         }
+        let put_in = self.puts[number].sent.step;
+        if self.had_power_cut && self.may_have_run(Command::Purge, queue, put_in) {
+            // It had been purged, and a power cut brought it back.
+            return Ok(());
+        }
         for first in self.order.get(queue).into_iter().flatten() {
             let &First { put: later, conn, asked, received } = first;
             // What one request is answered with was handed out in that order.
