@@ -197,7 +197,8 @@ impl Oracle {
             let is_over = |due_ms: u64| due_ms.saturating_add(LATE_MS) < asked.wall_ms;
             let is_due = put.due_ms().1.is_some_and(is_over) && put.options.delay_ms > 0;
             for (&root, copy) in &put.copies {
-                let is_late = is_due && is_over(copy.course.due_by_ms);
+                let is_late =
+                    is_due && is_over(copy.course.due_by_ms) && !copy.course.may_be_buried;
                 if is_late && copy.deliveries == 0 && self.is_missing(number, root, copy, now) {
                     missing.entry(root).or_default().push(number);
                 }
@@ -212,6 +213,7 @@ impl Oracle {
             let copy = put.copies.get(queue)?;
             let due_ms = put.due_ms().1?.max(copy.course.due_by_ms);
             let waits = copy.deliveries == 0
+                && !copy.course.may_be_buried
                 && put.state == State::Stored
                 && put.alternatives.is_empty()
                 && self.is_missing(number, queue, copy, now);
