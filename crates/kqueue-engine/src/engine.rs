@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::alias::AliasCounters;
 use crate::config::{ConfigTable, SyncPolicy, master_of};
-use crate::extra::{Extra, Lane};
+use crate::extra::{Extra, KeyHash, Lane};
 use crate::keys::Keys;
 use crate::lanes::{Entry, lane_for};
 use crate::queue::{ITEM_COST_BYTES, Item, KEEP_ALL, Queue};
@@ -141,6 +141,8 @@ pub struct Engine {
     pub(crate) keeps_old: bool,
     /// During replay: what queues known by number only are called, to judge by what was moved into them.
     pub(crate) likely_names: BTreeMap<u64, Bytes>,
+    /// During replay: keys of what was put into queues that had no name by then.
+    pub(crate) keys_of_nameless: Vec<(QueueNo, KeyHash, ItemId)>,
     pub(crate) last_id: u64,
     /// The latest put time that was replayed, unix time in milliseconds.
     pub(crate) newest_put_ms: u64,
@@ -186,6 +188,7 @@ impl Engine {
             keeps_all: false,
             keeps_old: false,
             likely_names: BTreeMap::new(),
+            keys_of_nameless: Vec::new(),
             last_id: 0,
             newest_put_ms: 0,
             last_no: 0,

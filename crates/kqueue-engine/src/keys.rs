@@ -100,6 +100,13 @@ impl Engine {
         }
     }
 
+    /// During replay: what was put with this key is lost.
+    pub(crate) fn forget_key(&mut self, key: KeyHash, id: ItemId) {
+        if self.keys.entries.get(&key).is_some_and(|entry| entry.id == id) {
+            self.keys.entries.remove(&key);
+        }
+    }
+
     /// How many keys are known.
     pub fn keys_known(&self) -> u64 {
         self.keys.entries.len() as u64

@@ -8,6 +8,7 @@
 //!
 //! Must not: judge damage; what arrives here had right checksums.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use crate::cold::ColdItem;
 use crate::config::master_of;
 use crate::engine::{Engine, Slot};
-use crate::extra::Origin;
+use crate::extra::{KeyHash, Origin};
 use crate::load::item_of;
 use crate::queue::Item;
 use crate::record::{PutBuf, Reason, RecordBuf, Recorder};
@@ -94,6 +95,8 @@ impl Engine {
         }
         if let Some(key) = put.extra.key {
             self.replay_key(key, put.put_ms, put.id);
+            let home = put.homes.first().or(put.queues.first());
+            self.note_key_of_nameless(home.copied(), key, put.id);
         }
         let item = item_of(put.loaded(seq, body.clone(), body_crc, share), put.attempts);
         for (index, &queue) in put.queues.iter().enumerate() {
@@ -237,6 +240,15 @@ impl Engine {
         }
     }
 
+    /// A put with a key into a queue of which only the number is known, so far.
+    fn note_key_of_nameless(&mut self, home: Option<QueueNo>, key: KeyHash, id: ItemId) {
+        let Some(home) = home else { return };
+        let slot = self.slot_of(home);
+        if self.queue(slot).name.is_empty() {
+            self.keys_of_nameless.push((home, key, id));
+        }
+    }
+
     /// An item was moved into a queue of which only the number is known, so far. If it stays like that, the record that made the queue was lost in a power cut, and the
     /// one that moved the item was not, although it came later: the item left the other queue, where it was safe, so it must not go with a queue that has no name.
     fn note_target(&mut self, queue: QueueNo, origin: &Origin) {
@@ -318,6 +330,7 @@ impl Engine {
             .filter(|&slot| self.queue(slot).name.is_empty() && self.home(slot) == slot)
             .collect();
         let names = core::mem::take(&mut self.likely_names);
+        let mut lost = BTreeSet::new();
         for slot in nameless {
             match names.get(&self.queue(slot).no.0) {
                 Some(name)
@@ -328,7 +341,16 @@ impl Engine {
                     (queue.is_defined, queue.is_name_guessed) = (true, true);
                     self.name_queue(slot, name.clone());
                 }
-                _ => self.drop_replayed(slot, rec),
+                _ => {
+                    lost.insert(self.queue(slot).no.0);
+                    self.drop_replayed(slot, rec);
+                }
+            }
+        }
+        // Who repeats a put of what is lost must not be told that it is stored.
+        for (queue, key, id) in core::mem::take(&mut self.keys_of_nameless) {
+            if lost.contains(&queue.0) {
+                self.forget_key(key, id);
             }
         }
         let slots: Vec<Slot> = self.by_number.values().copied().collect();

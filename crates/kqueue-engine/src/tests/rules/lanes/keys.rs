@@ -136,3 +136,17 @@ fn a_repetition_waits_for_the_disk_like_what_it_repeats() {
     let again = world.try_put_with("q", "x", With::key(1));
     assert!(matches!(again, PutOutcome::Repeated { seq: Seq(0), .. }));
 }
+
+#[test]
+fn the_key_of_an_item_that_is_lost_with_the_name_of_its_queue_is_forgotten() {
+    let mut world = world(ConfigTable::default());
+    world.put("other", "x", 0);
+    let kept = world.put_with("other", "x", With::key(1));
+    world.put_with("q", "x", With::key(2));
+    let mut is_first = true;
+    world.log.entries.retain(|_, entry| entry.kind != 1 || core::mem::take(&mut is_first));
+    world.restart();
+    assert_eq!(world.repeated("other", 1), Some(kept));
+    assert_eq!(world.repeated("q", 2), None);
+    assert_eq!(world.all("q"), ["again"]);
+}
