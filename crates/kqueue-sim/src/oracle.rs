@@ -255,6 +255,8 @@ pub(crate) struct Oracle {
     /// Plain gets whose answer never came: each may have taken one item with it.
     excuses: BTreeMap<Queue, u64>,
     had_power_cut: bool,
+    /// When the server's life before this one ended, unix time in milliseconds.
+    started_ms: u64,
     /// The server has said that what it had stored is damaged: from then on items may be missing, come again, or come out of order. They are still never altered.
     pub(crate) is_damage_told: bool,
     /// What it took note of, for a replay.
@@ -292,6 +294,7 @@ impl Oracle {
             windows: Vec::new(),
             excuses: BTreeMap::new(),
             had_power_cut: false,
+            started_ms: 0,
             is_damage_told: false,
             notes: None,
             moves: 0,
@@ -463,6 +466,7 @@ impl Oracle {
             copy.holder = Some(Hold { conn, queue, received: at, until_ms, is_lent });
         } else {
             (copy.holder, copy.may_be_done) = (None, true);
+            copy.course.taken();
             copy.gone_since = Some(at.mono_ms);
         }
         self.numbers.end_others(at, number, root);

@@ -36,7 +36,7 @@ impl Options {
 pub(super) struct Course {
     /// Deliveries that may be given back and were seen.
     opens: Vec<Open>,
-    /// A crash may have forgotten some of them.
+    /// A crash may have forgotten some of them, or they were taken for good, which may have been counted.
     is_vague: bool,
     /// It is a dead letter: when somebody did or asked what told that, and when that was answered.
     pub(super) dead: Option<(Moment, Moment)>,
@@ -90,6 +90,11 @@ pub(super) struct Run {
 impl Course {
     pub(super) fn opened(&mut self, asked: Moment, received: Moment) {
         self.opens.push(Open { asked: asked.step, received, attempts: 0 });
+    }
+
+    /// Taken for good: should a crash bring it back, what was taken on the way through the server may count.
+    pub(super) fn taken(&mut self) {
+        self.is_vague = true;
     }
 
     /// What a crash may have taken is not certain any more.

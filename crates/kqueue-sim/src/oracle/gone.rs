@@ -36,6 +36,7 @@ impl Oracle {
     /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
     pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
         self.had_power_cut |= cut == Cut::Power;
+        self.started_ms = at.wall_ms;
         self.poisoned_in = None;
         self.numbers.forget();
         // What was removed is as durable as the settings made it at that time, or less.

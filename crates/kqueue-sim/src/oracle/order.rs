@@ -106,7 +106,8 @@ impl Oracle {
         let Some(answered) = first.answered.filter(|at| at.step < asked.step) else { return false };
         let ready_ms = match one.delay_ms {
             0 => answered.wall_ms,
-            delay_ms => answered.wall_ms + delay_ms + LATE_MS,
+            // After a start it is looked for on the disk once more.
+            delay_ms => (answered.wall_ms + delay_ms).max(self.started_ms) + LATE_MS,
         };
         if one.delay_ms > 0 && !self.scenario.has_memory() {
             // It is entered by its time when there is room.
