@@ -197,8 +197,12 @@ impl Oracle {
             let is_over = |due_ms: u64| due_ms.saturating_add(LATE_MS) < asked.wall_ms;
             let is_due = put.due_ms().1.is_some_and(is_over) && put.options.delay_ms > 0;
             for (&root, copy) in &put.copies {
-                let is_late =
-                    is_due && is_over(copy.course.due_by_ms) && !copy.course.may_be_buried;
+                // Who had it may not have seen it before its lease ended.
+                let may_have_died = root == JOBS && self.may_be_dead(put, copy, root, now);
+                let is_late = is_due
+                    && is_over(copy.course.due_by_ms)
+                    && !copy.course.may_be_buried
+                    && !may_have_died;
                 if is_late && copy.deliveries == 0 && self.is_missing(number, root, copy, now) {
                     missing.entry(root).or_default().push(number);
                 }
