@@ -201,7 +201,16 @@ fn dead_letters_go_to_the_queue_for_them_and_each_queue_gets_its_own_back() {
     wire.reserve_one("other");
     assert_eq!(wire.say(&format!("bury other {other} 3"), Some("why")), "OK");
     wire.put("failed", b"put there by hand");
-    assert_eq!(wire.bodies("failed", "ready"), ["job", "other", "put there by hand"]);
+    let (failed, _) = wire.browse("failed ready 10");
+    let told: Vec<_> =
+        failed.iter().map(|item| (&item.body[..], item.names.get("cause"))).collect();
+    let cause = |word: &str| Some(word.to_owned());
+    let (attempts, buried) = (cause("attempts"), cause("buried"));
+    assert_eq!(
+        told,
+        [("job", attempts.as_ref()), ("other", buried.as_ref()), ("put there by hand", None)]
+    );
+    assert_eq!((failed[1].name("origin"), failed[1].name("reason")), ("other", "why"));
     let daemon = daemon.kill_and_restart();
     let mut wire = daemon.connect();
     assert_eq!(wire.bodies("jobs", "dead"), ["job"]);
@@ -449,4 +458,57 @@ fn a_status_that_forbids_puts_forbids_kick_and_purge_but_not_settling() {
     assert_eq!(wire.say(&format!("bury q {id} 1"), Some("x")), "OK");
     wire.ask(b"status quiescent\r\n", b"END\r\n");
     assert!(wire.say("browse q dead 1", None).starts_with("SERVER_ERROR "));
+}
+
+#[test]
+fn what_is_reserved_returns_to_its_old_place_when_the_connection_ends() {
+    let daemon = daemon();
+    let mut wire = daemon.connect();
+    let ids: Vec<u64> = ["a", "b", "c"].iter().map(|body| wire.put_with("q", body, "")).collect();
+    let mut worker = daemon.connect();
+    assert_eq!(worker.reserve("2 0 0 q").len(), 2);
+    assert_eq!(wire.bodies("q", "open"), ["a", "b"]);
+    let mut waiting = daemon.connect();
+    waiting.send(b"reserve 9 60000 0 q p\r\n");
+    assert!(waiting.line().starts_with(&format!("ITEM q {} 0 1 ", ids[2])));
+    drop(waiting);
+    drop(worker);
+    // All three are back, each where it was; at once, so that this wait is not for nothing.
+    while wire.bodies("q", "ready").len() < 3 {}
+    let again: Vec<(u64, u32)> =
+        wire.reserve("3 0 0 q").iter().map(|item| (item.id, item.attempts)).collect();
+    assert_eq!(again, ids.iter().map(|id| (*id, 2)).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_ack_after_the_end_of_the_lease_is_told_so_and_takes_nothing_from_the_next_holder() {
+    let daemon = daemon();
+    let (mut slow, mut next) = (daemon.connect(), daemon.connect());
+    let id = slow.put_with("q", "x", "");
+    assert_eq!(slow.reserve("1 0 50 q").len(), 1);
+    let second = next.reserve_one("q");
+    assert_eq!((second.id, second.attempts), (id, 2));
+    for line in ["ack", "release"] {
+        assert_eq!(slow.say(&format!("{line} q {id}"), None), "NOT_HELD", "{line}");
+    }
+    assert_eq!(next.say(&format!("ack q {id}"), None), "OK");
+    assert_eq!(next.say(&format!("ack q {id}"), None), "NOT_HELD");
+    assert_eq!(daemon.stat("curr_items").as_deref(), Some("0"));
+}
+
+#[test]
+fn reserve_tries_its_queues_in_order_and_waits_only_if_all_are_empty() {
+    let daemon = daemon();
+    let mut wire = daemon.connect();
+    for (queue, body) in [("b", "b1"), ("c", "c1"), ("b", "b2")] {
+        wire.put_with(queue, body, "");
+    }
+    let items = wire.reserve("10 60000 0 a b c");
+    assert!(items.iter().map(|item| &item.body).eq(["b1", "b2", "c1"]), "{items:?}");
+    wire.send(b"reserve 2 100 0 a b c\r\nversion\r\n");
+    assert_eq!(wire.line(), "END");
+    assert!(wire.line().starts_with("VERSION "));
+    wire.send(b"reserve 2 60000 0 a b c\r\n");
+    let id = daemon.connect().put_with("c", "c2", "");
+    assert!(wire.line().starts_with(&format!("ITEM c {id} 0 1 ")));
 }

@@ -100,13 +100,7 @@ impl Items {
     }
 
     /// The same as an extended command, which is answered with `STORED <id>`.
-    pub(crate) fn put_delayed(
-        &self,
-        queue: &str,
-        sequence: u64,
-        delay_ms: u64,
-        out: &mut Vec<u8>,
-    ) {
+    pub(crate) fn put_delayed(&self, queue: &str, sequence: u64, delay_ms: u64, out: &mut Vec<u8>) {
         let _ = write!(out, "put {queue} {} delay={delay_ms}\r\n", self.body_bytes);
         self.append_body(sequence, out);
     }

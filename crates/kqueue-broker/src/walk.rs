@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
-    ItemState, LoadRequest, Loaded, Now, Priority, Reason, Recorder, Seen, Seq, SessionId,
+    ItemState, LoadRequest, Loaded, Now, Origin, Priority, Reason, Recorder, Seen, Seq, SessionId,
     WalkNext, WalkPlace, Walked,
 };
 use kqueue_proto::{Cursor, DeadCause, Found, FoundDead, Name, Response};
@@ -289,17 +289,23 @@ fn found(now: Now, key: &Bytes, state: ItemState, seen: &Seen, body_bytes: Optio
     let origin = extra.and_then(|extra| extra.origin.as_ref());
     let size = item.body.len();
     let shown = body_bytes.map_or(size, |max| size.min(max as usize));
-    let dead = origin.filter(|_| state == ItemState::Dead).map(|origin| FoundDead {
-        cause: match origin.reason {
-            Reason::Buried => DeadCause::Buried,
-            _ => DeadCause::Attempts,
-        },
-        first_ms: origin.put_ms,
-        last_ms: origin.moved_ms,
-        reason: extra.map(|extra| extra.note.clone()).unwrap_or_default(),
+    let cause = |origin: &Origin| match origin.reason {
+        Reason::Buried => Some(DeadCause::Buried),
+        Reason::DeadLettered => Some(DeadCause::Attempts),
+        _ => None,
+    };
+    // Also where it is a ready item of the queue for dead letters.
+    let dead = origin.and_then(|origin| {
+        Some(FoundDead {
+            cause: cause(origin)?,
+            first_ms: origin.put_ms,
+            last_ms: origin.moved_ms,
+            reason: extra.map(|extra| extra.note.clone()).unwrap_or_default(),
+        })
     });
-    let attempts = origin.filter(|_| dead.is_some()).map_or(item.attempts, |of| of.attempts);
-    let put_ms = dead.as_ref().map_or(item.put_ms, |dead| dead.first_ms);
+    let life = origin.filter(|_| state == ItemState::Dead);
+    let attempts = life.map_or(item.attempts, |life| life.attempts);
+    let put_ms = life.map_or(item.put_ms, |life| life.put_ms);
     let due_ms = extra.map_or(0, |extra| extra.due_ms).saturating_sub(now.wall_ms);
     Found {
         key: key.clone(),

@@ -103,7 +103,7 @@ fn row(item: &Found) -> Vec<String> {
     ]
 }
 
-/// What its state is about, and where it comes from if it is a dead letter that went to another queue.
+/// What its state is about, and where it comes from if it is a dead letter or expired and went to another queue.
 fn about(item: &Found) -> String {
     let until = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), duration);
     let mut text = match (&item.dead, item.state) {
@@ -264,7 +264,7 @@ mod tests {
         item.origin = Some((item.key.clone(), 7));
         item.dead.as_mut().expect("it is dead").reason = Bytes::new();
         assert_eq!(about(&item), "2023-11-14T22:13:20Z (buried)");
-        // As a ready item of a dead_letter_queue.
+        // One that expired, in the queue for those.
         let item = Found { dead: None, state: ItemState::Ready, ..item };
         let item = Found { origin: Some((Bytes::from_static(b"mails"), 3)), ..item };
         assert_eq!(about(&item), "5s, was 3 of mails");
