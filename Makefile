@@ -13,12 +13,19 @@ SECONDS ?= 300
 help:                 ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-build:                ## The server and the PHP extension, optimised: target/release/{kqueue-server,libkqueue.so}
+build:                ## The server, kqueuectl and the PHP extension, optimised: target/release/{kqueue-server,kqueuectl,libkqueue.so}
 	scripts/install.sh build
-	$(CARGO) build --locked --release --package kqueue-server --package kqueue
+	$(CARGO) build --locked --release --package kqueue-server --package kqueue-ctl --package kqueue
 
-install:              ## Copies the server, its unit and, if there is none, /etc/kqueue.toml: make install PREFIX=/usr/local DESTDIR=
+install:              ## Copies the server, kqueuectl with man pages and completions, the unit and, if there is none, /etc/kqueue.toml: make install PREFIX=/usr/local DESTDIR=
 	install -D -m 755 $(TARGET)/release/kqueue-server $(DESTDIR)$(PREFIX)/bin/kqueue-server
+	install -D -m 755 $(TARGET)/release/kqueuectl $(DESTDIR)$(PREFIX)/bin/kqueuectl
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(TARGET)/release/kqueuectl generate man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(TARGET)/release/kqueuectl generate completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kqueuectl
+	$(TARGET)/release/kqueuectl generate completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kqueuectl
+	$(TARGET)/release/kqueuectl generate completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kqueuectl.fish
 	install -D -m 644 packaging/kqueue-server.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kqueue-server.service
 	sed -i 's|/usr/bin/kqueue-server|$(PREFIX)/bin/kqueue-server|' $(DESTDIR)$(PREFIX)/lib/systemd/system/kqueue-server.service
 	test -e $(DESTDIR)/etc/kqueue.toml || install -D -m 644 packaging/kqueue.toml $(DESTDIR)/etc/kqueue.toml

@@ -45,7 +45,7 @@ for stage in $stages; do
             scripts/phpt.sh "$target/debug/libkqueue.so" "$target/debug/kqueue-server"
             ;;
         cross)
-            cargo build --locked --package kqueue --package kqueue-server
+            cargo build --locked --package kqueue --package kqueue-server --package kqueue-ctl
             cargo test --locked --package kqueue-tests
             ;;
         *)

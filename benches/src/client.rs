@@ -47,7 +47,7 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream, buffer: vec![0; 64 * 1024] }
+        Self { stream, buffer: vec![0; 2 * 1024 * 1024] }
     }
 
     pub(crate) fn send(&mut self, request: &[u8]) {
@@ -73,6 +73,36 @@ impl Client {
             Protocol::Redis => reply.starts_with(b":"),
         };
         assert!(is_stored, "not stored: {}", String::from_utf8_lossy(reply));
+    }
+}
+
+impl Client {
+    /// A request that is answered with `STORED`, and perhaps an id.
+    pub(crate) fn put_so(&mut self, request: &[u8]) {
+        self.send(request);
+        let reply = self.receive(b"\r\n");
+        assert!(reply.starts_with(b"STORED"), "{}", String::from_utf8_lossy(reply));
+    }
+
+    /// As many replies, each of which says `STORED`.
+    pub(crate) fn receive_stored(&mut self, count: usize) {
+        let mut seen = 0;
+        let mut filled = 0;
+        while seen < count {
+            let bytes = self.stream.read(&mut self.buffer[filled..]).expect("the server answers");
+            assert!(bytes > 0, "the server closed the connection");
+            filled += bytes;
+            let is_line_end = |byte: &&u8| **byte == b'\n';
+            seen = self.buffer[..filled].iter().filter(is_line_end).count();
+        }
+        let mut lines = self.buffer[..filled].split(|&byte| byte == b'\n');
+        assert!(lines.all(|line| line.is_empty() || line.starts_with(b"STORED")), "all are stored");
+    }
+
+    /// Until the server has closed.
+    pub(crate) fn wait_for_end(&mut self) {
+        let count = self.stream.read(&mut self.buffer).expect("the server closes");
+        assert_eq!(count, 0, "nothing comes behind the last reply");
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything is started here, on loopback ports that the kernel chose, and ended by its pid.
 
 mod client;
+mod extended;
 mod peers;
 mod php;
 mod server;
@@ -31,6 +32,8 @@ struct Args {
 enum Measurement {
     /// Latency and throughput beside memcached and Redis; judges nothing.
     Peers(peers::Args),
+    /// What the extended commands cost beside Kestrel's; judges nothing.
+    Extended(extended::Args),
     /// Memory, disk, starts and compaction with much in the queues, against the project's targets; exit code 1 if one is not met.
     Storage(storage::Args),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match &args.measurement {
         Measurement::Peers(peers) => peers::run(&args.built, &args.data, peers),
+        Measurement::Extended(extended) => extended::run(&args.built, &args.data, extended),
         Measurement::Storage(storage) => {
             if !storage::run(&args.built, &args.data, storage) {
                 return ExitCode::FAILURE;

@@ -20,7 +20,7 @@ impl Server {
     pub(crate) fn kqueue(built: &Path, data: &Path, sync: &str) -> Self {
         let config = data.join(format!("{sync}.toml"));
         let text = format!(
-            "[server]\ndata_dir = \"{}\"\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsync = \"{sync}\"\n",
+            "[server]\ndata_dir = \"{}\"\nmax_open_transactions = 1000\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsync = \"{sync}\"\n",
             data.join(sync).display()
         );
         fs::write(&config, text).expect("a configuration");

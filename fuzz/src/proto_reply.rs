@@ -36,6 +36,12 @@ fn check(reply: &Reply) {
         Reply::Value { body, .. } | Reply::Item { body, .. } => {
             assert!(body.len() <= LIMITS.body_bytes);
         }
+        Reply::Found(found) => {
+            assert!(found.body.len() <= LIMITS.body_bytes);
+            assert!(found.body.len() as u64 <= found.size);
+            let reason = found.dead.as_ref().map_or(0, |dead| dead.reason.len());
+            assert!(reason <= LIMITS.line_bytes);
+        }
         Reply::ClientError(text)
         | Reply::Error(text)
         | Reply::ServerError(text)
@@ -52,8 +58,12 @@ fn respond(reply: &Reply) -> Option<Response> {
             Response::Item { key, id, flags, attempts, age_ms, body }
         }
         Reply::ServerError(text) => Response::ServerError(text.into()),
+        Reply::Found(found) => Response::Found(found),
+        Reply::EndWithCursor(cursor) => Response::EndWithCursor(cursor),
         Reply::Flushed => Response::Flushed,
+        Reply::OkCount(count) => Response::OkCount(count),
         Reply::NotHeld => Response::NotHeld,
+        Reply::NotFound => Response::NotFound,
         _ => return None,
     })
 }

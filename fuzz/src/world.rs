@@ -97,8 +97,13 @@ fn config(memory_bytes: u64) -> BrokerConfig {
     };
     named(b"d", dead);
     table.aliases.insert((*b"a").into(), [(*b"m").into(), (*b"q+s").into()].into());
-    let limits =
-        EngineLimits { max_open_per_queue: 3, max_memory_size: memory_bytes, max_queues: 8 };
+    let limits = EngineLimits {
+        max_open_per_queue: 3,
+        max_memory_size: memory_bytes,
+        max_queues: 8,
+        key_window_ms: 1000,
+        keys_max: 4,
+    };
     BrokerConfig {
         table,
         limits,
@@ -284,7 +289,7 @@ impl World {
         let mut items = Vec::new();
         loop {
             match look.step(broker) {
-                LookStep::Item(item) => items.push(Item {
+                LookStep::Item(_, item) => items.push(Item {
                     id: item.id.0,
                     flags: item.flags,
                     put_ms: item.put_ms,

@@ -41,6 +41,14 @@ pub fn extension() -> PathBuf {
     built("KQUEUE_EXTENSION", "libkqueue.so")
 }
 
+/// kqueuectl under test: `$KQUEUECTL`, or the one that cargo built beside this test.
+///
+/// # Panics
+/// If there is none, like [`daemon_binary`].
+pub fn ctl_binary() -> PathBuf {
+    built("KQUEUECTL", "kqueuectl")
+}
+
 fn built(variable: &str, file: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
@@ -53,7 +61,7 @@ fn built(variable: &str, file: &str) -> PathBuf {
         }
     }
     panic!(
-        "{file} is not built: run `cargo build -p kqueue -p kqueue-server` first, or set {variable}"
+        "{file} is not built: run `cargo build -p kqueue -p kqueue-server -p kqueue-ctl` first, or set {variable}"
     );
 }
 

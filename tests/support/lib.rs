@@ -5,9 +5,11 @@
 
 pub mod clock;
 pub mod crowd;
+pub mod ctl;
 pub mod daemon;
 pub mod dice;
 pub mod exposition;
+pub mod extended;
 pub mod faults;
 pub mod fpm;
 pub mod haproxy;
@@ -22,8 +24,10 @@ pub mod wire;
 
 pub use clock::FakeClock;
 pub use crowd::{connect_from, open_files, scale};
-pub use daemon::{Daemon, Exit, Starting, daemon_binary, extension, repository};
+pub use ctl::Ctl;
+pub use daemon::{Daemon, Exit, Starting, ctl_binary, daemon_binary, extension, repository};
 pub use dice::Dice;
+pub use extended::{Found, Reserved};
 pub use faults::{SmallDisk, Strace, announce};
 pub use fpm::Fpm;
 pub use haproxy::{HaProxy, free_port};

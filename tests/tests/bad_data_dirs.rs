@@ -494,13 +494,13 @@ fn a_newer_format_is_refused() {
         let left = Left::new();
         left.change(&left.data().join("journal.kq"), |bytes| {
             for slot in slots {
-                bytes[slot * 4096 + 8] = 3;
+                bytes[slot * 4096 + 8] = 4;
                 sign(bytes, slot * 4096, 64);
             }
         });
         left.refused(&[
             "journal.kq",
-            "format 3",
+            "format 4",
             "Nothing was changed",
             "use the version of kqueue-server",
         ]);
@@ -509,14 +509,14 @@ fn a_newer_format_is_refused() {
         let left = Left::new();
         left.change(&left.path(number), |bytes| {
             for copy in [0, 2048] {
-                bytes[copy + 8] = 3;
+                bytes[copy + 8] = 4;
                 sign(bytes, copy, 56);
             }
         });
         let name = segment_name(number);
         left.refused(&[
             &name,
-            "format 3",
+            "format 4",
             "Nothing was changed",
             "use the version of kqueue-server",
         ]);
@@ -527,7 +527,7 @@ fn a_newer_format_is_refused() {
 fn not_even_a_lock_is_left_where_files_are_foreign_newer_or_missing() {
     let newer = |bytes: &mut Vec<u8>, copies: [usize; 2], covered: usize| {
         for at in copies {
-            bytes[at + 8] = 3;
+            bytes[at + 8] = 4;
             let crc = crc32fast::hash(&bytes[at..at + covered]);
             bytes[at + covered..at + covered + 4].copy_from_slice(&crc.to_le_bytes());
         }
@@ -535,12 +535,12 @@ fn not_even_a_lock_is_left_where_files_are_foreign_newer_or_missing() {
     type Change<'a> = &'a dyn Fn(&Left);
     let changes: [(Change<'_>, &str); 5] = [
         (&|left| fs::write(left.path(1), "dear".repeat(5000)).expect("written"), "not a segment"),
-        (&|left| left.change(&left.path(1), |bytes| newer(bytes, [0, 2048], 56)), "format 3"),
+        (&|left| left.change(&left.path(1), |bytes| newer(bytes, [0, 2048], 56)), "format 4"),
         (
             &|left| {
                 left.change(&left.data().join("journal.kq"), |bytes| newer(bytes, [0, 4096], 64));
             },
-            "format 3",
+            "format 4",
         ),
         (&|left| fs::remove_file(left.path(left.last())).expect("gone"), "is missing"),
         (&|left| fs::remove_file(left.data().join("journal.kq")).expect("gone"), "is missing"),

@@ -48,7 +48,9 @@ fn append(daemon: &Daemon, text: &str) {
 fn clients_see_a_version_of_numbers_only_and_operators_the_whole_of_it() {
     let mut daemon = Daemon::start("");
     daemon.connect().ask(b"version\r\n", format!("VERSION {}\r\n", version()).as_bytes());
-    let capabilities = format!("CAPABILITIES kqueue/{} put reserve ack release\r\n", version());
+    let words =
+        "put reserve ack release touch bury browse kick purge pause resume delay priority key";
+    let capabilities = format!("CAPABILITIES kqueue/{} {words}\r\n", version());
     daemon.connect().ask(b"capabilities\r\n", capabilities.as_bytes());
     assert_eq!(daemon.stat("version"), Some(version()));
     daemon.signal(Signal::TERM);

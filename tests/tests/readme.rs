@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use kqueue_tests::{Daemon, daemon_binary, extension, php, repository, run};
+use kqueue_tests::{Daemon, ctl_binary, daemon_binary, extension, php, repository, run};
 
 fn php_blocks(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```php\n").skip(1);
@@ -78,8 +78,10 @@ fn what_is_installed_finds_itself_and_a_configuration_that_is_there_stays() {
     let root = tempfile::tempdir().expect("a directory");
     let path = |name: &str| root.path().join(name);
     fs::create_dir_all(path("target/release")).expect("a directory");
-    std::os::unix::fs::symlink(daemon_binary(), path("target/release/kqueue-server"))
-        .expect("a link");
+    for (program, name) in [(daemon_binary(), "kqueue-server"), (ctl_binary(), "kqueuectl")] {
+        let link = path("target/release").join(name);
+        std::os::unix::fs::symlink(program, link).expect("a link");
+    }
     let install = |prefix: &str| {
         let mut make = Command::new("make");
         make.current_dir(repository()).arg("install").arg(format!("PREFIX={prefix}"));
@@ -98,6 +100,21 @@ fn what_is_installed_finds_itself_and_a_configuration_that_is_there_stays() {
         let program = words.next().expect("a program");
         assert_eq!(program, format!("{}/bin/kqueue-server", &prefix[1..]));
         assert!(run(Command::new(path(program)).arg("--version")).starts_with("kqueue-server "));
+        let beside = path(program).with_file_name("kqueuectl");
+        assert!(run(Command::new(beside).arg("--version")).starts_with("kqueuectl "));
+        let share = path(&prefix[1..]).join("share");
+        for page in ["kqueuectl.1", "kqueuectl-put.1"] {
+            let text = fs::read_to_string(share.join("man/man1").join(page)).expect("a man page");
+            assert!(text.contains(".SH OPTIONS"), "{text}");
+        }
+        for completion in [
+            "bash-completion/completions/kqueuectl",
+            "zsh/site-functions/_kqueuectl",
+            "fish/vendor_completions.d/kqueuectl.fish",
+        ] {
+            let text = fs::read_to_string(share.join(completion)).expect("a completion");
+            assert!(text.contains("reserve"), "{completion}");
+        }
         assert_eq!((words.next(), words.next()), (Some("config"), Some("etc/kqueue.toml")));
     }
     let config = path("etc/kqueue.toml");
@@ -108,33 +125,49 @@ fn what_is_installed_finds_itself_and_a_configuration_that_is_there_stays() {
     assert_eq!(fs::read(config).expect("it is there"), b"# ours\n");
 }
 
-/// The tables of docs/protocol.md: every row that is not left out names a test, and that exists.
-#[test]
-fn every_row_of_kestrels_has_a_test() {
+/// What a document says from a heading on: every row of its tables that is not left out names a test, and that exists. Answers how many there are.
+fn rows_with_tests(document: &str, heading: &str) -> usize {
     let docs = repository().join("docs");
-    let text = fs::read_to_string(docs.join("protocol.md")).expect("the protocol");
-    let (_, tables) = text.split_once("\n## Kestrel, row by row\n").expect("the section");
+    let text = fs::read_to_string(docs.join(document)).expect("a document");
+    let (_, tables) = text.split_once(&format!("\n{heading}\n")).expect("the heading");
     let mut rows = 0;
-    for row in tables.lines().filter(|line| line.starts_with("| ")) {
-        let tests: Vec<(&str, &str)> = row
+    let mut is_with_tests = false;
+    for line in tables.lines() {
+        let is_head = line.ends_with("| test |");
+        is_with_tests = is_head || is_with_tests && line.starts_with('|');
+        if is_head || !is_with_tests || line.starts_with("|-") {
+            continue;
+        }
+        let tests: Vec<(&str, &str)> = line
             .split('[')
             .filter_map(|part| part.split_once("]("))
             .filter_map(|(name, rest)| Some((name, rest.split_once(')')?.0)))
+            .filter(|(_, file)| file.ends_with(".rs"))
             .collect();
-        let is_head = row.ends_with("| here | test |");
-        assert!(is_head || !tests.is_empty() || row.contains("| not there"), "no test: {row}");
-        rows += usize::from(!is_head);
+        assert!(!tests.is_empty() || line.contains("| not there"), "no test: {line}");
+        rows += 1;
         for (name, file) in tests {
-            let source = fs::read_to_string(docs.join(file)).expect(row);
+            let source = fs::read_to_string(docs.join(file)).expect(line);
             // By itself, or among the cases of a client.
             let is_there = source.contains(&format!("#[test]\nfn {name}()"))
                 || source.contains(&format!("#[tokio::test]\nasync fn {name}()"))
                 || source.contains(&format!("#[test]\n    fn {name}()"))
                 || source.lines().any(|line| line.trim() == name);
-            assert!(is_there, "{file} has no test {name}: {row}");
+            assert!(is_there, "{file} has no test {name}: {line}");
         }
     }
-    assert!(rows > 100, "{rows}");
+    rows
+}
+
+#[test]
+fn every_command_and_every_row_of_kestrels_has_a_test() {
+    let rows = rows_with_tests("protocol.md", "### Each command and its test");
+    assert!(rows > 120, "{rows}");
+}
+
+#[test]
+fn every_step_of_an_items_life_has_a_test() {
+    assert_eq!(rows_with_tests("architecture.md", "## The life of an item"), 15);
 }
 
 /// Whatever the server says in its log, by how it begins.

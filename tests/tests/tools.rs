@@ -321,6 +321,146 @@ fn a_dump_is_what_was_put_in_order_also_what_was_open_or_not_in_memory() {
     assert!(done.err.contains("nobody"), "{done:?}");
 }
 
+/// Items in every part of a queue, and in a queue for dead letters.
+fn every_state(daemon: &Daemon) {
+    let mut wire = daemon.connect();
+    let mut say = |line: &str| {
+        wire.send(line.replace('\n', "\r\n").as_bytes());
+        wire.line()
+    };
+    let mut put = |queue: &str, body: &str, options: &str| {
+        let stored = say(&format!("put {queue} {}{options}\n{body}\n", body.len()));
+        stored.strip_prefix("STORED ").expect(&stored).to_owned()
+    };
+    let poison = put("given", "poison", "");
+    let bad = put("jobs", "bad", " priority=high");
+    let often = put("jobs", "often", " flags=7");
+    let again = put("jobs", "again", " priority=low");
+    for (body, options) in [
+        ("later", " delay=100000000 priority=low"),
+        ("low", " priority=low ttl=2000000"),
+        ("sooner", " delay=50000000 key=k"),
+        ("normal", ""),
+        ("high", " priority=high"),
+    ] {
+        put("rest", body, options);
+    }
+    let mut worker = daemon.connect();
+    let mut take = |queue: &str, id: &str, say: &str| {
+        worker.send(format!("reserve 1 0 0 {queue}\r\n").as_bytes());
+        let item = worker.line();
+        assert!(item.starts_with(&format!("ITEM {queue} {id} ")), "{item}");
+        assert_eq!((worker.line().is_empty(), worker.line()), (false, "END".to_owned()));
+        worker.ask(say.replace('\n', "\r\n").as_bytes(), b"OK\r\n");
+    };
+    take("given", &poison, &format!("bury given {poison} 0\n\n"));
+    take("jobs", &bad, &format!("bury jobs {bad} 12\nno such file\n"));
+    take("jobs", &often, &format!("release jobs {often} delay=0\n"));
+    take("jobs", &often, &format!("release jobs {often}\n"));
+    take("jobs", &again, &format!("release jobs {again} delay=70000000\n"));
+    // Carries what came before to the disk.
+    daemon.connect().put("rest", b"last");
+}
+
+/// As above, and all of it lies before a checkpoint.
+fn every_state_and_a_checkpoint(daemon: &Daemon) {
+    every_state(daemon);
+    let mut wire = daemon.connect();
+    let before = wire.stat("journal_checkpoints");
+    while wire.stat("journal_checkpoints") == before {
+        wire.put("churn", &[b'c'; 10_000]);
+        assert!(wire.get("churn").is_some());
+    }
+    wire.ask(b"delete churn\r\n", b"DELETED\r\n");
+    wire.put("rest", b"sync");
+    assert_eq!(wire.get("rest").as_deref(), Some(&b"high"[..]));
+}
+
+const EVERY_STATE: &str = "max_item_size = \"16KiB\"----segment_size = \"256KiB\"\nlog_cap = \"64MiB\"\n[queues.jobs]\nmax_attempts = 2\n[queues.given]\ndead_letter_queue = \"dead\"\n";
+
+#[test]
+fn every_part_of_a_queue_is_dumped_counted_and_backed_up() {
+    for is_killed in [true, false] {
+        let left = Left::behind(EVERY_STATE, is_killed, every_state);
+        let lines = dump(&left.data(), &["--bodies"]);
+        let shown = lines.iter().map(|line| {
+            let words = ["queue", "body", "state", "priority"].map(|key| line[key].as_str());
+            words.map(|word| word.unwrap_or("-")).join(" ")
+        });
+        let expected = [
+            "dead poison waiting -",
+            "jobs again delayed low",
+            "jobs bad dead high",
+            "jobs often dead -",
+            "rest high waiting high",
+            "rest normal waiting -",
+            "rest last waiting -",
+            "rest low waiting low",
+            "rest sooner delayed -",
+            "rest later delayed low",
+        ];
+        assert_eq!(shown.collect::<Vec<_>>(), expected, "killed: {is_killed}");
+        let line = |body: &str| lines.iter().find(|line| line["body"] == body).expect("there");
+        let ids = ["poison", "bad", "often", "again"].map(|body| match body {
+            "poison" => line(body)["origin_id"].as_u64().expect("a number"),
+            _ => line(body)["id"].as_u64().expect("a number"),
+        });
+        assert!(ids.is_sorted(), "they keep their ids: {ids:?}");
+        assert_eq!(
+            (&line("poison")["cause"], &line("poison")["origin"]),
+            (&"buried".into(), &"given".into())
+        );
+        let bad = line("bad");
+        assert_eq!((&bad["cause"], &bad["reason"]), (&"buried".into(), &"no such file".into()));
+        assert_eq!((&bad["attempts"], &bad["origin_id"]), (&1.into(), &bad["id"]));
+        let times = ["first_ms", "last_ms"].map(|key| bad[key].as_u64().expect("a time"));
+        assert!(times.is_sorted() && times[0] > 1_700_000_000_000, "{bad}");
+        let often = line("often");
+        assert_eq!((&often["cause"], &often["attempts"]), (&"attempts".into(), &2.into()));
+        assert_eq!((&often["flags"], often.get("reason")), (&7.into(), None));
+        assert_eq!(line("again")["attempts"], 1);
+        let waits = |body: &str| {
+            let times = ["due_ms", "put_ms"].map(|key| line(body)[key].as_u64().expect("a time"));
+            times[0] - times[1]
+        };
+        assert_eq!((waits("sooner"), waits("later")), (50_000_000, 100_000_000));
+        assert!(line("normal").as_object().expect("an object").len() == 9, "nothing else");
+        assert_eq!(dump(&left.data(), &["--queue", "jobs"]).len(), 3);
+
+        let done = left.check();
+        let counted = "4 queues, 8 items with 39 bytes (3 of them delayed), 2 dead letters; ";
+        assert!(done.code == Some(0) && done.out.contains(counted), "{done:?}");
+        let (backup, back) = (left.root.path().join("backup"), left.root.path().join("back"));
+        let done = tool(&[&"backup", &left.data(), &backup]);
+        assert!(done.code == Some(0) && done.out.contains(&counted[..60]), "{done:?}");
+        assert_eq!(tool(&[&"restore", &backup, &back]).code, Some(0));
+        assert_eq!(dump(&back, &["--bodies"]), lines);
+    }
+}
+
+/// Each in another part of its queue.
+#[test]
+fn a_damaged_item_is_named_and_counted_wherever_it_is() {
+    for body in ["bad", "sooner", "low", "again"] {
+        let left = Left::behind(EVERY_STATE, true, every_state_and_a_checkpoint);
+        assert_eq!(dump_lines(&left.data()), 10);
+        left.damage(&left.segment(1), |bytes| {
+            // It may have been written anew.
+            let at = bytes.windows(body.len()).rposition(|part| part == body.as_bytes());
+            let at = at.expect("it is in there");
+            bytes[at] ^= 1;
+        });
+        let done = left.check();
+        let queue = if ["bad", "again"].contains(&body) { "jobs" } else { "rest" };
+        assert_eq!(done.code, Some(3), "{body}: {done:?}");
+        let named = format!(" of {queue}\n");
+        let counted = format!("1 waiting item of queue {queue} cannot be read");
+        assert!(done.out.contains(&named) && done.out.contains(&counted), "{body}: {done:?}");
+        let dump = tool(&[&"dump", &left.data(), &"--bodies"]);
+        assert_eq!((dump.code, dump.out.lines().count()), (Some(3), 9), "{body}: {dump:?}");
+    }
+}
+
 /// A directory, the exit code of its import, and its queues with their items.
 type Fixture = (&'static str, i32, &'static [(&'static str, &'static [&'static str])]);
 

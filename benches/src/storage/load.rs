@@ -96,6 +96,16 @@ impl Items {
     pub(crate) fn put(&self, queue: &str, sequence: u64, out: &mut Vec<u8>) {
         // Writing to memory does not fail.
         let _ = write!(out, "set {queue} 0 0 {}\r\n", self.body_bytes);
+        self.append_body(sequence, out);
+    }
+
+    /// The same as an extended command, which is answered with `STORED <id>`.
+    pub(crate) fn put_delayed(&self, queue: &str, sequence: u64, delay_ms: u64, out: &mut Vec<u8>) {
+        let _ = write!(out, "put {queue} {} delay={delay_ms}\r\n", self.body_bytes);
+        self.append_body(sequence, out);
+    }
+
+    fn append_body(&self, sequence: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&sequence.to_le_bytes());
         out.extend_from_slice(self.rest(sequence));
         out.extend_from_slice(b"\r\n");

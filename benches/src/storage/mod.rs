@@ -8,13 +8,14 @@
 mod backlog;
 mod churn;
 mod compaction;
+mod delayed;
 mod load;
 mod machine;
 mod queues;
 mod report;
 mod site;
 mod small;
-mod watch;
+pub(crate) mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,8 @@ enum Row {
     Churn,
     /// What emptying old segments costs the puts.
     Compaction,
+    /// 10 million items that wait for their times.
+    Delayed,
 }
 
 impl Row {
@@ -82,6 +85,7 @@ impl Row {
             Self::Queues => (2 * GIB, 16 * MIB),
             Self::Churn => (0, 64 * MIB),
             Self::Compaction => (2 * GIB, 512 * MIB),
+            Self::Delayed => (4 * GIB, 16 * MIB),
         };
         (scaled as f64 * scale) as u64 + fixed
     }
@@ -146,6 +150,9 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
     }
     if wants(Row::Compaction) {
         bench.row("compaction", compaction::run);
+    }
+    if wants(Row::Delayed) {
+        bench.row("delayed", delayed::run);
     }
     println!();
     machine.print();

@@ -229,7 +229,7 @@ impl Broker {
     }
 
     /// Administration is as durable as the default policy makes a put.
-    fn gate_of_last(&mut self, now: Now) -> Gate {
+    pub(crate) fn gate_of_last(&mut self, now: Now) -> Gate {
         self.log.flush();
         let seq = self.log.writer.last_seq().0;
         self.gate_for(now, self.default_sync, seq)

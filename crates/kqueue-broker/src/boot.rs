@@ -408,7 +408,8 @@ impl Replay<'_> {
 
     fn apply_record(&mut self, raw: &RawRecord<'_>) -> Result<(), RecordError> {
         let record = RecordBuf::decode(raw.kind, raw.meta)?;
-        if matches!(record, RecordBuf::QueueState { .. }) && !self.is_believed(raw) {
+        let is_state = matches!(record, RecordBuf::QueueState { .. } | RecordBuf::Keys { .. });
+        if is_state && !self.is_believed(raw) {
             return Ok(());
         }
         let references = record.references();

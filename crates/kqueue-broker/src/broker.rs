@@ -16,17 +16,22 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
-use kqueue_engine::{ConfigTable, Delivery, Engine, EngineLimits, Now, Seq, SessionId, SyncPolicy};
+use kqueue_engine::{
+    ConfigTable, Delivery, Engine, EngineLimits, ItemId, LoadRequest, Now, Seq, SessionId,
+    SyncPolicy,
+};
 use kqueue_journal::{DiskFault, DiskOp, Job, JobId, Progress};
+use kqueue_proto::Request;
 
 use crate::admin::Ask;
 use crate::gate::Gates;
 use crate::handles::Handles;
 use crate::log::Log;
 use crate::read::{BadPlace, Load};
-use crate::session::{Access, Session, Shape, State, queue_and_body_of};
+use crate::session::{Access, Input, Session, Shape, State, queue_and_body_of};
 use crate::status::{Status, StatusControl};
 use crate::task::Task;
+use crate::walk::Looked;
 
 /// Confirmed and removed items are synced within this time even if no put comes along; until then a power cut redelivers them.
 const LAZY_SYNC_MS: u64 = 1000;
@@ -128,6 +133,12 @@ pub struct Broker {
     pub(crate) asks: VecDeque<Ask>,
     /// Answers of the shell's, by who waits for one.
     pub(crate) answers: BTreeMap<SessionId, Option<Result<(), String>>>,
+    /// What walks want to have read, and by whom.
+    pub(crate) looks: VecDeque<(SessionId, LoadRequest)>,
+    /// Those that wait until what they want to have read has been written.
+    stalled_looks: alloc::vec::Vec<(SessionId, LoadRequest)>,
+    /// What was read for walks, by who waits for it.
+    pub(crate) looked: BTreeMap<SessionId, Option<Looked>>,
     pub(crate) handles: Handles,
     gates: Gates,
     /// What sessions waited for and have not picked up yet.
@@ -145,10 +156,12 @@ impl Broker {
     pub(crate) fn new(
         now: Now,
         config: BrokerConfig,
-        engine: Engine,
+        mut engine: Engine,
         log: Log,
         damage: Damage,
     ) -> Self {
+        // Statistics may be asked for before anything happens.
+        engine.note_now(now);
         Self {
             engine,
             log,
@@ -163,6 +176,9 @@ impl Broker {
             refuse_writes_over: config.refuse_writes_over,
             asks: VecDeque::new(),
             answers: BTreeMap::new(),
+            looks: VecDeque::new(),
+            stalled_looks: alloc::vec::Vec::new(),
+            looked: BTreeMap::new(),
             handles: Handles::default(),
             gates: Gates::default(),
             delivered: BTreeMap::new(),
@@ -211,6 +227,7 @@ impl Broker {
         self.counters.connections -= 1;
         self.delivered.remove(&session);
         self.answers.remove(&session);
+        self.looked.remove(&session);
     }
 
     /// So many more bytes were read from clients and written to them.
@@ -226,16 +243,20 @@ impl Broker {
         loop {
             if let Some(task) = session.next_step() {
                 // These may be long: others come between their pieces.
-                let lets_others_in = matches!(task, Task::List(_) | Task::Put(_));
+                let lets_others_in = matches!(task, Task::List(_) | Task::Put(_) | Task::Walk(_));
                 self.step(now, session, task);
                 if session.is_blocked() || lets_others_in {
+                    // Who was served by this step may give up before the next one.
+                    self.collect_deliveries();
                     break;
                 }
             } else if let Some(decoded) = session.next_request() {
                 let put = queue_and_body_of(&decoded.input);
-                if put.is_some_and(|(queue, body)| {
-                    self.must_wait_for_space(session.id, queue, body.len())
-                }) {
+                let must_wait = match put {
+                    Some((queue, body)) => self.must_wait_for_space(session.id, queue, body.len()),
+                    None => self.move_must_wait(session.id, &decoded.input),
+                };
+                if must_wait {
                     session.block(decoded);
                     break;
                 }
@@ -267,6 +288,22 @@ impl Broker {
         bytes: usize,
     ) -> bool {
         let bytes = (bytes as u64).saturating_mul(self.engine.puts_to(queue));
+        self.must_wait_for_room(session, bytes)
+    }
+
+    /// The same of a request that writes an item again which the session holds.
+    fn move_must_wait(&mut self, session: SessionId, input: &Input) -> bool {
+        let (key, id) = match input {
+            Input::Request(Request::Bury { key, id, .. }) => (key, *id),
+            Input::Request(Request::Release { key, id, delay_ms: Some(1..) }) => (key, *id),
+            _ => return false,
+        };
+        let bytes = self.engine.held_bytes(session, key, ItemId(id));
+        bytes.is_some_and(|bytes| self.must_wait_for_room(session, bytes))
+    }
+
+    /// As [`Broker::must_wait_for_space`], for bytes that are written once.
+    pub(crate) fn must_wait_for_room(&mut self, session: SessionId, bytes: u64) -> bool {
         let waits = self.log.writer.must_wait_for_space(bytes);
         if waits {
             self.wait_for_space.push(session);
@@ -278,6 +315,12 @@ impl Broker {
         let State::Waiting(shape) = session.state else { return };
         if shape == Shape::Answer {
             return self.finish_ask(session);
+        }
+        if shape == Shape::Look {
+            if self.looked.get(&session.id).is_some_and(Option::is_some) {
+                session.state = State::Open;
+            }
+            return;
         }
         if session.must_stop_waiting() && !self.engine.waits_for_disk(session.id) {
             // The peer hangs up, or the server drains: what was handed over goes back before anybody could have seen it.
@@ -342,6 +385,9 @@ impl Broker {
 
     /// The next disk job, if one is due and none is in flight.
     pub fn poll_job(&mut self, now: Now) -> Option<Job> {
+        if self.log.take_unsynced() {
+            self.sync_lazily(now);
+        }
         let job = self.log.poll_job(now.mono_ms)?;
         for op in &job.ops {
             match op {
@@ -361,6 +407,7 @@ impl Broker {
         let written = self.log.writer.progress().written;
         if written != before {
             self.engine.handle_written(Seq(written.0), &self.log);
+            self.looks.extend(self.stalled_looks.drain(..));
         }
         self.engine.retry_moves(now, &mut self.log);
         self.collect_deliveries();
@@ -368,6 +415,25 @@ impl Broker {
 
     /// Items that have to be read from the disk.
     pub fn poll_load(&mut self) -> Option<Load> {
+        while let Some((session, request)) = self.looks.pop_front() {
+            let (first, last) =
+                (kqueue_journal::Seq(request.first.0), kqueue_journal::Seq(request.last.0));
+            match self.log.writer.locate(first, last) {
+                // Nothing in it is alive, and its file may be gone before it is read.
+                Some(place) if self.log.writer.is_freeing(place.segment) => {
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED, false);
+                }
+                Some(place) => {
+                    self.log.writer.begin_read(place.segment);
+                    self.counters.loads += 1;
+                    return Some(Load { looker: Some(session), ..Load::new(request, &place) });
+                }
+                None if self.log.writer.segment_of(first).is_none() => {
+                    self.handle_looked(session, alloc::vec::Vec::new(), Looked::MOVED, false);
+                }
+                None => self.stalled_looks.push((session, request)),
+            }
+        }
         loop {
             let request = self.engine.poll_load()?;
             let (first, last) =
@@ -385,7 +451,14 @@ impl Broker {
     /// What a load wanted was read. Answers what turned out to be damaged: places, and how many items are lost with them.
     pub fn handle_loaded(&mut self, now: Now, load: Load) -> (alloc::vec::Vec<BadPlace>, u64) {
         self.log.writer.end_read(load.segment());
-        let Load { request, pieces, items, through } = load;
+        let Load { request, pieces, items, through, looker } = load;
+        if let Some(session) = looker {
+            // The client is told; it counts as damage when somebody takes.
+            let is_bad = !pieces.bad.is_empty();
+            self.suspects.extend(pieces.bad.into_iter().map(|bad| (request.queue.0, bad)));
+            self.handle_looked(session, items, through, is_bad);
+            return (alloc::vec::Vec::new(), 0);
+        }
         let lost = self.engine.handle_loaded(now, &request, items, through, &mut self.log);
         self.damage.damaged_items += lost;
         self.collect_deliveries();

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
-    ItemId, Mode, Now, PutArgs, PutOutcome, Refusal, SyncPolicy, TakeArgs, TakeOutcome, Taken,
+    ItemId, KeyHash, Mode, Now, Priority, PutArgs, PutOutcome, Refusal, Settled, SyncPolicy,
+    TakeArgs, TakeOutcome, Taken,
 };
 use kqueue_proto::{
     Body, ClientError, Expiry, GetOptions, Name, NameError, QueueInfo, Request, Response,
@@ -17,6 +18,7 @@ use smallvec::SmallVec;
 
 use crate::admin::Ask;
 use crate::broker::Broker;
+use crate::extended::PutOptions;
 use crate::gate::Gate;
 use crate::handles::Handle;
 use crate::session::{Decoded, Input, Session, Shape, State};
@@ -36,6 +38,24 @@ pub(crate) struct Put<'a> {
     pub(crate) expiry_ms: u64,
     pub(crate) body: &'a Body,
     pub(crate) body_crc: u32,
+    /// When it is ready, unix time in milliseconds; 0: at once.
+    pub(crate) due_ms: u64,
+    pub(crate) priority: Priority,
+    pub(crate) key: Option<KeyHash>,
+}
+
+impl<'a> Put<'a> {
+    /// One that is ready at once.
+    pub(crate) fn plain(
+        queue: &'a [u8],
+        flags: u32,
+        expiry_ms: u64,
+        body: &'a Body,
+        body_crc: u32,
+    ) -> Self {
+        let priority = Priority::Normal;
+        Self { queue, flags, expiry_ms, body, body_crc, due_ms: 0, priority, key: None }
+    }
 }
 
 /// What became of a put.
@@ -56,7 +76,7 @@ impl Broker {
         match request {
             Request::Set { key, flags, expiry, body, noreply } => {
                 let expiry_ms = expiry_ms(now, expiry);
-                let put = Put { queue: &key, flags, expiry_ms, body: &body, body_crc };
+                let put = Put::plain(&key, flags, expiry_ms, &body, body_crc);
                 self.set(now, session, put, noreply);
             }
             Request::Get { key, options, .. } => self.get(now, session, &key, options),
@@ -90,23 +110,27 @@ impl Broker {
             Request::Capabilities => {
                 session.reply(Gate::Open, Response::Capabilities(self.version))
             }
-            Request::Put { key, ttl_seconds, flags, body } => {
-                let expiry_ms = relative_expiry_ms(now, ttl_seconds);
-                let put = Put { queue: &key, flags, expiry_ms, body: &body, body_crc };
-                self.put(now, session, put);
+            Request::Put { key, ttl_seconds, flags, delay_ms, priority, idempotency_key, body } => {
+                let options =
+                    PutOptions { ttl_seconds, flags, delay_ms, priority, idempotency_key };
+                self.put(now, session, &key, options, &body, body_crc);
             }
             Request::Reserve { max, wait_ms, lease_ms, keys } => {
                 self.reserve(now, session, max, wait_ms, lease_ms, &keys);
             }
-            Request::Ack { key, id } => {
-                let held = self.engine.ack(session.id, &key, ItemId(id), &mut self.log);
-                self.sync_lazily(now);
-                session.reply(Gate::Open, if held { Response::Ok } else { Response::NotHeld });
+            Request::Ack { key, id } => self.ack(now, session, &key, id),
+            Request::Release { key, id, delay_ms } => {
+                self.release(now, session, &key, id, delay_ms);
             }
-            Request::Release { key, id } => {
-                let held = self.engine.release(now, session.id, &key, ItemId(id), &mut self.log);
-                session.reply(Gate::Open, if held { Response::Ok } else { Response::NotHeld });
+            Request::Touch { key, id, lease_ms } => self.touch(now, session, &key, id, lease_ms),
+            Request::Bury { key, id, reason } => self.bury(now, session, &key, id, reason),
+            Request::Browse { key, state, max, after, body_bytes } => {
+                self.browse(session, &key, state, max, after, body_bytes);
             }
+            Request::Kick { key, which } => self.kick(session, &key, which),
+            Request::Purge { key, what } => self.purge(now, session, &key, what),
+            Request::Pause { key } => self.pause(now, session, &key, true),
+            Request::Resume { key } => self.pause(now, session, &key, false),
             Request::PutAll { key, expiry, bodies } => {
                 let expiry_ms = expiry_ms(now, expiry);
                 self.put_all(session, key, expiry_ms, bodies, body_crcs);
@@ -134,20 +158,6 @@ impl Broker {
         if !noreply {
             session.reply_timed(gate, response, timed_put(gate));
         }
-    }
-
-    fn put(&mut self, now: Now, session: &mut Session, put: Put<'_>) {
-        if !(session.access.writes && self.status.enforced().takes()) {
-            self.counters.refused_writes += 1;
-            let reason = self.unavailable(session.access.writes);
-            return session.reply(Gate::Open, reason);
-        }
-        let (gate, response) = match self.store(now, put) {
-            PutResult::Stored { id, gate } => (gate, Response::StoredId(id.0)),
-            PutResult::Refused(reason) => (Gate::Open, Response::NotStoredBecause(reason)),
-            PutResult::Unavailable(reason) => (Gate::Open, Response::ServerError(reason)),
-        };
-        session.reply_timed(gate, response, timed_put(gate));
     }
 
     /// Items in order, up to the first that is refused.
@@ -207,10 +217,16 @@ impl Broker {
             expiry_ms: put.expiry_ms,
             body,
             body_crc: put.body_crc,
+            due_ms: put.due_ms,
+            priority: put.priority,
+            key: put.key,
         };
         match self.engine.put(now, args, &mut self.log) {
             PutOutcome::Stored { id, seq, sync } => {
                 PutResult::Stored { id, gate: self.gate_for(now, sync, seq.0) }
+            }
+            PutOutcome::Repeated { id, seq, sync } => {
+                PutResult::Stored { id, gate: self.gate_for_repeated(now, sync, seq) }
             }
             PutOutcome::Refused(
                 refusal @ (Refusal::TooManyQueues { .. } | Refusal::TooManySubQueues { .. }),
@@ -375,7 +391,11 @@ impl Broker {
             let is_settled = match abort {
                 // It returned by itself, and the same connection is fetching it again.
                 _ if !self.engine.has_lent(owner, &queue, item) => false,
-                true => self.engine.release(now, owner, &queue, item, &mut self.log),
+                true => {
+                    let settled =
+                        self.engine.release(now, owner, &queue, item, None, &mut self.log);
+                    settled == Settled::Done
+                }
                 false => self.engine.ack(owner, &queue, item, &mut self.log),
             };
             count += u64::from(is_settled);
@@ -478,7 +498,7 @@ impl Broker {
         match shape {
             Shape::Monitor | Shape::Fetch => return self.finish_task_wait(now, session, items),
             Shape::Info => return self.show_info(now, session, items),
-            Shape::Value | Shape::TakenValue | Shape::Item | Shape::Answer => {}
+            Shape::Value | Shape::TakenValue | Shape::Item | Shape::Answer | Shape::Look => {}
         }
         if items.is_empty() {
             self.counters.get_misses += 1;
@@ -559,7 +579,7 @@ fn absolute_expiry_ms(now: Now, expiry: i64) -> u64 {
     now.wall_ms.saturating_add_signed(relative_ms).max(1)
 }
 
-fn relative_expiry_ms(now: Now, ttl_seconds: u32) -> u64 {
+pub(crate) fn relative_expiry_ms(now: Now, ttl_seconds: u32) -> u64 {
     match ttl_seconds {
         0 => 0,
         ttl => now.wall_ms.saturating_add(u64::from(ttl) * 1000),

@@ -19,6 +19,7 @@ mod admin;
 mod boot;
 mod broker;
 mod execute;
+mod extended;
 mod gate;
 mod handles;
 #[cfg(test)]
@@ -35,13 +36,15 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod walk;
 
 pub use admin::Ask;
 pub use boot::{Boot, BootError, Booted, Rest, Survey};
 pub use broker::{Broker, BrokerConfig, Damage};
 pub use kqueue_engine::{
-    AliasStats, ConfigTable, Destinations, EngineLimits, ItemId, Loaded, Now, QueueConfig, QueueNo,
-    QueueOverrides, QueueStats, RecordBuf, Seq, SessionId, SyncPolicy, Totals,
+    AliasStats, ConfigTable, Destinations, EngineLimits, Extra, ItemId, Lane, Loaded, Now, Origin,
+    Priority, QueueConfig, QueueNo, QueueOverrides, QueueStats, Reason, RecordBuf, Seq, SessionId,
+    SyncPolicy, Totals,
 };
 pub use kqueue_journal::Seq as RecordSeq;
 pub use kqueue_journal::{

@@ -26,6 +26,8 @@ pub(crate) struct Log {
     gathered_items: usize,
     /// When what is gathered must be on the disk, on the monotonic clock.
     sync_due_ms: Option<u64>,
+    /// Something moved, was delivered or is gone, and nobody has asked for a sync since.
+    is_unsynced: bool,
     /// When what is gathered leaves although the disk is full, on the monotonic clock.
     held_until_ms: Option<u64>,
 }
@@ -45,6 +47,7 @@ impl Log {
             gathered: BTreeMap::new(),
             gathered_items: 0,
             sync_due_ms: None,
+            is_unsynced: false,
             held_until_ms: None,
         }
     }
@@ -64,6 +67,11 @@ impl Log {
     /// Whether everything recorded so far has been appended.
     pub(crate) fn is_flushed(&self) -> bool {
         self.gathered.is_empty()
+    }
+
+    /// Whether something moved, was delivered or is gone since this was asked for last. Who caused it need not have asked for a sync: it may have been a timer.
+    pub(crate) fn take_unsynced(&mut self) -> bool {
+        core::mem::take(&mut self.is_unsynced)
     }
 
     /// The next disk job, see [`Writer::poll_job`].
@@ -170,6 +178,11 @@ impl Recorder for Log {
     }
 
     fn record(&mut self, record: &Record<'_>) -> Recorded {
+        self.is_unsynced |= match record {
+            Record::Removed { .. } | Record::Attempted { .. } => true,
+            Record::Put(put) => put.from.is_some(),
+            _ => false,
+        };
         match *record {
             Record::Removed { queue, id, reason } => {
                 let gathered = self.gathered.entry(queue.0).or_default();

@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use kqueue_engine::{Contents, ItemId, Loaded, Now, OnDisk, PutArgs, Stretch};
+use kqueue_engine::{Contents, ItemId, Lane, Loaded, Now, OnDisk, Priority, PutArgs, Stretch};
 use kqueue_journal::Seq;
 
 use crate::broker::Broker;
@@ -17,16 +17,22 @@ use crate::read::{BadPlace, Pieces, SegmentRead, feed_items};
 pub struct QueueSize {
     /// Its name.
     pub name: Bytes,
-    /// Waiting items.
+    /// Waiting items, delayed ones too.
     pub items: u64,
     /// Bytes of their bodies.
     pub bytes: u64,
+    /// Those of them whose time has not come.
+    pub delayed: u64,
+    /// Dead letters that it keeps.
+    pub dead: u64,
 }
 
-/// A walk over the items of a queue. Ask [`Look::step`] for the next one, and do what it says.
+/// A walk over the items of a queue, part by part. Ask [`Look::step`] for the next one, and do what it says.
 #[derive(Debug)]
 pub struct Look {
-    contents: Contents,
+    parts: alloc::vec::IntoIter<Contents>,
+    /// In which it is, but for its stretches.
+    part: Contents,
     stretches: alloc::vec::IntoIter<Stretch>,
     reading: Option<Reading>,
     ready: VecDeque<Loaded>,
@@ -43,8 +49,8 @@ struct Reading {
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookStep {
-    /// An item. Its `attempts` are those of now.
-    Item(Loaded),
+    /// An item, and in which part of the queue it is. Its `attempts` are those of now.
+    Item(Lane, Loaded),
     /// Read this and give it to [`Look::feed`], or tell [`Look::give_up`].
     Read(SegmentRead),
     /// So many items that should have been here cannot be read.
@@ -58,8 +64,10 @@ impl Broker {
     pub fn queues(&self) -> Vec<QueueSize> {
         let sizes = self.engine.queue_stats(Now::default(), 0).map(|queue| QueueSize {
             name: queue.name,
-            items: queue.items,
+            items: queue.items + queue.delayed_items,
             bytes: queue.bytes,
+            delayed: queue.delayed_items,
+            dead: queue.dead_items,
         });
         let mut sizes: Vec<QueueSize> = sizes.collect();
         sizes.sort_by(|one, other| one.name.cmp(&other.name));
@@ -68,16 +76,18 @@ impl Broker {
 
     /// Begins a walk over a queue, as it is now; `None` if there is none of this name.
     pub fn look(&self, queue: &[u8]) -> Option<Look> {
-        let mut contents = self.engine.contents(queue)?;
-        let stretches = core::mem::take(&mut contents.stretches).into_iter();
-        Some(Look { contents, stretches, reading: None, ready: VecDeque::new(), bad: Vec::new() })
+        let mut parts = self.engine.contents(queue)?.into_iter();
+        let mut part = parts.next()?;
+        let stretches = core::mem::take(&mut part.stretches).into_iter();
+        let (ready, bad) = (VecDeque::new(), Vec::new());
+        Some(Look { parts, part, stretches, reading: None, ready, bad })
     }
 
     /// The numbers of the segments in which a queue's items lie that are only on the disk.
     pub fn segments_of(&self, queue: &[u8]) -> Vec<u64> {
-        let stretches =
-            self.engine.contents(queue).map(|found| found.stretches).unwrap_or_default();
-        let on_disk = stretches.into_iter().filter_map(|stretch| match stretch {
+        let parts = self.engine.contents(queue).unwrap_or_default();
+        let stretches = parts.into_iter().flat_map(|part| part.stretches);
+        let on_disk = stretches.filter_map(|stretch| match stretch {
             Stretch::OnDisk(on_disk) => self.log.writer.segment_of(Seq(on_disk.records().0.0)),
             Stretch::InMemory(_) => None,
         });
@@ -92,7 +102,7 @@ impl Broker {
         self.engine.last_id()
     }
 
-    /// How many waiting items of a queue have ids above `id`; `None`: they have been moved together with others, and it cannot be told.
+    /// How many items of a queue that are not open have ids above `id`; `None`: they have been moved together with others, and it cannot be told.
     pub fn count_above(&self, queue: &[u8], id: ItemId) -> Option<u64> {
         self.engine.count_above(queue, id)
     }
@@ -118,7 +128,16 @@ impl Broker {
             return false;
         }
         let body_crc = crc32fast::hash(body);
-        let args = PutArgs { queue, flags: 0, expiry_ms, body, body_crc };
+        let args = PutArgs {
+            queue,
+            flags: 0,
+            expiry_ms,
+            body,
+            body_crc,
+            due_ms: 0,
+            priority: Priority::Normal,
+            key: None,
+        };
         self.engine.import(Now { wall_ms: put_ms, ..now }, args, &mut self.log);
         self.log.writer.require_sync(now.mono_ms, 0);
         true
@@ -130,8 +149,8 @@ impl Look {
     pub fn step(&mut self, broker: &Broker) -> LookStep {
         loop {
             if let Some(mut item) = self.ready.pop_front() {
-                item.attempts = self.contents.attempts(&item);
-                return LookStep::Item(item);
+                item.attempts = self.part.attempts(&item);
+                return LookStep::Item(self.part.lane, item);
             }
             if let Some(reading) = &self.reading {
                 if !reading.pieces.is_over {
@@ -146,8 +165,12 @@ impl Look {
                 }
             }
             match self.stretches.next() {
-                None => return LookStep::Done,
-                Some(Stretch::InMemory(item)) => return LookStep::Item(item),
+                None => {
+                    let Some(mut part) = self.parts.next() else { return LookStep::Done };
+                    self.stretches = core::mem::take(&mut part.stretches).into_iter();
+                    self.part = part;
+                }
+                Some(Stretch::InMemory(item)) => return LookStep::Item(self.part.lane, item),
                 Some(Stretch::OnDisk(on_disk)) => {
                     let (first, last) = on_disk.records();
                     let Some(place) = broker.log.writer.locate(Seq(first.0), Seq(last.0)) else {
@@ -164,7 +187,7 @@ impl Look {
     pub fn feed(&mut self, piece: &[u8]) {
         let Some(Reading { on_disk, pieces, found }) = &mut self.reading else { return };
         let ready = &mut self.ready;
-        feed_items(pieces, piece, self.contents.queue, on_disk.records(), &mut |item| {
+        feed_items(pieces, piece, self.part.queue, on_disk.records(), &mut |item| {
             if on_disk.has(&item) {
                 *found += 1;
                 ready.push_back(item);

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use kqueue_engine::{LoadRequest, Loaded, QueueNo, RecordBuf, Seq};
+use kqueue_engine::{LoadRequest, Loaded, QueueNo, RecordBuf, Seq, SessionId};
 use kqueue_journal::{Place, Walk, WalkedRecord};
 
 use crate::log::share_of;
@@ -93,12 +93,14 @@ pub struct Load {
     pub(crate) pieces: Pieces,
     pub(crate) items: Vec<Loaded>,
     pub(crate) through: Seq,
+    /// Who only wants to look.
+    pub(crate) looker: Option<SessionId>,
 }
 
 impl Load {
     pub(crate) fn new(request: LoadRequest, place: &Place) -> Self {
         let through = Seq(request.first.0 - 1);
-        Self { request, pieces: Pieces::new(place), items: Vec::new(), through }
+        Self { request, pieces: Pieces::new(place), items: Vec::new(), through, looker: None }
     }
 
     /// The segment in which the items are.
@@ -147,30 +149,15 @@ pub(crate) fn feed_items(
 
 /// The item that a record holds for a queue.
 fn item_of(record: &WalkedRecord<'_>, queue: QueueNo) -> Option<Loaded> {
-    let decoded = RecordBuf::decode(record.kind, record.meta).ok()?;
-    let share = share_of(record.meta.len(), record.body.len(), decoded.references());
-    let (id, flags, put_ms, expiry_ms, attempts) = match decoded {
-        RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. }
-            if queues.contains(&queue) =>
-        {
-            (id, flags, put_ms, expiry_ms, attempts)
-        }
-        RecordBuf::Transfer { id, flags, put_ms, to, .. } if to == queue => {
-            (id, flags, put_ms, 0, 0)
-        }
-        _ => return None,
+    let RecordBuf::Put(put) = RecordBuf::decode(record.kind, record.meta).ok()? else {
+        return None;
     };
-    Some(Loaded {
-        seq: Seq(record.seq.0),
-        id,
-        flags,
-        put_ms,
-        expiry_ms,
-        attempts,
-        body: Bytes::copy_from_slice(record.body),
-        body_crc: record.body_crc,
-        share,
-    })
+    if !put.queues.contains(&queue) {
+        return None;
+    }
+    let share = share_of(record.meta.len(), record.body.len(), put.queues.len() as u32);
+    let body = Bytes::copy_from_slice(record.body);
+    Some(put.loaded(Seq(record.seq.0), body, record.body_crc, share))
 }
 
 /// A record of a segment that is emptied.

@@ -17,6 +17,8 @@ const STEP_RECORDS: usize = 256;
 const STEP_BYTES: usize = 128 * 1024;
 /// Queues of which one step writes something down.
 const STEP_QUEUES: usize = 256;
+/// Keys of puts that are written down in one step.
+const STEP_KEYS: usize = 1500;
 
 /// A segment that is being emptied. The shell calls [`Broker::retire_step`] and does what it says.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ enum Phase {
     Segments(u64),
     Definitions(QueueNo),
     States(QueueNo),
+    Keys(u64),
 }
 
 impl Broker {
@@ -167,6 +170,10 @@ impl Broker {
             }
             Phase::States(from) => match engine.checkpoint_states(from, STEP_QUEUES, log) {
                 Some(next) => Phase::States(next),
+                None => Phase::Keys(0),
+            },
+            Phase::Keys(from) => match engine.checkpoint_keys(from, STEP_KEYS, log) {
+                Some(next) => Phase::Keys(next),
                 None => {
                     self.log.writer.end_checkpoint();
                     self.counters.checkpoints += 1;

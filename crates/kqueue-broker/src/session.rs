@@ -81,6 +81,8 @@ pub(crate) enum Shape {
     Info,
     /// No item, but an answer of the shell's, which always comes.
     Answer,
+    /// What the session's task wants to look at, read from the disk, which always comes, too.
+    Look,
 }
 
 /// What a connection may do besides what every connection may.

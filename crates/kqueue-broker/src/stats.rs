@@ -81,6 +81,10 @@ pub struct ServerStats {
     pub refused_too_many_queues: u64,
     pub refused_reads: u64,
     pub refused_writes: u64,
+    pub delayed_items: u64,
+    pub dead_items: u64,
+    pub repeated_puts: u64,
+    pub known_keys: u64,
 }
 
 /// A reply to `stats` or `dump_stats` that is being made.
@@ -183,6 +187,10 @@ impl Broker {
             refused_too_many_queues: c.refused_too_many_queues,
             refused_reads: c.refused_reads,
             refused_writes: c.refused_writes,
+            delayed_items: totals.delayed_items,
+            dead_items: totals.dead_items,
+            repeated_puts: queues.repeated_puts,
+            known_keys: self.engine.keys_known(),
         }
     }
 
@@ -318,6 +326,10 @@ fn write_server_stats(stats: &ServerStats, out: &mut StatsWriter) {
     out.stat("refused_too_many_queues", stats.refused_too_many_queues);
     out.stat("refused_reads", stats.refused_reads);
     out.stat("refused_writes", stats.refused_writes);
+    out.stat("delayed_items", stats.delayed_items);
+    out.stat("dead_items", stats.dead_items);
+    out.stat("repeated_puts", stats.repeated_puts);
+    out.stat("known_keys", stats.known_keys);
 }
 
 impl Form {
@@ -363,7 +375,7 @@ impl Form {
 }
 
 /// Kestrel's figures of a queue in its order, then ours.
-fn queue_figures(queue: &QueueStats) -> [(&'static str, u64); 18] {
+fn queue_figures(queue: &QueueStats) -> [(&'static str, u64); 22] {
     let counters = &queue.counters;
     [
         ("items", queue.items),
@@ -383,8 +395,12 @@ fn queue_figures(queue: &QueueStats) -> [(&'static str, u64); 18] {
         ("journal_rewrites", counters.rewritten_items),
         // A queue has no file of its own that could be rotated.
         ("journal_rotations", 0),
-        ("dead_lettered", counters.dead_lettered),
+        ("dead_lettered", counters.dead_letters()),
         ("damaged_items", counters.damaged_items),
+        ("delayed_items", queue.delayed_items),
+        ("dead_items", queue.dead_items),
+        ("kicked", counters.kicked),
+        ("paused", u64::from(queue.is_paused)),
     ]
 }
 

@@ -20,6 +20,7 @@ use crate::gate::Gate;
 use crate::handles::Handle;
 use crate::session::{Session, Shape, State};
 use crate::stats::Listing;
+use crate::walk::Walk;
 
 /// Bytes of bodies that one Thrift `get` hands out at most, beyond its last item.
 const FETCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -38,6 +39,7 @@ pub(crate) enum Task {
     Fetch(Box<Fetch>),
     Put(Box<PutAll>),
     List(Box<Listing>),
+    Walk(Box<Walk>),
 }
 
 /// `monitor`: items are shown as they come.
@@ -121,6 +123,7 @@ impl Broker {
             Task::Fetch(fetch) => self.step_fetch(now, session, fetch),
             Task::Put(put) => self.step_put(now, session, put),
             Task::List(listing) => self.step_listing(now, session, listing),
+            Task::Walk(walk) => self.step_walk(now, session, walk),
         }
     }
 
@@ -233,7 +236,7 @@ impl Broker {
         if session.has_hung_up() {
             // Nobody may be there to get them: what can still be given back goes back.
             for (id, _) in fetch.items.drain(fetch.confirmed..) {
-                self.engine.release(now, session.id, &fetch.key, id, &mut self.log);
+                self.engine.release(now, session.id, &fetch.key, id, Some(0), &mut self.log);
             }
         }
         let fetched: Vec<Fetched> = match fetch.auto_abort_ms {
@@ -278,7 +281,7 @@ impl Broker {
                 return session.block_task(Task::Put(put));
             }
             let (queue, expiry_ms) = (&put.key[..], put.expiry_ms);
-            match self.store(now, Put { queue, flags: 0, expiry_ms, body: &body, body_crc }) {
+            match self.store(now, Put::plain(queue, 0, expiry_ms, &body, body_crc)) {
                 PutResult::Stored { gate, .. } => {
                     put.stored += 1;
                     put.gate = self.join(now, put.gate, gate);

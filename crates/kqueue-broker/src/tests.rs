@@ -164,7 +164,7 @@ fn look_at(server: &Server, broker: &Broker, queue: &[u8]) -> (Vec<String>, u64)
     let (mut bodies, mut lost) = (vec![], 0);
     loop {
         match look.step(broker) {
-            LookStep::Item(item) => bodies.push(String::from_utf8(item.body.to_vec()).unwrap()),
+            LookStep::Item(_, item) => bodies.push(String::from_utf8(item.body.to_vec()).unwrap()),
             LookStep::Lost(items) => lost += items,
             LookStep::Done => return (bodies, lost),
             LookStep::Read(read) => {

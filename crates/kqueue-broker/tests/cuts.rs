@@ -21,8 +21,12 @@ fn broker(memory_bytes: u64) -> Broker {
     let mut table = ConfigTable { defaults: QueueConfig::default().into(), ..Default::default() };
     let two = QueueOverrides { max_items: Some(2), ..QueueOverrides::default() };
     table.named.insert((*b"two").into(), two);
-    let limits =
-        EngineLimits { max_open_per_queue: 3, max_memory_size: memory_bytes, max_queues: 6 };
+    let limits = EngineLimits {
+        max_open_per_queue: 3,
+        max_memory_size: memory_bytes,
+        max_queues: 6,
+        ..EngineLimits::default()
+    };
     let (max_item_size, sweep_every_ms) = (ITEM_BYTES_MAX, 0);
     let config = BrokerConfig {
         table,

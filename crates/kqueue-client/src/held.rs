@@ -249,7 +249,8 @@ fn encode_settle(
     match (dialect, ticket.id) {
         (Dialect::Extended, Some(id)) => match verb {
             Verb::Ack => kqueue_proto::client::ack(head, name, id),
-            Verb::Release => kqueue_proto::client::release(head, name, id),
+            Verb::Release => kqueue_proto::client::release(head, name, id, None)
+                .map_err(|_| "its delay is too long")?,
         },
         _ => {
             let is_ack = verb == Verb::Ack;

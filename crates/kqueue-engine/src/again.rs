@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 
 use crate::cold::ColdItem;
 use crate::engine::{Engine, Slot};
+use crate::extra::Extra;
 use crate::queue::Item;
-use crate::record::{Record, RecordBuf, Recorder};
-use crate::types::{ItemId, QueueNo, Seq};
+use crate::record::{PutBuf, PutRecord, Record, RecordBuf, Recorder};
+use crate::types::{QueueNo, Seq};
 
 /// Cold items whose new record is not on the disk yet.
 #[derive(Debug, Default)]
@@ -33,9 +34,7 @@ struct Move {
 /// An item as its record says.
 struct Recorded<'a> {
     seq: Seq,
-    record: &'a RecordBuf<'a>,
-    id: ItemId,
-    queues: SmallVec<[QueueNo; 4]>,
+    put: &'a PutBuf,
     body: &'a Bytes,
     body_crc: u32,
     share: u32,
@@ -46,6 +45,7 @@ struct Recorded<'a> {
 struct Owner {
     slot: Slot,
     no: QueueNo,
+    home: Option<QueueNo>,
     attempts: u32,
     is_cold: bool,
 }
@@ -64,14 +64,12 @@ impl Engine {
         moves: &mut Moves,
         rec: &mut impl Recorder,
     ) {
-        let (id, queues) = match record {
-            RecordBuf::Put { id, queues, .. } => (*id, queues.clone()),
-            RecordBuf::Transfer { id, to, .. } => (*id, SmallVec::from_slice(&[*to])),
-            _ => return,
-        };
-        let recorded = Recorded { seq, record, id, queues, body, body_crc, share };
-        let mut left: SmallVec<[Owner; 4]> =
-            recorded.queues.iter().filter_map(|&no| self.owner(no, &recorded)).collect();
+        let RecordBuf::Put(put) = record else { return };
+        let recorded = Recorded { seq, put, body, body_crc, share };
+        let mut left: SmallVec<[Owner; 4]> = SmallVec::new();
+        for (index, &no) in put.queues.iter().enumerate() {
+            left.extend(self.owner(no, put.homes.get(index).copied(), &recorded));
+        }
         // Copies of an item share one record as long as they were delivered equally often.
         while let Some(&Owner { attempts, .. }) = left.first() {
             let (same, others) = left
@@ -82,21 +80,22 @@ impl Engine {
         }
     }
 
-    fn owner(&mut self, no: QueueNo, recorded: &Recorded<'_>) -> Option<Owner> {
+    fn owner(
+        &mut self,
+        no: QueueNo,
+        home: Option<QueueNo>,
+        recorded: &Recorded<'_>,
+    ) -> Option<Owner> {
         let slot = *self.by_number.get(&no.0)?;
-        let (id, seq) = (recorded.id.0, recorded.seq);
+        let (id, seq) = (recorded.put.id.0, recorded.seq);
         if let Some(item) = self.find_anywhere(slot, id) {
             let attempts = item.attempts;
-            return (item.seq == seq).then_some(Owner { slot, no, attempts, is_cold: false });
+            return (item.seq == seq).then_some(Owner { slot, no, home, attempts, is_cold: false });
         }
         let cold = self.queue(slot).cold()?;
         cold.find(id, seq.0)?;
-        let recorded_attempts = match recorded.record {
-            RecordBuf::Put { attempts, .. } => *attempts,
-            _ => 0,
-        };
-        let attempts = cold.attempts.get(&id).copied().unwrap_or(recorded_attempts);
-        Some(Owner { slot, no, attempts, is_cold: true })
+        let attempts = cold.attempts.get(&id).copied().unwrap_or(recorded.put.attempts);
+        Some(Owner { slot, no, home, attempts, is_cold: true })
     }
 
     fn rerecord_for(
@@ -108,27 +107,25 @@ impl Engine {
         rec: &mut impl Recorder,
     ) {
         let numbers: SmallVec<[QueueNo; 4]> = owners.iter().map(|owner| owner.no).collect();
-        let (flags, put_ms, expiry_ms, origin) = match recorded.record {
-            RecordBuf::Put { flags, put_ms, expiry_ms, origin, .. } => {
-                (*flags, *put_ms, *expiry_ms, *origin)
-            }
-            RecordBuf::Transfer { flags, put_ms, origin, .. } => {
-                (*flags, *put_ms, 0, Some(*origin))
-            }
-            _ => return,
-        };
-        let new = rec.record(&Record::PutAgain {
-            old: recorded.seq,
-            id: recorded.id,
-            flags,
-            put_ms,
-            expiry_ms,
+        let homes: SmallVec<[QueueNo; 4]> = owners.iter().filter_map(|owner| owner.home).collect();
+        let put = recorded.put;
+        // The key is written down with the other ones.
+        let extra = Extra { key: None, ..put.extra.clone() };
+        let new = rec.record(&Record::Put(PutRecord {
+            old: Some(recorded.seq),
+            from: None,
+            id: put.id,
+            flags: put.flags,
+            put_ms: put.put_ms,
+            expiry_ms: put.expiry_ms,
             attempts,
             queues: &numbers,
-            origin,
+            lane: put.lane,
+            homes: &homes,
+            extra: &extra,
             body: recorded.body,
             body_crc: recorded.body_crc,
-        });
+        }));
         for owner in owners {
             let queue = self.queue_mut(owner.slot);
             queue.counters.rewritten_items += 1;
@@ -136,13 +133,13 @@ impl Engine {
             if owner.is_cold {
                 moves.0.push(Move {
                     queue: owner.no,
-                    id: recorded.id.0,
+                    id: put.id.0,
                     bytes: recorded.body.len() as u64,
                     old: (recorded.seq, recorded.share),
                     new: (new.seq, new.share),
                     previous,
                 });
-            } else if let Some(item) = self.find_anywhere(owner.slot, recorded.id.0) {
+            } else if let Some(item) = self.find_anywhere(owner.slot, put.id.0) {
                 rec.unref(item.seq, 1, u64::from(item.share));
                 (item.seq, item.share) = (new.seq, new.share);
             }

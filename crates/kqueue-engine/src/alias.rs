@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use crate::config::Destinations;
 use crate::engine::{Engine, Slot};
-use crate::record::Recorder;
-use crate::types::{Now, PutArgs, PutOutcome};
+use crate::record::{Record, Recorder};
+use crate::types::{Now, PutArgs, PutOutcome, Seq};
 
 /// What was put to an alias since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Engine {
         &mut self,
         now: Now,
         args: &PutArgs<'_>,
-        destinations: Destinations,
+        destinations: &Destinations,
         rec: &mut impl Recorder,
     ) -> PutOutcome {
         let counters = self.alias_counters.entry(args.queue.into()).or_default();
@@ -61,8 +61,17 @@ impl Engine {
         counters.put_bytes += args.body.len() as u64;
         let mut stored = None;
         let mut refused = None;
-        for queue in destinations {
-            match (self.put_one(now, PutArgs { queue: &queue, ..*args }, rec), stored) {
+        let mut last_seq = Seq(0);
+        for (index, queue) in destinations.iter().enumerate() {
+            // With the last record, so that a key is known only if all of them have the item.
+            let is_last = index + 1 == destinations.len();
+            let key = args.key.filter(|_| is_last && refused.is_none());
+            let outcome = self.put_one(now, PutArgs { queue, key, ..*args }, rec);
+            if let PutOutcome::Stored { seq, .. } = outcome {
+                last_seq = seq;
+            }
+            match (outcome, stored) {
+                (repeated @ PutOutcome::Repeated { .. }, _) => return repeated,
                 (PutOutcome::Refused(refusal), _) => refused = refused.or(Some(refusal)),
                 (PutOutcome::Stored { id, seq, sync }, None) => stored = Some((id, seq, sync)),
                 (PutOutcome::Stored { id, seq, sync }, Some((_, seq_before, sync_before))) => {
@@ -72,11 +81,20 @@ impl Engine {
         }
         match (refused, stored) {
             (Some(refusal), _) => PutOutcome::Refused(refusal),
-            (None, Some((id, seq, sync))) => PutOutcome::Stored { id, seq, sync },
+            (None, Some((id, seq, sync))) => {
+                let seq = match args.key {
+                    // The last one is not in the log, others are.
+                    Some(key) if seq != Seq(0) && last_seq == Seq(0) => {
+                        rec.record(&Record::Keys { keys: &[(key, id, now.wall_ms)] }).seq
+                    }
+                    _ => seq,
+                };
+                PutOutcome::Stored { id, seq, sync }
+            }
             // A table without destinations is nobody's mistake but ours: nothing was asked for, and nothing is missing.
             (None, None) => {
                 let id = self.next_id(rec);
-                PutOutcome::Stored { id, seq: crate::Seq(0), sync: crate::SyncPolicy::Never }
+                PutOutcome::Stored { id, seq: Seq(0), sync: crate::SyncPolicy::Never }
             }
         }
     }
@@ -98,7 +116,7 @@ impl Engine {
     pub fn masked_queues(&self) -> impl Iterator<Item = (&Bytes, u64)> {
         self.table.aliases.keys().filter_map(|name| {
             let queue = self.queue(*self.by_name.get(&name[..])?);
-            Some((&queue.name, queue.len()))
+            Some((&queue.name, self.waiting_in(queue.home).0))
         })
     }
 }

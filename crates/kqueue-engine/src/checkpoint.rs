@@ -3,8 +3,8 @@
 //! A state is one or more parts, each a record of its own and all appended in one go. Numbers are LEB128 varints. `docs/journal_format.md` has the bytes.
 //!
 //! ```text
-//!   part      = flags (1: the first one, 2: begins with more ids for the last extent of the part before, 4: items may expire)
-//!               [more ids: count, ids as differences]
+//!   part      = flags (1: the first one, 2: begins with more ids for the last extent of the part before, 4: items may expire, 8: of a lane)
+//!               [number of the lane's queue, the lane as in the records of puts, if it is one of a lane] [more ids: count, ids as differences]
 //!               extent count, extents, attempt count, attempts
 //!   extent    = first_id (difference to the last_id before), last_id - first_id, first_seq, last_seq - first_seq, count, bytes, cost,
 //!               filter (0 none, 1 without, 2 only) [, id count, ids as differences]
@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use crate::cold::{Cold, Extent, Filter};
 use crate::config::master_of;
 use crate::engine::{Engine, Slot};
+use crate::extra::put_lane;
 use crate::queue::Queue;
 use crate::record::{Record, Recorder};
 use crate::types::{QueueNo, Seq};
@@ -30,6 +31,7 @@ const PART_BYTES_MAX: usize = 16 * 1024;
 const QUEUE_BYTES: usize = 100;
 const APART_BYTES: usize = 48;
 const ATTEMPT_BYTES: usize = 8;
+const KEY_BYTES: u64 = 33;
 /// No extent is as long as that, in bytes.
 const EXTENT_BYTES_MAX: u64 = 1 << 48;
 /// Ids written in one piece.
@@ -38,6 +40,7 @@ const IDS_MAX: usize = 2000;
 const FIRST: u8 = 1;
 const CONTINUES: u8 = 2;
 const EXPIRES: u8 = 4;
+const LANE: u8 = 8;
 
 impl Engine {
     /// Writes down that some queues exist: those with numbers from `from` on. Answers where to go on.
@@ -50,10 +53,16 @@ impl Engine {
         let slots = self.next_slots(from, max);
         for &slot in &slots {
             let queue = self.queue_mut(slot);
+            if queue.home != slot {
+                continue;
+            }
             // A subscription may have been made when there was no room to write that down.
             queue.is_defined |= queue.config.keep_journal && master_of(&queue.name).is_some();
             if queue.is_defined {
                 rec.record(&Record::QueueCreated { queue: queue.no, name: &queue.name });
+                if queue.is_paused {
+                    rec.record(&Record::QueuePaused { queue: queue.no, is_paused: true });
+                }
             }
         }
         self.go_on_behind(&slots, max)
@@ -68,7 +77,8 @@ impl Engine {
             let apart = queue.returned.len() + queue.open.len() + extents + 1;
             (QUEUE_BYTES + queue.name.len() + apart * APART_BYTES + attempts * ATTEMPT_BYTES) as u64
         };
-        self.queues.iter().flatten().map(|queue| of_queue(queue)).sum()
+        let queues: u64 = self.queues.iter().flatten().map(|queue| of_queue(queue)).sum();
+        queues + self.keys_known() * KEY_BYTES
     }
 
     /// Writes down what some queues hold, like [`Engine::checkpoint_definitions`].
@@ -81,9 +91,10 @@ impl Engine {
         let slots = self.next_slots(from, max);
         for &slot in &slots {
             let queue = self.queue(slot);
-            if queue.is_defined {
+            let home = self.queue(queue.home);
+            if home.is_defined {
                 let may_expire = self.expiring.contains(&slot);
-                record_state(queue, self.held_of(slot), may_expire, rec);
+                record_state(queue, home.no, self.held_of(slot), may_expire, rec);
             }
         }
         self.go_on_behind(&slots, max)
@@ -115,12 +126,19 @@ impl Engine {
     /// Takes over a part of a state.
     pub(crate) fn replay_state(
         &mut self,
-        slot: Slot,
+        no: QueueNo,
         part: &[u8],
         rec: &mut impl Recorder,
     ) -> Option<()> {
         let mut read = Reader(part);
         let flags = read.byte()?;
+        let slot = match flags & LANE {
+            0 => self.slot_of(no),
+            _ => {
+                let home = QueueNo(read.number()?);
+                self.replay_lane(no, home, read.lane()?)
+            }
+        };
         if flags & FIRST != 0 {
             self.with(slot, |queue| queue.drain(rec));
             self.queue_mut(slot).counters = crate::queue::QueueCounters::default();
@@ -156,6 +174,7 @@ impl Engine {
 
 fn record_state(
     queue: &Queue,
+    home: QueueNo,
     held: Vec<&crate::queue::Item>,
     may_expire: bool,
     rec: &mut impl Recorder,
@@ -197,7 +216,12 @@ fn record_state(
         count: 0,
         last_id: 0,
         flags: FIRST | if may_expire { EXPIRES } else { 0 },
+        lane: Vec::new(),
     };
+    if queue.no != home {
+        put(&mut parts.lane, home.0);
+        put_lane(&mut parts.lane, queue.lane);
+    }
     let cold = queue.cold();
     hot.extents.iter().for_each(|extent| parts.extent(extent));
     cold.into_iter().flat_map(|cold| &cold.extents).for_each(|extent| parts.extent(extent));
@@ -218,6 +242,8 @@ struct Parts<'a, R> {
     count: u64,
     last_id: u64,
     flags: u8,
+    /// Which lane of which queue it is; empty: it is none.
+    lane: Vec<u8>,
 }
 
 impl<R: Recorder> Parts<'_, R> {
@@ -253,7 +279,8 @@ impl<R: Recorder> Parts<'_, R> {
 
     fn close(&mut self, attempts: &[(u64, u32)]) {
         let mut bytes = Vec::with_capacity(self.part.len() + self.extents.len() + 32);
-        bytes.push(self.flags);
+        bytes.push(self.flags | if self.lane.is_empty() { 0 } else { LANE });
+        bytes.extend_from_slice(&self.lane);
         bytes.append(&mut self.part);
         put(&mut bytes, self.count);
         bytes.append(&mut self.extents);

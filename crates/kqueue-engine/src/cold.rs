@@ -181,6 +181,11 @@ impl Cold {
         self.index_of(id).filter(|&index| self.extents[index].has(id, seq))
     }
 
+    /// Whether an item with this id may be in an extent, wherever its record is.
+    pub(crate) fn may_have(&self, id: u64) -> bool {
+        self.index_of(id).is_some_and(|index| self.extents[index].passes(id))
+    }
+
     /// Changes an extent and keeps the sums; one without items goes. Answers what is left of its cost then: averages need not come out even.
     pub(crate) fn change(&mut self, index: usize, change: impl FnOnce(&mut Extent)) -> u64 {
         let Some(extent) = self.extents.get_mut(index) else { return 0 };
@@ -233,6 +238,37 @@ impl Cold {
             return growing.take(item);
         }
         self.extents.insert(index, Extent::new(item));
+    }
+
+    /// Takes a live item out of an extent, wherever in it; what it kept alive is given. Answers what is left of the cost.
+    pub(crate) fn take_out(
+        &mut self,
+        index: usize,
+        id: u64,
+        seq: u64,
+        bytes: u64,
+        cost: u64,
+    ) -> u64 {
+        self.attempts.remove(&id);
+        self.change(index, |extent| {
+            extent.sub(bytes, cost);
+            match extent.filter.as_deref_mut() {
+                None => extent.filter = Some(Box::new(Filter::Without([id].into()))),
+                Some(Filter::Without(dead)) => {
+                    if let Err(at) = dead.binary_search(&id) {
+                        dead.insert(at, id);
+                    }
+                }
+                Some(Filter::Only(alive)) => alive.retain(|alive| *alive != id),
+            }
+            let is_first = match extent.filter.as_deref() {
+                Some(Filter::Without(dead)) => dead.first() == Some(&id) && seq == extent.first_seq,
+                _ => false,
+            };
+            if is_first {
+                extent.advance(id, seq);
+            }
+        })
     }
 
     /// During replay: an item is gone of which only the id is known. Answers a sequence number of its segment and what it kept alive there, on average.

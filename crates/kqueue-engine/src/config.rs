@@ -63,8 +63,12 @@ pub struct QueueConfig {
     pub max_queue_age_ms: Option<u64>,
     /// After so many deliveries that were not confirmed an item goes to `dead_letter_queue`.
     pub max_attempts: Option<u32>,
-    /// See `max_attempts`; without it nothing happens.
+    /// Where dead letters go; without it they stay in the queue itself, where only who asks for dead letters sees them.
     pub dead_letter_queue: Option<Arc<[u8]>>,
+    /// An item that comes back after its first delivery waits for so long, and twice as long after each further one, in milliseconds; 0: not at all.
+    pub retry_delay_ms: u64,
+    /// The longest such wait, in milliseconds.
+    pub retry_delay_max_ms: u64,
 }
 
 impl Default for QueueConfig {
@@ -85,6 +89,8 @@ impl Default for QueueConfig {
             max_queue_age_ms: None,
             max_attempts: None,
             dead_letter_queue: None,
+            retry_delay_ms: 0,
+            retry_delay_max_ms: 3_600_000,
         }
     }
 }
@@ -108,6 +114,8 @@ pub struct QueueOverrides {
     pub max_queue_age_ms: Option<Option<u64>>,
     pub max_attempts: Option<Option<u32>>,
     pub dead_letter_queue: Option<Option<Arc<[u8]>>>,
+    pub retry_delay_ms: Option<u64>,
+    pub retry_delay_max_ms: Option<u64>,
 }
 
 impl QueueOverrides {
@@ -135,6 +143,8 @@ impl QueueOverrides {
                 .dead_letter_queue
                 .clone()
                 .unwrap_or(base.dead_letter_queue.clone()),
+            retry_delay_ms: self.retry_delay_ms.unwrap_or(base.retry_delay_ms),
+            retry_delay_max_ms: self.retry_delay_max_ms.unwrap_or(base.retry_delay_max_ms),
         }
     }
 }

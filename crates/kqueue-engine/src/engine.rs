@@ -19,9 +19,14 @@ use smallvec::SmallVec;
 
 use crate::alias::AliasCounters;
 use crate::config::{ConfigTable, SyncPolicy, master_of};
-use crate::queue::{Item, KEEP_ALL, Queue};
-use crate::record::{Reason, Record, Recorder};
-use crate::types::{Delivery, ItemId, Now, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId};
+use crate::extra::{Extra, KeyHash, Lane};
+use crate::keys::Keys;
+use crate::lanes::{Entry, lane_for};
+use crate::queue::{ITEM_COST_BYTES, Item, KEEP_ALL, Queue};
+use crate::record::{PutRecord, Reason, Record, Recorder};
+use crate::types::{
+    Delivery, ItemId, Now, Priority, PutArgs, PutOutcome, QueueNo, Refusal, Seq, SessionId,
+};
 use crate::waiting::{Leases, Waiters};
 
 /// Sub-queues of one master. A put names all its queues in one record, which has room for twice as many, also when it is written again.
@@ -45,6 +50,14 @@ pub(crate) struct Held {
     pub(crate) lease: Option<(u64, u64)>,
 }
 
+/// What is discarded next.
+enum Discard {
+    /// The head of this lane.
+    Head(Slot),
+    /// This one, whose time has come.
+    Due(Priority, Entry),
+}
+
 /// What happened on the server since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
@@ -56,6 +69,8 @@ pub struct EngineCounters {
     pub queue_creates: u64,
     pub queue_deletes: u64,
     pub queue_expires: u64,
+    /// Puts that were answered as stored because they repeated one.
+    pub repeated_puts: u64,
 }
 
 /// Limits of the whole server.
@@ -67,11 +82,21 @@ pub struct EngineLimits {
     pub max_memory_size: u64,
     /// How many queues there may be.
     pub max_queues: u64,
+    /// For how long a key is known after its put, in milliseconds.
+    pub key_window_ms: u64,
+    /// How many keys are known at most.
+    pub keys_max: u64,
 }
 
 impl Default for EngineLimits {
     fn default() -> Self {
-        Self { max_open_per_queue: 100, max_memory_size: 128 << 20, max_queues: 1_000_000 }
+        Self {
+            max_open_per_queue: 100,
+            max_memory_size: 128 << 20,
+            max_queues: 1_000_000,
+            key_window_ms: 600_000,
+            keys_max: 1_000_000,
+        }
     }
 }
 
@@ -116,10 +141,20 @@ pub struct Engine {
     pub(crate) keeps_old: bool,
     /// During replay: what queues known by number only are called, to judge by what was moved into them.
     pub(crate) likely_names: BTreeMap<u64, Bytes>,
+    /// During replay: keys of what was put into queues that had no name by then.
+    pub(crate) keys_of_nameless: Vec<(QueueNo, KeyHash, ItemId)>,
     pub(crate) last_id: u64,
     /// The latest put time that was replayed, unix time in milliseconds.
     pub(crate) newest_put_ms: u64,
     last_no: u64,
+    /// Queues whose lanes have something to do by themselves, by when: unix time in milliseconds.
+    pub(crate) alarms: BTreeSet<(u64, Slot)>,
+    /// Buckets that may be empty.
+    pub(crate) emptied: Vec<Slot>,
+    pub(crate) keys: Keys,
+    /// The latest moment that the engine was told, on both clocks.
+    pub(crate) mono_ms: u64,
+    pub(crate) wall_ms: u64,
     pub(crate) counters: EngineCounters,
     pub(crate) alias_counters: BTreeMap<Box<[u8]>, AliasCounters>,
 }
@@ -153,9 +188,15 @@ impl Engine {
             keeps_all: false,
             keeps_old: false,
             likely_names: BTreeMap::new(),
+            keys_of_nameless: Vec::new(),
             last_id: 0,
             newest_put_ms: 0,
             last_no: 0,
+            alarms: BTreeSet::new(),
+            emptied: Vec::new(),
+            keys: Keys::default(),
+            mono_ms: 0,
+            wall_ms: 0,
             counters: EngineCounters::default(),
             alias_counters: BTreeMap::new(),
         }
@@ -163,9 +204,23 @@ impl Engine {
 
     /// Puts an item into a queue, which is made if there is none, and into its sub-queues; or to everything that an alias stands for.
     pub fn put(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) -> PutOutcome {
+        self.note_now(now);
+        let Some(key) = args.key else { return self.put_anywhere(now, args, rec) };
+        if let Some(repeated) = self.repeated(now, key) {
+            self.counters.repeated_puts += 1;
+            return repeated;
+        }
+        let outcome = self.put_anywhere(now, args, rec);
+        if let PutOutcome::Stored { id, seq, sync } = outcome {
+            self.note_key(key, now.wall_ms, id, seq, sync);
+        }
+        outcome
+    }
+
+    fn put_anywhere(&mut self, now: Now, args: PutArgs<'_>, rec: &mut impl Recorder) -> PutOutcome {
         match self.table.aliases.get(args.queue) {
             None => self.put_one(now, args, rec),
-            Some(destinations) => self.put_to_all(now, &args, destinations.clone(), rec),
+            Some(destinations) => self.put_to_all(now, &args, &destinations.clone(), rec),
         }
     }
 
@@ -208,26 +263,46 @@ impl Engine {
         sync: SyncPolicy,
         rec: &mut impl Recorder,
     ) -> PutOutcome {
-        let journaled = receivers.iter().filter(|&&slot| self.queue(slot).config.keep_journal);
-        let numbers: SmallVec<[QueueNo; 4]> = journaled.map(|&slot| self.queue(slot).no).collect();
+        let lane = lane_for(now, args.due_ms, args.priority);
+        let due_ms = if matches!(lane, Lane::Delayed { .. }) { args.due_ms } else { 0 };
+        let extra = Extra { priority: args.priority, due_ms, key: args.key, ..Extra::NONE };
+        let of_item = extra.clone().of_item();
+        let mut numbers = SmallVec::<[QueueNo; 4]>::new();
+        let mut homes = SmallVec::<[QueueNo; 4]>::new();
+        let mut slots = Slots::new();
+        for &home in receivers {
+            let slot = self.lane_slot(home, lane, rec);
+            if self.queue(home).config.keep_journal {
+                numbers.push(self.queue(slot).no);
+                if slot != home {
+                    homes.push(self.queue(home).no);
+                }
+            }
+            slots.push(slot);
+        }
         let (mut seq, mut share) = (Seq(0), 0);
         if !numbers.is_empty() {
             for &slot in receivers {
                 self.define(slot, rec);
             }
-            let recorded = rec.record(&Record::Put {
+            let recorded = rec.record(&Record::Put(PutRecord {
+                old: None,
+                from: None,
                 id,
                 flags: args.flags,
                 put_ms: now.wall_ms,
                 expiry_ms: args.expiry_ms,
                 attempts: 0,
                 queues: &numbers,
+                lane,
+                homes: &homes,
+                extra: &extra,
                 body: args.body,
                 body_crc: args.body_crc,
-            });
+            }));
             (seq, share) = (recorded.seq, recorded.share);
         }
-        for &slot in receivers {
+        for (&slot, &home) in slots.iter().zip(receivers) {
             let is_journaled = self.queue(slot).config.keep_journal;
             let item = Item {
                 id: id.0,
@@ -240,9 +315,10 @@ impl Engine {
                 ord: 0,
                 body: args.body.clone(),
                 body_crc: args.body_crc,
+                extra: of_item.clone(),
             };
             self.add(slot, item);
-            self.serve(now, slot, rec);
+            self.serve(now, home, rec);
         }
         let sync = if numbers.is_empty() { SyncPolicy::Never } else { sync };
         PutOutcome::Stored { id, seq, sync }
@@ -301,34 +377,65 @@ impl Engine {
         rec: &mut impl Recorder,
     ) -> Result<(), Refusal> {
         self.drop_expired_head(now, slot, u64::MAX, rec);
+        if let Some(lanes) = &self.queue(slot).lanes {
+            let others: Slots = lanes.fifo.iter().flatten().copied().collect();
+            others.into_iter().for_each(|lane| self.drop_expired_head(now, lane, u64::MAX, rec));
+        }
         let limit = self.queue(slot).config.max_item_size;
         if body.len() as u64 > limit {
             return Err(Refusal::ItemTooLarge { limit });
         }
         while !stores_nothing && self.is_full_for(slot, body.len() as u64) {
-            let queue = self.queue(slot);
-            if !queue.config.discard_old_when_full || queue.is_empty() {
+            if !self.queue(slot).config.discard_old_when_full {
                 return Err(Refusal::QueueFull);
             }
-            if queue.needs_load() {
+            let part = match self.part_to_discard(slot) {
+                Some(Discard::Head(part)) => part,
+                Some(Discard::Due(priority, entry)) => {
+                    let Some(item) = self.take_due(priority, entry) else { continue };
+                    self.discard(entry.2, &item, rec);
+                    self.note_emptied(entry.2);
+                    continue;
+                }
+                None => return Err(Refusal::QueueFull),
+            };
+            if self.queue(part).needs_load() {
                 // The oldest items are on the disk: they are read and then discarded; the limit is exceeded for so long.
-                self.want_load(slot);
-                let queue = self.queue_mut(slot);
-                let over = (queue.len() + 1).saturating_sub(queue.config.max_items);
+                self.want_load(part);
+                let over =
+                    (self.waiting_in(slot).0 + 1).saturating_sub(self.queue(slot).config.max_items);
+                let queue = self.queue_mut(part);
                 queue.to_discard = (queue.to_discard + 1).max(over);
                 return Ok(());
             }
-            let Some(item) = self.pop(slot) else { return Err(Refusal::QueueFull) };
-            self.discard(slot, &item, rec);
+            let Some(item) = self.pop(part) else { return Err(Refusal::QueueFull) };
+            self.discard(part, &item, rec);
         }
         Ok(())
     }
 
+    /// Where the oldest items of the lowest priority are. What is delayed is not discarded before its time.
+    fn part_to_discard(&self, slot: Slot) -> Option<Discard> {
+        let has_some = |slot: &Slot| !self.queue(*slot).is_empty();
+        let Some(lanes) = &self.queue(slot).lanes else {
+            return Some(slot).filter(has_some).map(Discard::Head);
+        };
+        Priority::ALL.into_iter().rev().find_map(|priority| {
+            let home = (priority == Priority::Normal).then_some(slot);
+            let fifo = lanes.fifo[priority as usize].iter().copied();
+            let head = home.into_iter().chain(fifo).find(has_some).map(Discard::Head);
+            let due = lanes.due[priority as usize].first();
+            head.or_else(|| due.map(|&entry| Discard::Due(priority, entry)))
+        })
+    }
+
     fn is_full_for(&self, slot: Slot, body_bytes: u64) -> bool {
         let queue = self.queue(slot);
-        let left = self.memory_left();
-        queue.is_full()
-            || (!queue.config.keep_journal && !queue.has_room_in_memory(body_bytes, left))
+        let (left, (items, bytes)) = (self.memory_left(), self.waiting_in(slot));
+        items >= queue.config.max_items
+            || bytes >= queue.config.max_size
+            || (!queue.config.keep_journal
+                && !queue.has_room_in_memory(body_bytes + ITEM_COST_BYTES, left))
     }
 
     /// What may still be kept in memory, in bytes.
@@ -350,8 +457,9 @@ impl Engine {
     pub(crate) fn trim(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) {
         while self.queue(slot).to_discard > 0 {
             self.drop_expired_head(now, slot, u64::MAX, rec);
+            let (items, bytes) = self.waiting_in(self.home(slot));
             let queue = self.queue_mut(slot);
-            if queue.len() <= queue.config.max_items && queue.bytes() < queue.config.max_size {
+            if items <= queue.config.max_items && bytes < queue.config.max_size {
                 queue.to_discard = 0;
                 return;
             }
@@ -381,23 +489,35 @@ impl Engine {
     /// Puts a new item at the end of a queue.
     pub(crate) fn add(&mut self, slot: Slot, item: Item) {
         self.counters.total_items += 1;
-        let left = self.memory_left();
+        let left = self.memory_for(slot);
         self.queue_mut(slot).counters.total_items += 1;
         let can_expire = self.queue(slot).can_expire(&item);
         if self.with(slot, |queue| queue.append(item, left)) {
             self.folding.insert(slot);
         }
-        if can_expire {
-            self.expiring.insert(slot);
+        match self.queue(slot).is_delayed() {
+            // It is looked at when its time comes.
+            true => self.wake_bucket(slot),
+            false if can_expire => _ = self.expiring.insert(slot),
+            false => {}
         }
     }
 
-    pub(crate) fn forget(&mut self, slot: Slot, queue: &Queue) {
-        self.by_name.remove(&queue.name);
-        self.by_number.remove(&queue.no.0);
+    /// A lane is not there any more.
+    pub(crate) fn forget_lane(&mut self, slot: Slot, lane: &Queue) {
+        self.by_number.remove(&lane.no.0);
         self.expiring.remove(&slot);
         self.aging.remove(&slot);
         self.folding.remove(&slot);
+        self.free.push(slot);
+    }
+
+    /// A queue is not there any more. Its lanes went before.
+    pub(crate) fn forget(&mut self, slot: Slot, queue: &Queue) {
+        self.by_name.remove(&queue.name);
+        if let Some(at_ms) = queue.lanes.as_ref().and_then(|lanes| lanes.alarm_ms) {
+            self.alarms.remove(&(at_ms, slot));
+        }
         if let Some(master) = master_of(&queue.name)
             && let Some(children) = self.children.get_mut(master)
         {
@@ -406,7 +526,7 @@ impl Engine {
                 self.children.remove(master);
             }
         }
-        self.free.push(slot);
+        self.forget_lane(slot, queue);
     }
 
     /// The queue that a client means by a name: none if it is an alias.
@@ -425,8 +545,7 @@ impl Engine {
         if let Some(&slot) = self.by_name.get(name) {
             return Ok(slot);
         }
-        if self.by_number.len() as u64 >= self.limits.max_queues
-            && !self.forget_a_queue(needed, rec)
+        if self.by_name.len() as u64 >= self.limits.max_queues && !self.forget_a_queue(needed, rec)
         {
             return Err(Refusal::TooManyQueues { limit: self.limits.max_queues });
         }
@@ -442,7 +561,7 @@ impl Engine {
         if let Some(&slot) = self.by_name.get(name) {
             return slot;
         }
-        let no = QueueNo(rec.next_seq().0.max(self.last_no + 1));
+        let no = self.next_queue_no(rec);
         let slot = self.insert_queue(no, Bytes::copy_from_slice(name));
         self.queue_mut(slot).created_ms = now.mono_ms;
         if (self.looked_into.len() as u64) < self.limits.max_queues {
@@ -455,6 +574,10 @@ impl Engine {
         slot
     }
 
+    pub(crate) fn next_queue_no(&self, rec: &impl Recorder) -> QueueNo {
+        QueueNo(rec.next_seq().0.max(self.last_no + 1))
+    }
+
     /// Makes a queue of this number; an empty name means that it is not known yet.
     pub(crate) fn insert_queue(&mut self, no: QueueNo, name: Bytes) -> Slot {
         self.last_no = self.last_no.max(no.0);
@@ -463,7 +586,9 @@ impl Engine {
             (self.queues.len() - 1) as Slot
         });
         let config = Arc::clone(&self.table.defaults);
-        self.queues[slot as usize] = Some(Box::new(Queue::new(no, Bytes::new(), config)));
+        let mut queue = Queue::new(no, Bytes::new(), config);
+        queue.home = slot;
+        self.queues[slot as usize] = Some(Box::new(queue));
         self.by_number.insert(no.0, slot);
         if !name.is_empty() {
             self.name_queue(slot, name);

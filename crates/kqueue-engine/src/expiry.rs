@@ -5,11 +5,14 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::config::master_of;
-use crate::engine::{Engine, Slot, remove};
+use crate::engine::{Engine, Slot, Slots, remove};
+use crate::extra::{Extra, Lane, Origin};
 use crate::queue::{Item, Queue};
-use crate::record::{Origin, Reason, Record, Recorder};
-use crate::types::{ItemId, Now, Seq};
+use crate::record::{MovedFrom, PutRecord, Reason, Record, Recorder};
+use crate::types::{ItemId, Mode, Now, Priority, Seq};
 
 impl Engine {
     /// Removes expired items from the head of a queue, at most so many, and those that were delivered too often. What is to go to another queue stays while there is no
@@ -31,7 +34,7 @@ impl Engine {
             }
             let moves = !is_expired || queue.expires_elsewhere();
             if moves && !rec.has_room(head.body.len() as u64) {
-                self.stayed.insert(slot);
+                self.stayed.insert(self.home(slot));
                 return;
             }
             let Some(item) = self.pop(slot) else { return };
@@ -39,80 +42,129 @@ impl Engine {
                 expired += 1;
                 self.expire(now, slot, item, rec);
             } else {
-                self.bury(now, slot, item, rec);
+                self.bury_dead(now, slot, item, rec);
             }
         }
     }
 
     /// An item's time is over: it goes, or to another queue.
-    fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
+    pub(crate) fn expire(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
         let queue = self.queue_mut(slot);
         queue.counters.expired_items += 1;
         let target = queue.config.expire_to_queue.clone().filter(|_| queue.expires_elsewhere());
         match target {
-            Some(target) => self.transfer(now, slot, &target, item, Reason::Expired, rec),
+            Some(target) => {
+                let to = self.slot_of_name(now, &target, rec);
+                let moved = self.with_origin(now, slot, &item, Reason::Expired, Bytes::new());
+                self.move_item(slot, &item, to, Lane::Main, moved, Reason::Expired, rec);
+            }
             None => remove(queue.no, &item, Reason::Expired, rec),
         }
     }
 
-    /// An item was delivered too often: it goes to the dead-letter queue.
-    pub(crate) fn bury(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
-        let queue = self.queue_mut(slot);
-        let Some(target) = queue.config.dead_letter_queue.clone() else { return };
-        queue.counters.dead_lettered += 1;
-        self.transfer(now, slot, &target, item, Reason::DeadLettered, rec);
+    /// An item was delivered too often: it is a dead letter.
+    pub(crate) fn bury_dead(&mut self, now: Now, slot: Slot, item: Item, rec: &mut impl Recorder) {
+        self.make_dead(now, slot, item, Reason::DeadLettered, Bytes::new(), rec);
     }
 
-    /// Moves an item to the end of another queue, past its limits: nothing is lost because that one is full. Who waits there is served by [`Engine::settle`].
-    fn transfer(
+    /// An item becomes a dead letter, in the dead-letter queue or, if there is none, in its own, with what is known of it.
+    pub(crate) fn make_dead(
         &mut self,
         now: Now,
         slot: Slot,
-        target: &[u8],
         item: Item,
         reason: Reason,
+        note: Bytes,
         rec: &mut impl Recorder,
     ) {
-        let to = self.slot_of_name(now, target, rec);
-        // Its name may have been lost in a power cut.
-        self.define(to, rec);
-        let id = self.next_id(rec);
-        let (from, target) = (self.queue(slot), self.queue(to));
-        let is_journaled = target.config.keep_journal;
-        let mut moved = Item {
-            id: id.0,
-            seq: Seq(0),
-            put_ms: now.wall_ms,
-            expiry_ms: 0,
-            attempts: 0,
-            share: 0,
-            ..item.clone()
+        let mut moved = self.with_origin(now, slot, &item, reason, note);
+        // It has none where it is, but again when it comes back.
+        moved.extra.get_or_insert_default().priority = self.priority_of(slot);
+        let queue = self.queue_mut(slot);
+        let home = queue.home;
+        let (to, lane) = match queue.dead_letter_queue().cloned() {
+            Some(target) => {
+                queue.counters.dead_lettered += 1;
+                (self.slot_of_name(now, &target, rec), Lane::Main)
+            }
+            None => {
+                (queue.counters.dead_within, queue.counters.moved_within) =
+                    (queue.counters.dead_within + 1, queue.counters.moved_within + 1);
+                moved.extra.get_or_insert_default().id = Some(item.public_id());
+                (home, Lane::Dead)
+            }
         };
+        self.move_item(slot, &item, to, lane, moved, reason, rec);
+    }
+
+    pub(crate) fn priority_of(&self, slot: Slot) -> Priority {
+        self.queue(slot).lane.priority(None)
+    }
+
+    /// The item as it begins a new life elsewhere.
+    fn with_origin(&self, now: Now, slot: Slot, item: &Item, reason: Reason, note: Bytes) -> Item {
         let origin = Origin {
-            queue: &from.name,
-            id: ItemId(item.id),
+            queue: self.queue(slot).name.clone(),
+            id: item.public_id(),
             put_ms: item.put_ms,
             attempts: item.attempts,
             reason,
+            moved_ms: now.wall_ms,
         };
-        if is_journaled {
-            let recorded = rec.record(&Record::Transfer {
-                from: from.no,
-                origin,
+        let extra = Extra { origin: Some(origin), note, ..Extra::NONE };
+        Item {
+            put_ms: now.wall_ms,
+            expiry_ms: 0,
+            attempts: 0,
+            extra: extra.of_item(),
+            ..item.clone()
+        }
+    }
+
+    /// Moves an item to the end of another queue, or of another lane, past its limits: nothing is lost because that one is full. Who waits there is served by
+    /// [`Engine::settle`].
+    #[expect(clippy::too_many_arguments, reason = "from what, to what, why")]
+    pub(crate) fn move_item(
+        &mut self,
+        from: Slot,
+        item: &Item,
+        home: Slot,
+        lane: Lane,
+        mut moved: Item,
+        reason: Reason,
+        rec: &mut impl Recorder,
+    ) {
+        // Its name may have been lost in a power cut.
+        self.define(home, rec);
+        let to = self.lane_slot(home, lane, rec);
+        let id = self.next_id(rec);
+        (moved.id, moved.seq, moved.share) = (id.0, Seq(0), 0);
+        let from_no = self.queue(from).no;
+        if self.queue(to).config.keep_journal {
+            let homes = [self.queue(home).no];
+            let recorded = rec.record(&Record::Put(PutRecord {
+                old: None,
+                from: Some(MovedFrom { queue: from_no, id: ItemId(item.id), reason }),
                 id,
-                flags: item.flags,
-                put_ms: now.wall_ms,
-                to: target.no,
-                body: &item.body,
-                body_crc: item.body_crc,
-            });
+                flags: moved.flags,
+                put_ms: moved.put_ms,
+                expiry_ms: moved.expiry_ms,
+                attempts: moved.attempts,
+                queues: &[self.queue(to).no],
+                lane,
+                homes: if lane == Lane::Main { &[] } else { &homes },
+                extra: moved.extra.as_deref().unwrap_or(&Extra::NONE),
+                body: &moved.body,
+                body_crc: moved.body_crc,
+            }));
             (moved.seq, moved.share) = (recorded.seq, recorded.share);
             rec.unref(item.seq, 1, u64::from(item.share));
         } else {
-            remove(from.no, &item, reason, rec);
+            remove(from_no, item, reason, rec);
         }
         self.add(to, moved);
-        self.pending.push(to);
+        self.note_emptied(from);
+        self.pending.push(home);
     }
 
     /// Serves those who wait for what came in the course of something else.
@@ -122,6 +174,7 @@ impl Engine {
                 self.serve(now, slot, rec);
             }
         }
+        self.tidy();
     }
 
     /// Tries again to move what stayed for want of room, and serves those who wait behind it. To be called when something has been written or time has passed.
@@ -132,7 +185,11 @@ impl Engine {
         for slot in core::mem::take(&mut self.stayed) {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
                 let max = self.queue(slot).config.max_expire_sweep;
-                self.drop_expired_head(now, slot, max, rec);
+                for part in self.parts(slot).collect::<Slots>() {
+                    if !self.queue(part).is_delayed() && self.queue(part).lane != Lane::Dead {
+                        self.drop_expired_head(now, part, max, rec);
+                    }
+                }
                 self.serve(now, slot, rec);
                 self.end_hopeless(slot, rec);
             }
@@ -141,8 +198,19 @@ impl Engine {
     }
 
     /// Whether something that cannot be handed out yet will be known or out of the way soon: the disk is read, or written.
-    pub(crate) fn comes_by_itself(&self, slot: Slot, rec: &impl Recorder) -> bool {
-        self.queue(slot).needs_load() || self.stayed.contains(&slot) && !rec.is_full()
+    pub(crate) fn comes_by_itself(&self, slot: Slot, mode: Mode, rec: &impl Recorder) -> bool {
+        let stays = self.stayed.contains(&slot) && !rec.is_full();
+        self.is_read_for(slot, mode) || stays && self.gives(slot, mode)
+    }
+
+    /// Whether a queue shows or hands out what it has.
+    fn gives(&self, slot: Slot, mode: Mode) -> bool {
+        mode == Mode::Peek || !self.queue(slot).is_paused
+    }
+
+    /// Whether the disk is, or will be, read for who wants something of a queue.
+    pub(crate) fn is_read_for(&self, slot: Slot, mode: Mode) -> bool {
+        self.gives(slot, mode) && self.needs_load(slot)
     }
 
     /// Removes expired items from the heads of all queues, and queues that are old and unused.
@@ -151,7 +219,9 @@ impl Engine {
         for slot in slots {
             if self.queues.get(slot as usize).is_some_and(Option::is_some) {
                 self.sweep_queue(now, slot, rec);
-                if !self.queue(slot).is_empty() || !self.queue(slot).open.is_empty() {
+                let queue = self.queue(slot);
+                let has_due = queue.lanes.as_ref().is_some_and(|lanes| lanes.due_count() > 0);
+                if !queue.is_empty() || !queue.open.is_empty() || has_due {
                     continue;
                 }
             }
@@ -171,7 +241,8 @@ impl Engine {
             .aging
             .iter()
             .copied()
-            .filter(|&slot| self.queue(slot).is_unused() && is_old(self.queue(slot)))
+            .filter(|&slot| is_old(self.queue(slot)) && !self.queue(slot).is_paused)
+            .filter(|&slot| self.is_all_unused(slot))
             .collect();
         for slot in gone {
             self.expire_queue(slot, rec);
@@ -192,11 +263,12 @@ impl Engine {
             let Some(slot) = self.looked_into.pop_front() else { return false };
             // The slot may be another queue's by now: what it was entered for does not matter.
             let Some(queue) = self.queues[slot as usize].as_deref() else { continue };
-            let is_new = !queue.is_defined && queue.counters.total_items == 0;
+            let is_home = queue.home == slot;
+            let is_new = is_home && !queue.is_defined && queue.counters.total_items == 0;
             if !is_new || master_of(&queue.name).is_some() {
                 continue;
             }
-            if queue.is_unused() && !needed.contains(&slot) {
+            if self.is_all_unused(slot) && !needed.contains(&slot) {
                 self.expire_queue(slot, rec);
                 return true;
             }
@@ -205,10 +277,14 @@ impl Engine {
         false
     }
 
-    /// Removes what has expired at the head of a queue and answers how many items that were; what is on the disk only follows as it is read.
+    /// Removes what has expired at the head of a queue and answers how many items that were; what is on the disk only follows as it is read, and what is delayed when its
+    /// time comes.
     pub fn flush_expired(&mut self, now: Now, queue: &[u8], rec: &mut impl Recorder) -> u64 {
         let Some(slot) = self.slot_named(queue) else { return 0 };
-        let count = self.sweep_queue(now, slot, rec);
+        let parts: Slots = self.parts(slot).collect();
+        let parts = parts.into_iter().filter(|part| self.expiring.contains(part));
+        let parts: Slots = parts.collect();
+        let count = parts.into_iter().map(|part| self.sweep_queue(now, part, rec)).sum();
         self.settle(now, rec);
         count
     }
@@ -224,12 +300,25 @@ impl Engine {
     }
 
     fn sweep_queue(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) -> u64 {
-        let queue = self.queue(slot);
-        let (max, before) = (queue.config.max_expire_sweep, queue.counters.expired_items);
+        let max = self.queue(slot).config.max_expire_sweep;
+        let before = self.expired_of(slot);
         self.drop_expired_head(now, slot, max, rec);
         if self.queue(slot).needs_load() {
             self.want_load(slot);
         }
-        self.queue(slot).counters.expired_items - before
+        for priority in Priority::ALL {
+            // What has to stay is noted there.
+            let left = max.saturating_sub(self.expired_of(slot) - before);
+            _ = self.next_due(now, slot, priority, left, rec);
+        }
+        self.expired_of(slot) - before
+    }
+
+    /// How many items expired in a queue or lane and, if it is a queue, in its buckets, as long as those are there.
+    fn expired_of(&self, slot: Slot) -> u64 {
+        let lanes = self.queue(slot).lanes.as_deref();
+        let buckets = lanes.into_iter().flat_map(|lanes| lanes.buckets.values());
+        let slots = core::iter::once(&slot).chain(buckets);
+        slots.map(|&slot| self.queue(slot).counters.expired_items).sum()
     }
 }

@@ -24,12 +24,16 @@ extern crate std;
 mod admin;
 mod again;
 mod alias;
+mod browse;
 mod checkpoint;
 mod cold;
 mod config;
 mod engine;
 mod expiry;
+mod extra;
 mod held;
+mod keys;
+mod lanes;
 mod load;
 mod look;
 mod queue;
@@ -45,14 +49,18 @@ mod waiting;
 
 pub use again::Moves;
 pub use alias::AliasStats;
+pub use browse::{ItemState, Seen, WalkNext, WalkPlace, Walked};
 pub use config::{ConfigTable, Destinations, QueueConfig, QueueOverrides, SyncPolicy};
 pub use engine::{Engine, EngineCounters, EngineLimits};
+pub use extra::{Extra, KeyHash, Lane, Origin};
 pub use look::{Contents, OnDisk, Stretch};
 pub use queue::QueueCounters;
-pub use record::{Origin, Reason, Record, RecordBuf, RecordError, Recorded, Recorder};
+pub use record::{
+    MovedFrom, PutBuf, PutRecord, Reason, Record, RecordBuf, RecordError, Recorded, Recorder,
+};
 pub use replay::BadState;
 pub use stats::{QueueStats, Totals};
 pub use types::{
-    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, PutArgs, PutOutcome, QueueNo, Refusal,
-    Seq, SessionId, TakeArgs, TakeOutcome, Taken,
+    Delivery, ItemId, Items, LoadRequest, Loaded, Mode, Now, Priority, PutArgs, PutOutcome,
+    QueueNo, Refusal, Seq, SessionId, Settled, TakeArgs, TakeOutcome, Taken,
 };

@@ -20,10 +20,11 @@ impl Engine {
         if !self.folding.is_empty() {
             let slots: Vec<Slot> = self.folding.iter().copied().collect();
             for slot in slots {
-                let left = self.memory_left();
+                let left = self.memory_for(slot);
                 if self.with(slot, |queue| queue.fold(written, left, rec)) {
                     self.folding.remove(&slot);
                 }
+                self.wake_bucket(slot);
             }
         }
         self.loads.extend(self.stalled_loads.drain(..));
@@ -106,16 +107,20 @@ impl Engine {
             // The items were moved while they were read: they are read again where they are now.
             false => 0,
         };
+        self.note_now(now);
         self.trim(now, slot, rec);
+        self.wake_bucket(slot);
         if self.expiring.contains(&slot) && self.queue(slot).config.max_expire_sweep == u64::MAX {
             // A sweep goes on with what it asked for: this reads on until something has not expired.
             self.drop_expired_head(now, slot, u64::MAX, rec);
         }
-        self.serve(now, slot, rec);
-        if self.queue(slot).waiting > 0 && self.queue(slot).needs_load() {
+        let home = self.home(slot);
+        self.advance(now, home);
+        self.serve(now, home, rec);
+        if self.queue(home).waiting > 0 && self.queue(slot).needs_load() {
             self.want_load(slot);
         }
-        self.end_hopeless(slot, rec);
+        self.end_hopeless(home, rec);
         self.settle(now, rec);
         lost
     }
@@ -160,7 +165,7 @@ impl Engine {
             queue.join_tail();
             lost
         });
-        if can_expire {
+        if can_expire && !self.queue(slot).is_delayed() {
             self.expiring.insert(slot);
         }
         let counters = &mut self.queue_mut(slot).counters;
@@ -192,7 +197,7 @@ fn finish_extent(
     lost
 }
 
-fn item_of(loaded: Loaded, attempts: u32) -> Item {
+pub(crate) fn item_of(loaded: Loaded, attempts: u32) -> Item {
     Item {
         id: loaded.id.0,
         seq: loaded.seq,
@@ -204,5 +209,6 @@ fn item_of(loaded: Loaded, attempts: u32) -> Item {
         ord: 0,
         body: loaded.body,
         body_crc: loaded.body_crc,
+        extra: loaded.extra,
     }
 }

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use crate::cold::Extent;
 use crate::engine::Engine;
-use crate::queue::Item;
+use crate::extra::Lane;
+use crate::queue::{Item, Queue};
 use crate::record::Recorder;
 use crate::types::{ItemId, Loaded, Now, PutArgs, QueueNo, Seq};
 
@@ -44,11 +45,13 @@ impl OnDisk {
     }
 }
 
-/// What is in a queue, in its order.
+/// What is in a part of a queue, in its order.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// The queue.
+    /// The part's number: that of the queue, or of a lane.
     pub queue: QueueNo,
+    /// Which part it is.
+    pub lane: Lane,
     /// Its items.
     pub stretches: Vec<Stretch>,
     attempts: BTreeMap<u64, u32>,
@@ -62,17 +65,20 @@ impl Contents {
 }
 
 impl Engine {
-    /// Everything that waits in a queue; `None` if there is no queue of this name.
-    pub fn contents(&self, name: &[u8]) -> Option<Contents> {
-        let queue = self.queue(*self.by_name.get(name)?);
-        let (head, tail) = queue.in_memory();
-        let mut stretches: Vec<Stretch> = head.map(in_memory).collect();
-        let cold = queue.cold();
-        let extents = cold.into_iter().flat_map(|cold| &cold.extents);
-        stretches.extend(extents.map(|extent| Stretch::OnDisk(OnDisk(extent.clone()))));
-        stretches.extend(tail.map(in_memory));
-        let attempts = cold.map(|cold| cold.attempts.clone()).unwrap_or_default();
-        Some(Contents { queue: queue.no, stretches, attempts })
+    /// Everything that waits in a queue, now or for later, or is dead, part by part: by priority, then what was delayed, by time, then dead letters. `None` if there is no
+    /// queue of this name.
+    pub fn contents(&self, name: &[u8]) -> Option<Vec<Contents>> {
+        let &home = self.by_name.get(name)?;
+        let mut parts: Vec<Contents> =
+            self.parts(home).map(|slot| contents_of(self.queue(slot))).collect();
+        parts.sort_by_key(|part| match part.lane {
+            Lane::High => (0, 0),
+            Lane::Main => (1, 0),
+            Lane::Low => (2, 0),
+            Lane::Delayed { start_ms, .. } => (3, start_ms),
+            Lane::Dead => (4, 0),
+        });
+        Some(parts)
     }
 
     /// The highest id that any item has or had, as far as the log tells.
@@ -80,17 +86,19 @@ impl Engine {
         ItemId(self.last_id)
     }
 
-    /// How many waiting items of a queue have ids above `id`; 0 if there is no queue of this name. `None`: that cannot be told without reading them, because items from
+    /// How many items of a queue that are not open have ids above `id`; 0 if there is no queue of this name. `None`: that cannot be told without reading them, because items from
     /// before and after have been moved together.
     pub fn count_above(&self, name: &[u8], id: ItemId) -> Option<u64> {
         let Some(&slot) = self.by_name.get(name) else { return Some(0) };
-        let queue = self.queue(slot);
-        let mut count = queue.items().filter(|item| item.id > id.0).count() as u64;
-        for extent in queue.cold().into_iter().flat_map(|cold| &cold.extents) {
-            if extent.first_id > id.0 {
-                count += u64::from(extent.count);
-            } else if extent.last_id > id.0 {
-                return None;
+        let mut count = 0;
+        for queue in self.parts(slot).map(|part| self.queue(part)) {
+            count += queue.items().filter(|item| item.id > id.0).count() as u64;
+            for extent in queue.cold().into_iter().flat_map(|cold| &cold.extents) {
+                if extent.first_id > id.0 {
+                    count += u64::from(extent.count);
+                } else if extent.last_id > id.0 {
+                    return None;
+                }
             }
         }
         Some(count)
@@ -111,6 +119,19 @@ impl Engine {
     }
 }
 
+fn contents_of(queue: &Queue) -> Contents {
+    let (head, tail) = queue.in_memory();
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let cold = queue.cold();
+    // Of a bucket also what was entered by its time.
+    stretches.extend(head.map(in_memory));
+    let extents = cold.into_iter().flat_map(|cold| &cold.extents);
+    stretches.extend(extents.map(|extent| Stretch::OnDisk(OnDisk(extent.clone()))));
+    stretches.extend(tail.map(in_memory));
+    let attempts = cold.map(|cold| cold.attempts.clone()).unwrap_or_default();
+    Contents { queue: queue.no, lane: queue.lane, stretches, attempts }
+}
+
 fn in_memory(item: &Item) -> Stretch {
     Stretch::InMemory(Loaded {
         seq: item.seq,
@@ -121,6 +142,7 @@ fn in_memory(item: &Item) -> Stretch {
         attempts: item.attempts,
         body: Bytes::clone(&item.body),
         body_crc: item.body_crc,
+        extra: item.extra.clone(),
         share: item.share,
     })
 }

@@ -21,13 +21,17 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cold::{Cold, ColdItem};
+use crate::cold::{Cold, ColdItem, Extent};
 use crate::config::QueueConfig;
+use crate::extra::{Extra, Lane};
+use crate::lanes::Lanes;
 use crate::record::Recorder;
 use crate::types::{ItemId, Now, QueueNo, Seq, SessionId, Taken};
 
 /// What an item in memory costs besides its body, about, in bytes.
-const ITEM_COST_BYTES: u64 = 160;
+pub(crate) const ITEM_COST_BYTES: u64 = 160;
+/// What an [`Extra`], and the entry by its time, cost besides, about, in bytes.
+const EXTRA_COST_BYTES: u64 = 240;
 
 /// Items read from the disk are numbered from here on, see [`Item::ord`].
 const LOADED_ORD: u32 = 1 << 31;
@@ -52,11 +56,26 @@ pub(crate) struct Item {
     pub(crate) ord: u32,
     pub(crate) body: Bytes,
     pub(crate) body_crc: u32,
+    pub(crate) extra: Option<Box<Extra>>,
 }
 
 impl Item {
     pub(crate) fn cost(&self) -> u64 {
-        self.body.len() as u64 + ITEM_COST_BYTES
+        let extra = self.extra.as_ref().map_or(0, |extra| {
+            let origin = extra.origin.as_ref().map_or(0, |origin| origin.queue.len());
+            EXTRA_COST_BYTES + (extra.note.len() + origin) as u64
+        });
+        self.body.len() as u64 + ITEM_COST_BYTES + extra
+    }
+
+    /// By which clients know it.
+    pub(crate) fn public_id(&self) -> ItemId {
+        self.extra.as_ref().and_then(|extra| extra.id).unwrap_or(ItemId(self.id))
+    }
+
+    /// When it is, or was, ready: unix time in milliseconds.
+    pub(crate) fn due_ms(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.due_ms)
     }
 
     pub(crate) fn as_cold(&self, follows: bool) -> ColdItem {
@@ -93,12 +112,56 @@ pub struct QueueCounters {
     pub rewritten_items: u64,
     /// When the last item that was removed had been put, unix time in milliseconds; 0: none was removed.
     pub last_put_ms: u64,
+    /// Items that went to another part of the same queue.
+    pub moved_within: u64,
+    /// Items that became dead letters and stayed in the queue.
+    pub dead_within: u64,
+    /// Dead letters that went back to another queue.
+    pub moved_away: u64,
+    /// Dead letters that became items of the queue again.
+    pub kicked: u64,
+}
+
+impl QueueCounters {
+    /// Items that became dead letters, wherever those are.
+    pub fn dead_letters(&self) -> u64 {
+        self.dead_lettered + self.dead_within
+    }
+
+    /// What happened in a part of a queue happened in the queue.
+    pub(crate) fn add(&mut self, part: &Self) {
+        // An item that moved is counted where it came to.
+        self.total_items += part.total_items;
+        self.removed_items += part.removed_items;
+        self.expired_items += part.expired_items;
+        self.discarded += part.discarded;
+        self.flushed_items += part.flushed_items;
+        self.transactions += part.transactions;
+        self.canceled_transactions += part.canceled_transactions;
+        self.total_flushes += part.total_flushes;
+        self.dead_lettered += part.dead_lettered;
+        self.damaged_items += part.damaged_items;
+        self.rewritten_items += part.rewritten_items;
+        self.last_put_ms = self.last_put_ms.max(part.last_put_ms);
+        self.moved_within += part.moved_within;
+        self.dead_within += part.dead_within;
+        self.moved_away += part.moved_away;
+        self.kicked += part.kicked;
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) no: QueueNo,
+    /// A lane has its queue's.
     pub(crate) name: Bytes,
+    pub(crate) lane: Lane,
+    /// The place of the queue that this is a lane of; its own if it is none.
+    pub(crate) home: u32,
+    /// Its lanes, if there are any.
+    pub(crate) lanes: Option<Box<Lanes>>,
+    /// It hands nothing out.
+    pub(crate) is_paused: bool,
     /// Its existence is in the journal.
     pub(crate) is_defined: bool,
     /// The record with its name was lost: the name is the one that the configuration gives to where items were moved.
@@ -136,6 +199,10 @@ impl Queue {
         Self {
             no,
             name,
+            lane: Lane::Main,
+            home: 0,
+            lanes: None,
+            is_paused: false,
             is_defined: false,
             is_name_guessed: false,
             config,
@@ -199,12 +266,16 @@ impl Queue {
         self.hot_cost
     }
 
-    /// Whether a put has to be refused, or something discarded for it.
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.config.max_items || self.bytes() >= self.config.max_size
+    /// Whether its items are handed out at their time, not in the order in which they came.
+    pub(crate) fn is_delayed(&self) -> bool {
+        matches!(self.lane, Lane::Delayed { .. })
     }
 
+    /// Dead letters do not expire.
     pub(crate) fn is_expired(&self, item: &Item, now: Now) -> bool {
+        if self.lane == Lane::Dead {
+            return false;
+        }
         let by_age =
             self.config.max_age_ms.is_some_and(|age| item.put_ms.saturating_add(age) < now.wall_ms);
         by_age || (item.expiry_ms != 0 && item.expiry_ms < now.wall_ms)
@@ -212,7 +283,7 @@ impl Queue {
 
     /// Whether items of this queue can expire while nobody looks.
     pub(crate) fn can_expire(&self, item: &Item) -> bool {
-        item.expiry_ms != 0 || self.config.max_age_ms.is_some()
+        self.lane != Lane::Dead && (item.expiry_ms != 0 || self.config.max_age_ms.is_some())
     }
 
     /// Whether expired items go to another queue.
@@ -225,11 +296,18 @@ impl Queue {
         self.is_dead(item) || self.expires_elsewhere() && self.can_expire(item)
     }
 
-    /// Whether it has come so often that it goes to the dead-letter queue instead of to one more worker.
+    /// Whether it has come so often that it is a dead letter.
     pub(crate) fn is_dead(&self, item: &Item) -> bool {
-        let has_target =
-            self.config.dead_letter_queue.as_deref().is_some_and(|target| *target != self.name[..]);
-        has_target && self.config.max_attempts.is_some_and(|max| item.attempts >= max)
+        // A queue for dead letters that would be its own keeps what it has.
+        let is_last = self.config.dead_letter_queue.is_some() && self.dead_letter_queue().is_none();
+        self.lane != Lane::Dead
+            && !is_last
+            && self.config.max_attempts.is_some_and(|max| item.attempts >= max)
+    }
+
+    /// The other queue that gets its dead letters; without one it keeps them itself.
+    pub(crate) fn dead_letter_queue(&self) -> Option<&Arc<[u8]>> {
+        self.config.dead_letter_queue.as_ref().filter(|target| target[..] != self.name[..])
     }
 
     /// Whether there is something between what is in memory at the head and what is to be put.
@@ -250,9 +328,8 @@ impl Queue {
         self.ready.is_empty() && self.returned.is_empty() && self.has_cold()
     }
 
-    /// Whether an item of so many bytes may stay in memory, given what is left for all queues, or [`KEEP_ALL`].
-    pub(crate) fn has_room_in_memory(&self, body_bytes: u64, left: u64) -> bool {
-        let cost = body_bytes + ITEM_COST_BYTES;
+    /// Whether an item that costs so many bytes may stay in memory, given what is left for all queues, or [`KEEP_ALL`].
+    pub(crate) fn has_room_in_memory(&self, cost: u64, left: u64) -> bool {
         left == KEEP_ALL || (cost <= left && self.hot_cost + cost <= self.config.max_memory_size)
     }
 
@@ -264,9 +341,8 @@ impl Queue {
         }
         item.ord = self.take_ord();
         let must_stay = item.seq == Seq(0);
-        let has_room = !self.has_cold()
-            && self.tail.is_empty()
-            && self.has_room_in_memory(item.body.len() as u64, left);
+        let has_room =
+            !self.has_cold() && self.tail.is_empty() && self.has_room_in_memory(item.cost(), left);
         self.bytes += item.body.len() as u64;
         if must_stay || has_room {
             self.hot_cost += item.cost();
@@ -307,12 +383,37 @@ impl Queue {
         }
     }
 
+    /// Puts an item at its place among those that are taken by their time.
+    pub(crate) fn insert_returned(&mut self, item: Item) {
+        self.bytes += item.body.len() as u64;
+        self.hot_cost += item.cost();
+        self.returned.insert(item.id, item);
+    }
+
+    /// An item was taken out of `returned`.
+    pub(crate) fn left(&mut self, item: &Item) {
+        self.bytes -= item.body.len() as u64;
+        self.hot_cost -= item.cost();
+    }
+
+    /// Takes the first item out of those that are in memory in the order in which they came.
+    pub(crate) fn take_ready(&mut self) -> Option<Item> {
+        let item = self.ready.pop_front();
+        self.forget_cost(item.as_ref());
+        item
+    }
+
+    /// Whether nothing is left but what [`Queue::insert_returned`] put there.
+    pub(crate) fn is_pulled(&self) -> bool {
+        self.ready.is_empty() && self.tail.is_empty() && !self.has_cold()
+    }
+
     /// Items of the tail that have been written join the extents; they stay if there is room for them again. True if nothing is left in the tail.
     pub(crate) fn fold(&mut self, written: Seq, left: u64, rec: &impl Recorder) -> bool {
         let mut left = left;
         while let Some(item) = self.tail.front().filter(|item| item.seq <= written) {
             let cost = item.cost();
-            let stays = !self.has_cold() && self.has_room_in_memory(item.body.len() as u64, left);
+            let stays = !self.has_cold() && self.has_room_in_memory(item.cost(), left);
             let Some(item) = self.tail.pop_front() else { break };
             if stays {
                 left -= cost;
@@ -447,9 +548,35 @@ impl Queue {
     pub(crate) fn in_memory(&self) -> (Merged<'_>, impl Iterator<Item = &Item>) {
         let head = Merged {
             ready: self.ready.iter().peekable(),
-            returned: self.returned.values().peekable(),
+            returned: self.returned.range(0..).map(value as _).peekable(),
         };
         (head, self.tail.iter())
+    }
+
+    /// The waiting items in memory whose ids are above `id`, in order of id.
+    pub(crate) fn in_memory_behind(&self, id: u64) -> impl Iterator<Item = &Item> {
+        let behind = |items: &VecDeque<Item>| items.partition_point(|item| item.id <= id);
+        let head = Merged {
+            ready: self.ready.range(behind(&self.ready)..).peekable(),
+            returned: self.returned.range(id.saturating_add(1)..).map(value as _).peekable(),
+        };
+        head.chain(self.tail.range(behind(&self.tail)..))
+    }
+
+    /// The first extent that may have an item whose id is above `id`.
+    pub(crate) fn first_cold_behind(&self, id: u64) -> Option<&Extent> {
+        let extents = &self.cold()?.extents;
+        extents.get(extents.partition_point(|extent| extent.last_id <= id))
+    }
+
+    /// A waiting item in memory.
+    pub(crate) fn find(&self, id: u64) -> Option<&Item> {
+        let in_list = |items: &VecDeque<Item>| items.binary_search_by_key(&id, |item| item.id).ok();
+        if let Some(index) = self.position(id) {
+            return self.ready.get(index);
+        }
+        let returned = self.returned.get(&id);
+        returned.or_else(|| self.tail.get(in_list(&self.tail)?))
     }
 
     /// All waiting items in memory, in no particular order.
@@ -486,7 +613,7 @@ impl Queue {
     pub(crate) fn show(&self, item: &Item) -> Taken {
         Taken {
             queue: self.name.clone(),
-            id: ItemId(item.id),
+            id: item.public_id(),
             flags: item.flags,
             attempts: item.attempts,
             put_ms: item.put_ms,
@@ -528,6 +655,8 @@ impl Queue {
                 + c.discarded
                 + c.flushed_items
                 + c.dead_lettered
+                + c.moved_within
+                + c.moved_away
                 + c.damaged_items,
             "put = waiting + open + removed + expired + discarded + flushed + dead in {:?}",
             self.name
@@ -546,7 +675,16 @@ fn push_exact(items: &mut VecDeque<Item>, item: Item) {
 /// The items of two lists in order of id.
 pub(crate) struct Merged<'a> {
     ready: core::iter::Peekable<alloc::collections::vec_deque::Iter<'a, Item>>,
-    pub(crate) returned: core::iter::Peekable<alloc::collections::btree_map::Values<'a, u64, Item>>,
+    pub(crate) returned: core::iter::Peekable<Returned<'a>>,
+}
+
+type Returned<'a> = core::iter::Map<
+    alloc::collections::btree_map::Range<'a, u64, Item>,
+    fn((&'a u64, &'a Item)) -> &'a Item,
+>;
+
+fn value<'a>((_, item): (&'a u64, &'a Item)) -> &'a Item {
+    item
 }
 
 impl<'a> Iterator for Merged<'a> {

@@ -12,7 +12,8 @@ use core::fmt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::types::{ItemId, QueueNo, Seq};
+use crate::extra::{Extra, KeyHash, Lane, Origin, put_fields};
+use crate::types::{ItemId, Loaded, QueueNo, Seq};
 use crate::varint;
 
 /// Why an item is gone.
@@ -28,21 +29,108 @@ pub enum Reason {
     Discarded,
     /// It was delivered `max_attempts` times and never confirmed.
     DeadLettered,
+    /// A client said that it is not to come again.
+    Buried,
+    /// It comes again, but later.
+    Delayed,
+    /// It was dead, and comes again.
+    Kicked,
+    /// A queue was emptied, of one kind of items only.
+    Purged,
 }
 
-/// Where an item was before it came to the queue in which it is: of expired and dead items.
+impl Reason {
+    const ALL: [Self; 9] = [
+        Self::Taken,
+        Self::Acked,
+        Self::Expired,
+        Self::Discarded,
+        Self::DeadLettered,
+        Self::Buried,
+        Self::Delayed,
+        Self::Kicked,
+        Self::Purged,
+    ];
+
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&reason| reason_number(reason) == number)
+    }
+}
+
+/// Which item of which queue was moved, and why: it is there no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin<'a> {
-    /// Name of the queue.
-    pub queue: &'a [u8],
+pub struct MovedFrom {
+    /// The queue, or the part of it, that does not have it any more.
+    pub queue: QueueNo,
     /// Its id there.
     pub id: ItemId,
-    /// When it was put there, unix time in milliseconds.
-    pub put_ms: u64,
-    /// How often it was delivered there.
-    pub attempts: u32,
-    /// Why it is there no more.
+    /// Why.
     pub reason: Reason,
+}
+
+/// See [`Record::Put`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PutRecord<'a> {
+    /// The record that this one replaces, for these queues: its segment is to go.
+    pub old: Option<Seq>,
+    /// It leaves another place, in the same step.
+    pub from: Option<MovedFrom>,
+    /// Its id: its place in its queues.
+    pub id: ItemId,
+    /// As put.
+    pub flags: u32,
+    /// Unix time in milliseconds.
+    pub put_ms: u64,
+    /// Unix time in milliseconds, 0: never.
+    pub expiry_ms: u64,
+    /// Deliveries so far.
+    pub attempts: u32,
+    /// Who has it. If it is in a lane, these are the lanes' numbers.
+    pub queues: &'a [QueueNo],
+    /// In which part of them it is.
+    pub lane: Lane,
+    /// If it is in a lane: the queues whose lanes `queues` are.
+    pub homes: &'a [QueueNo],
+    /// What else it has.
+    pub extra: &'a Extra,
+    /// The item.
+    pub body: &'a Bytes,
+    /// CRC-32 of the body.
+    pub body_crc: u32,
+}
+
+impl PutRecord<'_> {
+    fn kind(&self) -> u8 {
+        let is_plain = self.extra.is_none() && self.lane == Lane::Main;
+        match (self.from, self.old) {
+            (Some(_), _) => MOVED,
+            (None, None) if is_plain => PUT,
+            (None, Some(_)) if is_plain => PUT_AGAIN,
+            (None, None) => PUT_EXTRA,
+            (None, Some(_)) => PUT_EXTRA_AGAIN,
+        }
+    }
+
+    fn encode(&self, meta: &mut Vec<u8>) {
+        if let Some(old) = self.old {
+            put_u64(meta, old.0);
+        }
+        if let Some(from) = self.from {
+            put_u64(meta, from.queue.0);
+            put_u64(meta, from.id.0);
+            meta.push(reason_number(from.reason));
+        }
+        put_u64(meta, self.id.0);
+        put_u64(meta, self.put_ms);
+        put_u64(meta, self.expiry_ms);
+        put_u32(meta, self.flags);
+        put_u32(meta, self.attempts);
+        if !matches!(self.kind(), PUT | PUT_AGAIN) {
+            put_fields(meta, self.extra, self.lane);
+        }
+        self.queues.iter().for_each(|queue| put_u64(meta, queue.0));
+        self.homes.iter().for_each(|queue| put_u64(meta, queue.0));
+    }
 }
 
 /// A change.
@@ -61,54 +149,7 @@ pub enum Record<'a> {
         queue: QueueNo,
     },
     /// An item is in these queues: all of them, or after a crash none.
-    Put {
-        /// Its id.
-        id: ItemId,
-        /// As put.
-        flags: u32,
-        /// Unix time in milliseconds.
-        put_ms: u64,
-        /// Unix time in milliseconds, 0: never.
-        expiry_ms: u64,
-        /// Deliveries so far: 0 unless the item was appended again (which format 1 did with this kind).
-        attempts: u32,
-        /// Who has it.
-        queues: &'a [QueueNo],
-        /// The item.
-        body: &'a Bytes,
-        /// CRC-32 of the body.
-        body_crc: u32,
-    },
-    /// Items that were at `old` are here now: their segment is to go.
-    #[expect(missing_docs, reason = "the other fields are those of Put")]
-    PutAgain {
-        /// The record that this one replaces, for these queues.
-        old: Seq,
-        id: ItemId,
-        flags: u32,
-        put_ms: u64,
-        expiry_ms: u64,
-        attempts: u32,
-        queues: &'a [QueueNo],
-        /// Where it came from, if it was transferred.
-        origin: Option<Origin<'a>>,
-        body: &'a Bytes,
-        body_crc: u32,
-    },
-    /// An item leaves one queue and is in another one, in one step.
-    #[expect(missing_docs, reason = "the other fields are those of Put")]
-    Transfer {
-        /// The queue that does not have it any more (`origin.id` is its id there).
-        from: QueueNo,
-        origin: Origin<'a>,
-        id: ItemId,
-        flags: u32,
-        put_ms: u64,
-        /// The queue that has it now.
-        to: QueueNo,
-        body: &'a Bytes,
-        body_crc: u32,
-    },
+    Put(PutRecord<'a>),
     /// Of a checkpoint: this, and what the parts that follow say, is all that the queue holds.
     QueueState {
         /// The queue.
@@ -162,6 +203,18 @@ pub enum Record<'a> {
         /// Items, rising, and their deliveries so far. At most [`Record::MANY_MAX`].
         attempts: &'a [(u64, u32)],
     },
+    /// A queue hands nothing out from here on, or does so again.
+    QueuePaused {
+        /// The queue.
+        queue: QueueNo,
+        /// Which of both.
+        is_paused: bool,
+    },
+    /// Of a checkpoint: puts with these keys were stored. At most [`Record::MANY_MAX`] / 2.
+    Keys {
+        /// The key, the item's id, and when it was put, unix time in milliseconds.
+        keys: &'a [(KeyHash, ItemId, u64)],
+    },
 }
 
 /// Where a record went.
@@ -209,6 +262,11 @@ const TRANSFER_AGAIN: u8 = 10;
 const FLUSHED_RANGE: u8 = 11;
 const REMOVED_MANY: u8 = 12;
 const ATTEMPTED_MANY: u8 = 13;
+const PUT_EXTRA: u8 = 14;
+const PUT_EXTRA_AGAIN: u8 = 15;
+const MOVED: u8 = 16;
+const QUEUE_PAUSED: u8 = 17;
+const KEYS: u8 = 18;
 
 impl Record<'_> {
     /// So many items fit into one record that names many, whatever their ids are.
@@ -219,25 +277,23 @@ impl Record<'_> {
         match self {
             Self::QueueCreated { .. } => QUEUE_CREATED,
             Self::QueueDeleted { .. } => QUEUE_DELETED,
-            Self::Put { .. } => PUT,
+            Self::Put(put) => put.kind(),
             Self::Removed { .. } => REMOVED,
             Self::Flushed { .. } => FLUSHED,
             Self::Attempted { .. } => ATTEMPTED,
             Self::QueueState { .. } => QUEUE_STATE,
-            Self::PutAgain { origin: None, .. } => PUT_AGAIN,
-            Self::PutAgain { .. } => TRANSFER_AGAIN,
-            Self::Transfer { .. } => TRANSFER,
             Self::FlushedRange { .. } => FLUSHED_RANGE,
             Self::RemovedMany { .. } => REMOVED_MANY,
             Self::AttemptedMany { .. } => ATTEMPTED_MANY,
+            Self::QueuePaused { .. } => QUEUE_PAUSED,
+            Self::Keys { .. } => KEYS,
         }
     }
 
     /// How many references keep the record alive from the beginning.
     pub fn references(&self) -> u32 {
         match self {
-            Self::Put { queues, .. } | Self::PutAgain { queues, .. } => queues.len() as u32,
-            Self::Transfer { .. } => 1,
+            Self::Put(put) => put.queues.len() as u32,
             _ => 0,
         }
     }
@@ -245,9 +301,7 @@ impl Record<'_> {
     /// The body, if the record has one.
     pub fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::Put { body, .. } | Self::PutAgain { body, .. } | Self::Transfer { body, .. } => {
-                Some(body)
-            }
+            Self::Put(put) => Some(put.body),
             _ => None,
         }
     }
@@ -255,9 +309,7 @@ impl Record<'_> {
     /// CRC-32 of the body; 0 if there is none.
     pub fn body_crc(&self) -> u32 {
         match self {
-            Self::Put { body_crc, .. }
-            | Self::PutAgain { body_crc, .. }
-            | Self::Transfer { body_crc, .. } => *body_crc,
+            Self::Put(put) => put.body_crc,
             _ => 0,
         }
     }
@@ -270,23 +322,7 @@ impl Record<'_> {
                 meta.extend_from_slice(name);
             }
             Self::QueueDeleted { queue } => put_u64(meta, queue.0),
-            Self::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
-                put_item(meta, *id, *put_ms, *expiry_ms, *flags, *attempts, queues);
-            }
-            Self::PutAgain {
-                old, id, flags, put_ms, expiry_ms, attempts, queues, origin, ..
-            } => {
-                put_u64(meta, old.0);
-                if let Some(origin) = origin {
-                    put_origin(meta, origin);
-                }
-                put_item(meta, *id, *put_ms, *expiry_ms, *flags, *attempts, queues);
-            }
-            Self::Transfer { from, origin, id, flags, put_ms, to, .. } => {
-                put_u64(meta, from.0);
-                put_origin(meta, origin);
-                put_item(meta, *id, *put_ms, 0, *flags, 0, &[*to]);
-            }
+            Self::Put(put) => put.encode(meta),
             Self::QueueState { queue, part } => {
                 put_u64(meta, queue.0);
                 meta.extend_from_slice(part);
@@ -321,6 +357,17 @@ impl Record<'_> {
                 put_u64(meta, queue.0);
                 varint::put_attempts(meta, attempts);
             }
+            Self::QueuePaused { queue, is_paused } => {
+                put_u64(meta, queue.0);
+                meta.push(u8::from(*is_paused));
+            }
+            Self::Keys { keys } => {
+                for (key, id, put_ms) in *keys {
+                    meta.extend_from_slice(key);
+                    put_u64(meta, id.0);
+                    put_u64(meta, *put_ms);
+                }
+            }
         }
     }
 }
@@ -329,44 +376,21 @@ fn put_u64(meta: &mut Vec<u8>, number: u64) {
     meta.extend_from_slice(&number.to_le_bytes());
 }
 
-fn put_item(
-    meta: &mut Vec<u8>,
-    id: ItemId,
-    put_ms: u64,
-    expiry_ms: u64,
-    flags: u32,
-    attempts: u32,
-    queues: &[QueueNo],
-) {
-    put_u64(meta, id.0);
-    put_u64(meta, put_ms);
-    put_u64(meta, expiry_ms);
-    put_u32(meta, flags);
-    put_u32(meta, attempts);
-    queues.iter().for_each(|queue| put_u64(meta, queue.0));
-}
-
-/// Names have at most 250 bytes.
-fn put_origin(meta: &mut Vec<u8>, origin: &Origin<'_>) {
-    meta.push(origin.queue.len() as u8);
-    meta.extend_from_slice(origin.queue);
-    put_u64(meta, origin.id.0);
-    put_u64(meta, origin.put_ms);
-    put_u32(meta, origin.attempts);
-    meta.push(reason_number(origin.reason));
-}
-
 fn put_u32(meta: &mut Vec<u8>, number: u32) {
     meta.extend_from_slice(&number.to_le_bytes());
 }
 
-fn reason_number(reason: Reason) -> u8 {
+pub(crate) fn reason_number(reason: Reason) -> u8 {
     match reason {
         Reason::Taken => 1,
         Reason::Acked => 2,
         Reason::Expired => 3,
         Reason::Discarded => 4,
         Reason::DeadLettered => 5,
+        Reason::Buried => 6,
+        Reason::Delayed => 7,
+        Reason::Kicked => 8,
+        Reason::Purged => 9,
     }
 }
 
@@ -398,6 +422,7 @@ impl core::error::Error for RecordError {}
 
 /// A record read back, owning its lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most are puts, and none is kept")]
 pub enum RecordBuf<'a> {
     /// See [`Record::QueueCreated`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
@@ -405,18 +430,8 @@ pub enum RecordBuf<'a> {
     /// See [`Record::QueueDeleted`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     QueueDeleted { queue: QueueNo },
-    /// See [`Record::Put`], and [`Record::PutAgain`] where there is an `old`.
-    #[expect(missing_docs, reason = "the fields are those of Record")]
-    Put {
-        old: Option<Seq>,
-        origin: Option<Origin<'a>>,
-        id: ItemId,
-        flags: u32,
-        put_ms: u64,
-        expiry_ms: u64,
-        attempts: u32,
-        queues: SmallVec<[QueueNo; 4]>,
-    },
+    /// See [`Record::Put`].
+    Put(PutBuf),
     /// See [`Record::Removed`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     Removed { queue: QueueNo, id: ItemId, reason: Reason },
@@ -432,15 +447,53 @@ pub enum RecordBuf<'a> {
     /// See [`Record::AttemptedMany`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     AttemptedMany { queue: QueueNo, attempts: Vec<(u64, u32)> },
-    /// See [`Record::Transfer`].
-    #[expect(missing_docs, reason = "the fields are those of Record")]
-    Transfer { from: QueueNo, origin: Origin<'a>, id: ItemId, flags: u32, put_ms: u64, to: QueueNo },
     /// See [`Record::QueueState`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     QueueState { queue: QueueNo, part: &'a [u8] },
     /// See [`Record::FlushedRange`].
     #[expect(missing_docs, reason = "the fields are those of Record")]
     FlushedRange { queue: QueueNo, from: ItemId, through: ItemId, except: Vec<ItemId> },
+    /// See [`Record::QueuePaused`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    QueuePaused { queue: QueueNo, is_paused: bool },
+    /// See [`Record::Keys`].
+    #[expect(missing_docs, reason = "the fields are those of Record")]
+    Keys { keys: Vec<(KeyHash, ItemId, u64)> },
+}
+
+/// See [`PutRecord`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of PutRecord")]
+pub struct PutBuf {
+    pub old: Option<Seq>,
+    pub from: Option<MovedFrom>,
+    pub id: ItemId,
+    pub flags: u32,
+    pub put_ms: u64,
+    pub expiry_ms: u64,
+    pub attempts: u32,
+    pub queues: SmallVec<[QueueNo; 4]>,
+    pub lane: Lane,
+    pub homes: SmallVec<[QueueNo; 4]>,
+    pub extra: Extra,
+}
+
+impl PutBuf {
+    /// The item as one of its queues has it; `seq` is where its record is now.
+    pub fn loaded(&self, seq: Seq, body: Bytes, body_crc: u32, share: u32) -> Loaded {
+        Loaded {
+            seq,
+            id: self.id,
+            flags: self.flags,
+            put_ms: self.put_ms,
+            expiry_ms: self.expiry_ms,
+            attempts: self.attempts,
+            body,
+            body_crc,
+            extra: self.extra.clone().of_item(),
+            share,
+        }
+    }
 }
 
 impl<'a> RecordBuf<'a> {
@@ -449,7 +502,7 @@ impl<'a> RecordBuf<'a> {
     /// # Errors
     /// See [`RecordError`].
     pub fn decode(kind: u8, meta: &'a [u8]) -> Result<Self, RecordError> {
-        if !(QUEUE_CREATED..=ATTEMPTED_MANY).contains(&kind) {
+        if !(QUEUE_CREATED..=KEYS).contains(&kind) {
             return Err(RecordError::UnknownKind { kind });
         }
         Self::decode_known(kind, meta).ok_or(RecordError::Malformed { kind })
@@ -464,17 +517,16 @@ impl<'a> RecordBuf<'a> {
                 (!name.is_empty()).then_some(Self::QueueCreated { queue, name })?
             }
             QUEUE_DELETED => Self::QueueDeleted { queue: QueueNo(read.u64()?) },
-            PUT => read.item(None, None)?,
-            PUT_AGAIN => {
-                let old = Seq(read.u64()?);
-                read.item(Some(old), None)?
+            PUT | PUT_AGAIN | PUT_EXTRA | PUT_EXTRA_AGAIN | MOVED | TRANSFER | TRANSFER_AGAIN => {
+                Self::Put(read.put(kind)?)
             }
-            TRANSFER_AGAIN => {
-                let old = Seq(read.u64()?);
-                let origin = read.origin()?;
-                read.item(Some(old), Some(origin))?
+            QUEUE_PAUSED => {
+                let queue = QueueNo(read.u64()?);
+                let (&is_paused, rest) = read.0.split_first()?;
+                read.0 = rest;
+                Self::QueuePaused { queue, is_paused: is_paused != 0 }
             }
-            TRANSFER => Self::decode_transfer(&mut read)?,
+            KEYS => Self::Keys { keys: read.keys()? },
             QUEUE_STATE => {
                 let queue = QueueNo(read.u64()?);
                 Self::QueueState { queue, part: core::mem::take(&mut read.0) }
@@ -513,28 +565,14 @@ impl<'a> RecordBuf<'a> {
         read.0.is_empty().then_some(record)
     }
 
-    fn decode_transfer(read: &mut Reader<'a>) -> Option<Self> {
-        let from = QueueNo(read.u64()?);
-        let origin = read.origin()?;
-        let Self::Put { id, put_ms, flags, queues, .. } = read.item(None, None)? else {
-            return None;
-        };
-        let &[to] = &queues[..] else { return None };
-        Some(Self::Transfer { from, origin, id, flags, put_ms, to })
-    }
-
     /// See [`Record::references`].
     pub fn references(&self) -> u32 {
         match self {
-            Self::Put { queues, .. } => queues.len() as u32,
-            Self::Transfer { .. } => 1,
+            Self::Put(put) => put.queues.len() as u32,
             _ => 0,
         }
     }
 }
-
-const REASONS: [Reason; 5] =
-    [Reason::Taken, Reason::Acked, Reason::Expired, Reason::Discarded, Reason::DeadLettered];
 
 #[cfg(test)]
 impl RecordBuf<'_> {
@@ -543,32 +581,25 @@ impl RecordBuf<'_> {
         match self {
             Self::QueueCreated { queue, name } => Record::QueueCreated { queue: *queue, name },
             Self::QueueDeleted { queue } => Record::QueueDeleted { queue: *queue },
-            Self::Put { old: None, id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
-                let (id, flags, put_ms) = (*id, *flags, *put_ms);
-                let (expiry_ms, attempts) = (*expiry_ms, *attempts);
-                Record::Put { id, flags, put_ms, expiry_ms, attempts, queues, body, body_crc }
-            }
-            Self::Put {
-                old: Some(old),
-                id,
-                flags,
-                put_ms,
-                expiry_ms,
-                attempts,
-                queues,
-                origin,
-            } => Record::PutAgain {
-                old: *old,
-                id: *id,
-                flags: *flags,
-                put_ms: *put_ms,
-                expiry_ms: *expiry_ms,
-                attempts: *attempts,
-                queues,
-                origin: *origin,
+            Self::Put(put) => Record::Put(PutRecord {
+                old: put.old,
+                from: put.from,
+                id: put.id,
+                flags: put.flags,
+                put_ms: put.put_ms,
+                expiry_ms: put.expiry_ms,
+                attempts: put.attempts,
+                queues: &put.queues,
+                lane: put.lane,
+                homes: &put.homes,
+                extra: &put.extra,
                 body,
                 body_crc,
-            },
+            }),
+            Self::QueuePaused { queue, is_paused } => {
+                Record::QueuePaused { queue: *queue, is_paused: *is_paused }
+            }
+            Self::Keys { keys } => Record::Keys { keys },
             Self::Removed { queue, id, reason } => {
                 Record::Removed { queue: *queue, id: *id, reason: *reason }
             }
@@ -588,16 +619,6 @@ impl RecordBuf<'_> {
                 Record::AttemptedMany { queue: *queue, attempts }
             }
             Self::QueueState { queue, part } => Record::QueueState { queue: *queue, part },
-            Self::Transfer { from, origin, id, flags, put_ms, to } => Record::Transfer {
-                from: *from,
-                origin: *origin,
-                id: *id,
-                flags: *flags,
-                put_ms: *put_ms,
-                to: *to,
-                body,
-                body_crc,
-            },
         }
     }
 }
@@ -617,30 +638,78 @@ impl<'a> Reader<'a> {
         Some(u32::from_le_bytes(*field))
     }
 
-    fn origin(&mut self) -> Option<Origin<'a>> {
+    /// Of the kinds that came before `fields`.
+    fn origin(&mut self, moved_ms: u64) -> Option<Origin> {
         let (&length, rest) = self.0.split_first()?;
         let (queue, rest) = rest.split_at_checked(usize::from(length))?;
         self.0 = rest;
         Some(Origin {
-            queue,
+            queue: Bytes::copy_from_slice(queue),
             id: ItemId(self.u64()?),
             put_ms: self.u64()?,
             attempts: self.u32()?,
             reason: self.reason()?,
+            moved_ms,
         })
     }
 
-    fn item(&mut self, old: Option<Seq>, origin: Option<Origin<'a>>) -> Option<RecordBuf<'a>> {
-        Some(RecordBuf::Put {
+    fn put(&mut self, kind: u8) -> Option<PutBuf> {
+        let is_again = matches!(kind, PUT_AGAIN | PUT_EXTRA_AGAIN | TRANSFER_AGAIN);
+        let old = if is_again { Some(Seq(self.u64()?)) } else { None };
+        let mut from = None;
+        let mut old_origin = None;
+        match kind {
+            MOVED => {
+                let (queue, id) = (QueueNo(self.u64()?), ItemId(self.u64()?));
+                from = Some(MovedFrom { queue, id, reason: self.reason()? });
+            }
+            TRANSFER => {
+                let queue = QueueNo(self.u64()?);
+                let origin = self.origin(0)?;
+                from = Some(MovedFrom { queue, id: origin.id, reason: origin.reason });
+                old_origin = Some(origin);
+            }
+            TRANSFER_AGAIN => old_origin = Some(self.origin(0)?),
+            _ => {}
+        }
+        let (id, put_ms) = (ItemId(self.u64()?), self.u64()?);
+        let (expiry_ms, flags, attempts) = (self.u64()?, self.u32()?, self.u32()?);
+        let (mut extra, lane) = match kind {
+            PUT_EXTRA | PUT_EXTRA_AGAIN | MOVED => self.varints(|varints| varints.fields())?,
+            _ => (Extra::NONE, Lane::Main),
+        };
+        // An item that was moved counted as put when it was moved.
+        extra.origin = extra.origin.or(old_origin.map(|of| Origin { moved_ms: put_ms, ..of }));
+        let mut queues: SmallVec<[QueueNo; 4]> = self.rest(QueueNo)?;
+        let mut homes = SmallVec::new();
+        if lane != Lane::Main {
+            if !queues.len().is_multiple_of(2) {
+                return None;
+            }
+            homes = queues.drain(queues.len() / 2..).collect();
+        }
+        Some(PutBuf {
             old,
-            origin,
-            id: ItemId(self.u64()?),
-            put_ms: self.u64()?,
-            expiry_ms: self.u64()?,
-            flags: self.u32()?,
-            attempts: self.u32()?,
-            queues: self.rest(QueueNo)?,
+            from,
+            id,
+            flags,
+            put_ms,
+            expiry_ms,
+            attempts,
+            queues,
+            lane,
+            homes,
+            extra,
         })
+    }
+
+    fn keys(&mut self) -> Option<Vec<(KeyHash, ItemId, u64)>> {
+        let mut keys = Vec::new();
+        while let Some((key, rest)) = self.0.split_first_chunk::<16>() {
+            self.0 = rest;
+            keys.push((*key, ItemId(self.u64()?), self.u64()?));
+        }
+        Some(keys)
     }
 
     fn varints<T>(&mut self, read: impl FnOnce(&mut varint::Reader<'a>) -> Option<T>) -> Option<T> {
@@ -653,7 +722,7 @@ impl<'a> Reader<'a> {
     fn reason(&mut self) -> Option<Reason> {
         let (field, rest) = self.0.split_first()?;
         self.0 = rest;
-        REASONS.into_iter().find(|&reason| reason_number(reason) == *field)
+        Reason::of_number(*field)
     }
 
     fn rest<T, L: FromIterator<T>>(&mut self, wrap: impl Fn(u64) -> T) -> Option<L> {
@@ -671,6 +740,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::types::Priority;
 
     fn golden(record: &Record<'_>) -> (u8, Vec<u8>) {
         let mut meta = Vec::new();
@@ -678,19 +748,78 @@ mod tests {
         (record.kind(), meta)
     }
 
+    fn all_fields() -> Extra {
+        Extra {
+            id: Some(ItemId(9)),
+            priority: Priority::Low,
+            due_ms: 1024,
+            origin: Some(Origin {
+                queue: Bytes::from_static(b"jobs"),
+                id: ItemId(7),
+                put_ms: 8,
+                attempts: 9,
+                reason: Reason::Buried,
+                moved_ms: 10,
+            }),
+            note: Bytes::from_static(b"no"),
+            key: Some([11; 16]),
+        }
+    }
+
+    #[test]
+    fn moves_as_they_were_written_before_there_were_fields() {
+        let put = [
+            &[9, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0][..],
+            &[0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
+            &[4, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let origin = [
+            &[4, b'j', b'o', b'b', b's', 7, 0, 0, 0, 0, 0, 0, 0][..],
+            &[8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 5],
+        ]
+        .concat();
+        let read = |kind, meta: &[u8]| match RecordBuf::decode(kind, meta) {
+            Ok(RecordBuf::Put(put)) => put,
+            other => panic!("{other:?}"),
+        };
+        let moved = read(9, &[&[1, 0, 0, 0, 0, 0, 0, 0], &origin[..], &put].concat());
+        let from = MovedFrom { queue: QueueNo(1), id: ItemId(7), reason: Reason::DeadLettered };
+        assert_eq!((moved.from, moved.old, moved.id), (Some(from), None, ItemId(9)));
+        assert_eq!(&moved.queues[..], [QueueNo(4)]);
+        let expected = Origin {
+            queue: Bytes::from_static(b"jobs"),
+            id: ItemId(7),
+            put_ms: 8,
+            attempts: 9,
+            reason: Reason::DeadLettered,
+            moved_ms: 3,
+        };
+        assert_eq!(moved.extra.origin, Some(expected.clone()));
+        let again = read(10, &[&[6, 0, 0, 0, 0, 0, 0, 0], &origin[..], &put].concat());
+        assert_eq!((again.from, again.old), (None, Some(Seq(6))));
+        assert_eq!(again.extra.origin, Some(expected));
+    }
+
     #[test]
     fn golden_bytes() {
         let body = Bytes::from_static(b"x");
-        let put = Record::Put {
+        let plain = PutRecord {
+            old: None,
+            from: None,
             id: ItemId(0x0102),
             flags: 7,
             put_ms: 3,
             expiry_ms: 4,
             attempts: 5,
             queues: &[QueueNo(8), QueueNo(9)],
+            lane: Lane::Main,
+            homes: &[],
+            extra: &Extra::NONE,
             body: &body,
             body_crc: 6,
         };
+        let put = Record::Put(plain);
         let expected = [
             &[2, 1, 0, 0, 0, 0, 0, 0][..],
             &[3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0],
@@ -698,7 +827,41 @@ mod tests {
             &[8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0],
         ]
         .concat();
-        assert_eq!(golden(&put), (3, expected));
+        assert_eq!(golden(&put), (3, expected.clone()));
+        let again = Record::Put(PutRecord { old: Some(Seq(1)), ..plain });
+        assert_eq!(golden(&again), (8, [&[1, 0, 0, 0, 0, 0, 0, 0], &expected[..]].concat()));
+        let extra = all_fields();
+        let lane = Lane::Delayed { start_ms: 1024, width_log2: 10, priority: Priority::Low };
+        let homes = [QueueNo(1), QueueNo(2)];
+        let with_all = PutRecord { lane, homes: &homes, extra: &extra, ..plain };
+        let fields = [
+            &[1, 9, 2, 2, 3, 0x80, 8, 4][..],
+            &[4, b'j', b'o', b'b', b's', 7, 8, 9, 6, 10],
+            &[5, 2, b'n', b'o', 6],
+            &[11; 16],
+            &[7, 4, 2, 10, 0x80, 8],
+        ]
+        .concat();
+        let expected = [
+            &expected[..32],
+            &[fields.len() as u8],
+            &fields,
+            &expected[32..],
+            &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(golden(&Record::Put(with_all)), (14, expected.clone()));
+        let again = Record::Put(PutRecord { old: Some(Seq(1)), ..with_all });
+        assert_eq!(golden(&again), (15, [&[1, 0, 0, 0, 0, 0, 0, 0], &expected[..]].concat()));
+        let from = MovedFrom { queue: QueueNo(5), id: ItemId(6), reason: Reason::Kicked };
+        let moved = Record::Put(PutRecord { from: Some(from), ..with_all });
+        let from = [5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 8];
+        assert_eq!(golden(&moved), (16, [&from, &expected[..]].concat()));
+        let paused = Record::QueuePaused { queue: QueueNo(1), is_paused: true };
+        assert_eq!(golden(&paused), (17, vec![1, 0, 0, 0, 0, 0, 0, 0, 1]));
+        let keys = Record::Keys { keys: &[([3; 16], ItemId(1), 2)] };
+        let expected = [&[3; 16][..], &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(golden(&keys), (18, expected));
         assert_eq!(
             golden(&Record::QueueCreated { queue: QueueNo(1), name: b"ab" }),
             (1, vec![1, 0, 0, 0, 0, 0, 0, 0, b'a', b'b'])
@@ -732,13 +895,24 @@ mod tests {
     fn every_record_reads_back_and_no_prefix_of_it_does() {
         let body = Bytes::new();
         let ids = [ItemId(1), ItemId(2)];
-        let origin = Origin {
-            queue: b"jobs",
-            id: ItemId(7),
-            put_ms: 8,
-            attempts: 9,
-            reason: Reason::DeadLettered,
+        let extra = all_fields();
+        let plain = PutRecord {
+            old: None,
+            from: None,
+            id: ItemId(1),
+            flags: 2,
+            put_ms: 3,
+            expiry_ms: 4,
+            attempts: 5,
+            queues: &[QueueNo(6)],
+            lane: Lane::Main,
+            homes: &[],
+            extra: &Extra::NONE,
+            body: &body,
+            body_crc: 0,
         };
+        let from = MovedFrom { queue: QueueNo(5), id: ItemId(6), reason: Reason::Delayed };
+        let homes = [QueueNo(7)];
         let records = [
             Record::QueueCreated { queue: QueueNo(1), name: b"q" },
             Record::QueueDeleted { queue: QueueNo(1) },
@@ -758,50 +932,15 @@ mod tests {
                 through: ItemId(9),
                 except: &ids,
             },
-            Record::Transfer {
-                from: QueueNo(1),
-                origin,
-                id: ItemId(9),
-                flags: 2,
-                put_ms: 3,
-                to: QueueNo(4),
-                body: &body,
-                body_crc: 0,
-            },
-            Record::PutAgain {
-                old: Seq(3),
-                id: ItemId(1),
-                flags: 2,
-                put_ms: 3,
-                expiry_ms: 4,
-                attempts: 5,
-                queues: &[QueueNo(6)],
-                origin: None,
-                body: &body,
-                body_crc: 0,
-            },
-            Record::PutAgain {
-                old: Seq(3),
-                id: ItemId(1),
-                flags: 2,
-                put_ms: 3,
-                expiry_ms: 0,
-                attempts: 5,
-                queues: &[QueueNo(6)],
-                origin: Some(origin),
-                body: &body,
-                body_crc: 0,
-            },
-            Record::Put {
-                id: ItemId(1),
-                flags: 2,
-                put_ms: 3,
-                expiry_ms: 4,
-                attempts: 5,
-                queues: &[QueueNo(6)],
-                body: &body,
-                body_crc: 0,
-            },
+            Record::QueuePaused { queue: QueueNo(1), is_paused: false },
+            Record::Keys { keys: &[([3; 16], ItemId(1), 2), ([4; 16], ItemId(2), 3)] },
+            Record::Put(plain),
+            Record::Put(PutRecord { old: Some(Seq(3)), ..plain }),
+            Record::Put(PutRecord { extra: &extra, ..plain }),
+            Record::Put(PutRecord { lane: Lane::High, homes: &homes, ..plain }),
+            Record::Put(PutRecord { lane: Lane::Dead, homes: &homes, extra: &extra, ..plain }),
+            Record::Put(PutRecord { old: Some(Seq(3)), extra: &extra, ..plain }),
+            Record::Put(PutRecord { from: Some(from), ..plain }),
         ];
         for record in &records {
             let (kind, meta) = golden(record);
@@ -816,8 +955,8 @@ mod tests {
                     cut,
                     Ok(RecordBuf::QueueCreated { .. } | RecordBuf::QueueState { .. })
                 );
-                // With an origin in front the lists lie elsewhere.
-                assert!(cut.is_err() || is_open || matches!(kind, TRANSFER | TRANSFER_AGAIN));
+                // With fields in front the lists lie elsewhere.
+                assert!(cut.is_err() || is_open || matches!(kind, PUT_EXTRA..=MOVED));
             }
         }
         assert_eq!(RecordBuf::decode(0, &[]), Err(RecordError::UnknownKind { kind: 0 }));

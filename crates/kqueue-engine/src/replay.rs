@@ -8,6 +8,7 @@
 //!
 //! Must not: judge damage; what arrives here had right checksums.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -15,8 +16,10 @@ use bytes::Bytes;
 use crate::cold::ColdItem;
 use crate::config::master_of;
 use crate::engine::{Engine, Slot};
+use crate::extra::{KeyHash, Origin};
+use crate::load::item_of;
 use crate::queue::Item;
-use crate::record::{Origin, Reason, RecordBuf, Recorder};
+use crate::record::{PutBuf, Reason, RecordBuf, Recorder};
 use crate::types::{ItemId, QueueNo, Seq};
 
 /// A record that cannot be applied: a state that makes no sense.
@@ -47,43 +50,13 @@ impl Engine {
                     self.drop_replayed(slot, rec);
                 }
             }
-            RecordBuf::Put { old, id, flags, put_ms, expiry_ms, attempts, queues, origin } => {
-                let item = Item {
-                    id: id.0,
-                    seq,
-                    put_ms,
-                    expiry_ms,
-                    flags,
-                    attempts,
-                    share,
-                    ord: 0,
-                    body: body.clone(),
-                    body_crc,
-                };
-                for &queue in &queues {
-                    self.replay_put(queue, item.clone(), old, rec);
-                    if let Some(origin) = &origin {
-                        self.note_target(queue, origin);
-                    }
-                }
-                self.note_master(&queues);
+            RecordBuf::Put(put) => self.replay_put_record(seq, put, body, body_crc, share, rec),
+            RecordBuf::QueuePaused { queue, is_paused } => {
+                let slot = self.slot_of(queue);
+                self.queue_mut(slot).is_paused = is_paused;
             }
-            RecordBuf::Transfer { from, origin, id, flags, put_ms, to } => {
-                self.replay_removed(from, origin.id.0, rec);
-                let item = Item {
-                    id: id.0,
-                    seq,
-                    put_ms,
-                    expiry_ms: 0,
-                    flags,
-                    attempts: 0,
-                    share,
-                    ord: 0,
-                    body: body.clone(),
-                    body_crc,
-                };
-                self.replay_put(to, item, None, rec);
-                self.note_target(to, &origin);
+            RecordBuf::Keys { keys } => {
+                keys.into_iter().for_each(|(key, id, put_ms)| self.replay_key(key, put_ms, id));
             }
             RecordBuf::Removed { queue, id, .. } => self.replay_removed(queue, id.0, rec),
             RecordBuf::Flushed { queue, through, except } => {
@@ -102,15 +75,45 @@ impl Engine {
                 attempts.into_iter().for_each(|(id, n)| self.replay_attempted(queue, id, n));
             }
             RecordBuf::QueueState { queue, part } => {
-                let slot = self.slot_of(queue);
-                return self.replay_state(slot, part, rec).ok_or(BadState);
+                return self.replay_state(queue, part, rec).ok_or(BadState);
             }
         }
         Ok(())
     }
 
+    fn replay_put_record(
+        &mut self,
+        seq: Seq,
+        put: PutBuf,
+        body: &Bytes,
+        body_crc: u32,
+        share: u32,
+        rec: &mut impl Recorder,
+    ) {
+        if let Some(from) = put.from {
+            self.replay_removed(from.queue, from.id.0, rec);
+        }
+        if let Some(key) = put.extra.key {
+            self.replay_key(key, put.put_ms, put.id);
+            let home = put.homes.first().or(put.queues.first());
+            self.note_key_of_nameless(home.copied(), key, put.id);
+        }
+        let item = item_of(put.loaded(seq, body.clone(), body_crc, share), put.attempts);
+        for (index, &queue) in put.queues.iter().enumerate() {
+            let slot = match put.homes.get(index) {
+                Some(&home) => self.replay_lane(queue, home, put.lane),
+                None => self.slot_of(queue),
+            };
+            self.replay_put(slot, item.clone(), put.old, rec);
+            if let Some(origin) = &put.extra.origin {
+                self.note_target(put.homes.get(index).copied().unwrap_or(queue), origin);
+            }
+        }
+        self.note_master(if put.homes.is_empty() { &put.queues } else { &put.homes });
+    }
+
     /// A queue known by number only has an empty name, which no client can say.
-    fn slot_of(&mut self, queue: QueueNo) -> Slot {
+    pub(crate) fn slot_of(&mut self, queue: QueueNo) -> Slot {
         match self.by_number.get(&queue.0) {
             Some(&slot) => slot,
             None => self.insert_queue(queue, Bytes::new()),
@@ -140,14 +143,7 @@ impl Engine {
         Some(())
     }
 
-    fn replay_put(
-        &mut self,
-        queue: QueueNo,
-        item: Item,
-        old: Option<Seq>,
-        rec: &mut impl Recorder,
-    ) {
-        let slot = self.slot_of(queue);
+    fn replay_put(&mut self, slot: Slot, item: Item, old: Option<Seq>, rec: &mut impl Recorder) {
         self.last_id = self.last_id.max(item.id);
         self.newest_put_ms = self.newest_put_ms.max(item.put_ms);
         let mut previous = Seq(0);
@@ -163,7 +159,7 @@ impl Engine {
         {
             return;
         }
-        let is_due = item.expiry_ms != 0;
+        let is_due = item.expiry_ms != 0 && self.queue(slot).can_expire(&item);
         if old.is_some() {
             // Items with ids around it may be met later, and are told by their ids: it is an extent of its own.
             self.queue_mut(slot).break_order();
@@ -172,7 +168,7 @@ impl Engine {
         if old.is_some() {
             self.queue_mut(slot).break_order();
         }
-        if is_due {
+        if is_due && !self.queue(slot).is_delayed() {
             self.expiring.insert(slot);
         }
         let left = self.memory_left();
@@ -244,14 +240,23 @@ impl Engine {
         }
     }
 
+    /// A put with a key into a queue of which only the number is known, so far.
+    fn note_key_of_nameless(&mut self, home: Option<QueueNo>, key: KeyHash, id: ItemId) {
+        let Some(home) = home else { return };
+        let slot = self.slot_of(home);
+        if self.queue(slot).name.is_empty() {
+            self.keys_of_nameless.push((home, key, id));
+        }
+    }
+
     /// An item was moved into a queue of which only the number is known, so far. If it stays like that, the record that made the queue was lost in a power cut, and the
     /// one that moved the item was not, although it came later: the item left the other queue, where it was safe, so it must not go with a queue that has no name.
-    fn note_target(&mut self, queue: QueueNo, origin: &Origin<'_>) {
+    fn note_target(&mut self, queue: QueueNo, origin: &Origin) {
         let slot = self.slot_of(queue);
         if !self.queue(slot).name.is_empty() {
             return;
         }
-        let config = self.table.resolve(origin.queue);
+        let config = self.table.resolve(&origin.queue);
         let name = match origin.reason {
             Reason::Expired => &config.expire_to_queue,
             _ => &config.dead_letter_queue,
@@ -322,30 +327,47 @@ impl Engine {
             .by_number
             .values()
             .copied()
-            .filter(|&slot| self.queue(slot).name.is_empty())
+            .filter(|&slot| self.queue(slot).name.is_empty() && self.home(slot) == slot)
             .collect();
         let names = core::mem::take(&mut self.likely_names);
+        let mut lost = BTreeSet::new();
         for slot in nameless {
             match names.get(&self.queue(slot).no.0) {
-                Some(name) if !self.by_name.contains_key(name) && !self.queue(slot).is_empty() => {
+                Some(name)
+                    if !self.by_name.contains_key(name)
+                        && self.parts(slot).any(|part| !self.queue(part).is_empty()) =>
+                {
                     let queue = self.queue_mut(slot);
                     (queue.is_defined, queue.is_name_guessed) = (true, true);
                     self.name_queue(slot, name.clone());
                 }
-                _ => self.drop_replayed(slot, rec),
+                _ => {
+                    lost.insert(self.queue(slot).no.0);
+                    self.drop_replayed(slot, rec);
+                }
+            }
+        }
+        // Who repeats a put of what is lost must not be told that it is stored.
+        for (queue, key, id) in core::mem::take(&mut self.keys_of_nameless) {
+            if lost.contains(&queue.0) {
+                self.forget_key(key, id);
             }
         }
         let slots: Vec<Slot> = self.by_number.values().copied().collect();
-        for slot in slots {
+        for &slot in &slots {
             self.drop_unreadable(slot, rec);
             self.with(slot, crate::queue::Queue::join_tail);
             let newest = self.queue(slot).newest_id().unwrap_or(0);
             self.last_id = self.last_id.max(newest);
         }
+        let homes = slots.into_iter().filter(|&slot| self.home(slot) == slot);
+        for home in homes.collect::<Vec<_>>() {
+            self.finish_lanes(home);
+        }
         (self.keeps_all, self.keeps_old) = (false, false);
         self.counters.total_items = 0;
         self.counters.queue_deletes = 0;
-        self.counters.queue_creates = self.by_number.len() as u64;
+        self.counters.queue_creates = self.by_name.len() as u64;
     }
 
     /// Items get ids above this one from now on. A client that waits is given an item before its put is on the disk: after a crash such an id must not come again
@@ -392,6 +414,11 @@ impl Engine {
     }
 
     fn drop_replayed(&mut self, slot: Slot, rec: &mut impl Recorder) {
+        for lane in self.parts(slot).skip(1).collect::<Vec<_>>() {
+            self.forget_entries(lane);
+            self.with(lane, |queue| queue.drain(rec));
+            self.drop_lane(lane);
+        }
         self.with(slot, |queue| queue.drain(rec));
         let Some(queue) = self.queues[slot as usize].take() else { return };
         self.forget(slot, &queue);

@@ -4,8 +4,9 @@
 //! Must not: know how a wait ends.
 
 use crate::engine::{Engine, Held, Slot, Slots, remove};
+use crate::lanes::Next;
 use crate::record::{Reason, Record, Recorder};
-use crate::types::{ItemId, Items, Mode, Now, Seq, SessionId, TakeArgs, TakeOutcome};
+use crate::types::{ItemId, Items, Mode, Now, Seq, SessionId, TakeArgs, TakeOutcome, Taken};
 use crate::waiting::Waiter;
 
 /// What a taker wants of each queue.
@@ -26,6 +27,7 @@ impl Engine {
         args: TakeArgs<'_>,
         rec: &mut impl Recorder,
     ) -> TakeOutcome {
+        self.note_now(now);
         let mut slots = Slots::new();
         for name in args.queues {
             if !self.is_alias(name) {
@@ -75,7 +77,7 @@ impl Engine {
             // Nobody waits for what he may not take.
             slots.retain(|slot| self.room_for_open(session, *slot) > 0);
         }
-        let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
+        let may_come = slots.iter().any(|&slot| self.comes_by_itself(slot, args.mode, rec));
         if args.wait_ms == 0 && !may_come {
             return TakeOutcome::Empty;
         }
@@ -97,7 +99,7 @@ impl Engine {
     fn open_here(&self, session: SessionId, slot: Slot) -> usize {
         self.held
             .get(&session)
-            .map_or(0, |held| held.iter().filter(|held| held.slot == slot).count())
+            .map_or(0, |held| held.iter().filter(|held| self.home(held.slot) == slot).count())
     }
 
     /// Hands items of one queue to a session until it has what it wants or there is none; expired ones are dropped on the way.
@@ -106,7 +108,7 @@ impl Engine {
         &mut self,
         now: Now,
         session: SessionId,
-        slot: Slot,
+        home: Slot,
         wants: &Wants,
         is_handed: bool,
         items: &mut Items,
@@ -114,24 +116,21 @@ impl Engine {
     ) {
         let mut bytes: u64 = items.iter().map(|item| item.body.len() as u64).sum();
         while items.len() < wants.max && (items.is_empty() || bytes < wants.max_bytes) {
-            self.drop_expired_head(now, slot, u64::MAX, rec);
-            let queue = self.queue_mut(slot);
-            let Some(head) = queue.head() else {
-                if queue.needs_load() {
-                    self.want_load(slot);
-                }
-                return;
-            };
-            if queue.is_expired(head, now) || queue.is_dead(head) {
-                // It is to go to another queue, for which there is no room on the disk at the moment.
-                return;
-            }
-            bytes += head.body.len() as u64;
             if wants.mode == Mode::Peek {
-                items.push(queue.show(head));
+                let next = self.next_item(now, home, rec);
+                items.extend(self.shown(next));
                 return;
             }
-            let Some(mut item) = self.pop(slot) else { return };
+            if self.queue(home).is_paused {
+                return;
+            }
+            let (slot, item) = match self.next_item(now, home, rec) {
+                Next::Head(slot) => (slot, self.pop(slot)),
+                Next::Due(priority, entry) => (entry.2, self.take_due(priority, entry)),
+                Next::None => return,
+            };
+            let Some(mut item) = item else { return };
+            bytes += item.body.len() as u64;
             let queue = self.queue_mut(slot);
             let (id, queue_no) = (ItemId(item.id), queue.no);
             if wants.mode == Mode::Take && !is_handed {
@@ -139,6 +138,7 @@ impl Engine {
                 queue.counters.removed_items += 1;
                 queue.counters.last_put_ms = item.put_ms;
                 remove(queue_no, &item, Reason::Taken, rec);
+                self.note_emptied(slot);
                 continue;
             }
             if wants.mode == Mode::Open {
@@ -159,6 +159,20 @@ impl Engine {
                 .map(|ms| self.leases.add(now.mono_ms.saturating_add(ms), session, slot, item.id));
             let held = Held { slot, item, is_handed, is_lent: false, lease };
             self.held.entry(session).or_default().push_back(held);
+        }
+    }
+
+    fn shown(&self, next: Next) -> Option<Taken> {
+        match next {
+            Next::Head(slot) => {
+                let queue = self.queue(slot);
+                queue.head().map(|item| queue.show(item))
+            }
+            Next::Due(_, (_, id, slot)) => {
+                let queue = self.queue(slot);
+                queue.returned.get(&id).map(|item| queue.show(item))
+            }
+            Next::None => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Waits are not in the model: who gets what when several wait is tested below, and by the simulator.
 
+mod lanes_model;
 mod rules;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -124,27 +125,9 @@ impl TestLog {
         let mut items = Vec::new();
         for (&seq, entry) in self.entries.range(request.first.0..=request.last.0) {
             let record = RecordBuf::decode(entry.kind, &entry.meta).expect("a sound record");
-            let (id, flags, put_ms, expiry_ms, attempts, queues) = match record {
-                RecordBuf::Put { id, flags, put_ms, expiry_ms, attempts, queues, .. } => {
-                    (id, flags, put_ms, expiry_ms, attempts, queues)
-                }
-                RecordBuf::Transfer { id, flags, put_ms, to, .. } => {
-                    (id, flags, put_ms, 0, 0, [to].into_iter().collect())
-                }
-                _ => continue,
-            };
-            if queues.contains(&request.queue) {
-                items.push(Loaded {
-                    seq: Seq(seq),
-                    id,
-                    flags,
-                    put_ms,
-                    expiry_ms,
-                    attempts,
-                    body: entry.body.clone(),
-                    body_crc: entry.body_crc,
-                    share: entry.share,
-                });
+            let RecordBuf::Put(put) = record else { continue };
+            if put.queues.contains(&request.queue) {
+                items.push(put.loaded(Seq(seq), entry.body.clone(), entry.body_crc, entry.share));
             }
         }
         items
@@ -172,7 +155,24 @@ impl TestLog {
         while let Some(next) = from {
             from = engine.checkpoint_states(next, 2, self);
         }
+        let mut from = Some(0);
+        while let Some(next) = from {
+            from = engine.checkpoint_keys(next, 2, self);
+        }
         self.start = start;
+    }
+
+    /// What the engine refers to is what the log holds, segment by segment.
+    fn check_references(&self, engine: &Engine) {
+        let mut refs = BTreeMap::<u64, u64>::new();
+        engine.references(|seq, count| {
+            if seq != Seq(0) {
+                *refs.entry(seq.0 / SEGMENT).or_default() += count;
+            }
+        });
+        let held = self.refs.iter().map(|(&segment, &(refs, _))| (segment, refs));
+        let held: BTreeMap<u64, u64> = held.filter(|(_, refs)| *refs > 0).collect();
+        assert_eq!(refs, held, "references by segment");
     }
 
     /// Empties one of the segments before the checkpoint.
@@ -373,7 +373,10 @@ impl Pair {
                 // Beyond the end: an id that this session does not hold.
                 let id = held.get(nth).copied().unwrap_or(1);
                 let done = match returns {
-                    true => engine.release(now, SessionId(session), name, ItemId(id), log),
+                    true => {
+                        let session = SessionId(session);
+                        engine.release(now, session, name, ItemId(id), None, log) == Settled::Done
+                    }
                     false => engine.ack(SessionId(session), name, ItemId(id), log),
                 };
                 assert_eq!(done, held.contains(&id));
@@ -423,6 +426,7 @@ impl Pair {
             self.sweep_the_cold();
         }
         self.engine.check_invariants();
+        self.log.check_references(&self.engine);
         self.compare();
     }
 
@@ -450,6 +454,9 @@ impl Pair {
             expiry_ms: thing.expiry_ms,
             body: &thing.body,
             body_crc: self.puts,
+            due_ms: 0,
+            priority: Priority::Normal,
+            key: None,
         };
         let outcome = self.engine.put(self.now, args, &mut self.log);
         if self.model.make_room(queue, self.now) {
@@ -583,7 +590,16 @@ impl Waits {
     fn put(&mut self, queue: &[u8], body: &'static str) {
         let (engine, log) = self.engine();
         let body = Bytes::from_static(body.as_bytes());
-        let args = PutArgs { queue, flags: 0, expiry_ms: 0, body: &body, body_crc: 0 };
+        let args = PutArgs {
+            queue,
+            flags: 0,
+            expiry_ms: 0,
+            body: &body,
+            body_crc: 0,
+            due_ms: 0,
+            priority: Priority::Normal,
+            key: None,
+        };
         assert!(matches!(engine.put(at(0), args, log), PutOutcome::Stored { .. }));
     }
 

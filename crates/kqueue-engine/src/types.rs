@@ -1,9 +1,12 @@
 //! The engine's vocabulary: ids, time, arguments and outcomes. No behaviour.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::config::SyncPolicy;
+use crate::extra::{Extra, KeyHash};
 
 /// A connection, as far as the engine cares: the owner of open reads and of at most one wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +33,24 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
+/// Which items are handed out before which; within a level what became ready first comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Priority {
+    /// Before all others.
+    High = 0,
+    /// As most are.
+    #[default]
+    Normal = 1,
+    /// After all others.
+    Low = 2,
+}
+
+impl Priority {
+    /// All levels, the first one first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+}
+
 /// What to put.
 #[derive(Clone, Copy, Debug)]
 pub struct PutArgs<'a> {
@@ -43,6 +64,12 @@ pub struct PutArgs<'a> {
     pub body: &'a Bytes,
     /// CRC-32 of the body.
     pub body_crc: u32,
+    /// Unix time in milliseconds before which the item is not handed out; 0: at once.
+    pub due_ms: u64,
+    /// Its level.
+    pub priority: Priority,
+    /// A put with the same key within [`crate::EngineLimits::key_window_ms`] is the same put.
+    pub key: Option<KeyHash>,
 }
 
 /// What became of a put.
@@ -55,6 +82,15 @@ pub enum PutOutcome {
         /// Its record; 0 if nothing had to be recorded (a fanout-only master without children).
         seq: Seq,
         /// The strictest policy of the queues that received it.
+        sync: SyncPolicy,
+    },
+    /// It was stored before, by a put with the same key.
+    Repeated {
+        /// Its id.
+        id: ItemId,
+        /// Its record; 0 if that was written before the server started.
+        seq: Seq,
+        /// As above.
         sync: SyncPolicy,
     },
     /// Nobody received it.
@@ -146,6 +182,17 @@ pub struct Taken {
     pub body: Bytes,
 }
 
+/// What became of an item that somebody held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// What was asked for.
+    Done,
+    /// Nothing: the session does not hold it.
+    NotHeld,
+    /// Nothing, it is still held: there is no room on the disk to write it again.
+    NoRoom,
+}
+
 /// The end of a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -179,6 +226,14 @@ pub struct Loaded {
     pub attempts: u32,
     pub body: Bytes,
     pub body_crc: u32,
+    pub extra: Option<Box<Extra>>,
     /// What one queue's reference keeps alive in the segment, in bytes.
     pub share: u32,
+}
+
+impl Loaded {
+    /// By which clients know it.
+    pub fn public_id(&self) -> ItemId {
+        self.extra.as_ref().and_then(|extra| extra.id).unwrap_or(self.id)
+    }
 }

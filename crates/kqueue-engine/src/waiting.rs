@@ -131,6 +131,7 @@ impl Engine {
 
     /// Gives what a queue has to those who wait for it.
     pub(crate) fn serve(&mut self, now: Now, slot: Slot, rec: &mut impl Recorder) {
+        let slot = self.home(slot);
         if self.queue(slot).waiting == 0 {
             return;
         }
@@ -179,14 +180,16 @@ impl Engine {
 
     /// Those who only wait for the disk get nothing if there is nothing any more, or what is there is not to be handed out.
     pub(crate) fn end_hopeless(&mut self, slot: Slot, rec: &impl Recorder) {
+        let slot = self.home(slot);
         let queue = self.queue(slot);
-        if queue.waiting == 0 || self.comes_by_itself(slot, rec) {
+        if queue.waiting == 0 || self.comes_by_itself(slot, Mode::Take, rec) {
             return;
         }
         let arrivals: Vec<u64> = queue.takers.iter().chain(&queue.peekers).copied().collect();
         for arrival in arrivals {
             let Some(waiter) = self.waiters.by_arrival.get(&arrival) else { continue };
-            let may_come = waiter.slots.iter().any(|&slot| self.comes_by_itself(slot, rec));
+            let mode = waiter.wants.mode;
+            let may_come = waiter.slots.iter().any(|&slot| self.comes_by_itself(slot, mode, rec));
             if waiter.deadline_ms.is_none() && !may_come {
                 self.end_empty(arrival);
             }
@@ -199,11 +202,15 @@ impl Engine {
         }
     }
 
+    fn waits_for_read(&self, waiter: &Waiter) -> bool {
+        waiter.slots.iter().any(|&slot| self.is_read_for(slot, waiter.wants.mode))
+    }
+
     /// Whether the session waits for the disk to be read: that ends soon, and by itself.
     pub fn waits_for_disk(&self, session: SessionId) -> bool {
         let arrival = self.waiters.by_session.get(&session);
         let waiter = arrival.and_then(|arrival| self.waiters.by_arrival.get(arrival));
-        waiter.is_some_and(|waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load()))
+        waiter.is_some_and(|waiter| self.waits_for_read(waiter))
     }
 
     /// A queue goes, or is hidden: who waits on it alone gets nothing, the others wait on, unless they only waited for the disk and there is nothing for them there elsewhere.
@@ -215,7 +222,8 @@ impl Engine {
             let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) else { continue };
             waiter.slots.retain(|waiting| *waiting != slot);
             let (others, waits_on) = (waiter.slots.clone(), waiter.deadline_ms.is_some());
-            let may_come = || others.iter().any(|&slot| self.comes_by_itself(slot, rec));
+            let mode = waiter.wants.mode;
+            let may_come = || others.iter().any(|&slot| self.comes_by_itself(slot, mode, rec));
             if others.is_empty() || !waits_on && !may_come() {
                 self.end_empty(arrival);
             }
@@ -263,7 +271,7 @@ impl Engine {
         let mut touched = BTreeSet::new();
         let next = |engine: &Self| engine.held.get(&session)?.iter().position(&returns);
         while let Some(held) = next(self).and_then(|index| self.take_at(session, index)) {
-            touched.insert(held.slot);
+            touched.insert(self.home(held.slot));
             self.put_back(now, held, rec);
         }
         for slot in touched {
@@ -286,11 +294,12 @@ impl Engine {
         let mut touched = BTreeSet::new();
         for item in undelivered {
             let Some(&slot) = self.by_name.get(&item.queue[..]) else { continue };
-            let is_it = |held: &Held| held.slot == slot && held.item.id == item.id.0;
+            let is_it = |held: &Held| self.is_held_as(held, slot, item.id);
             let index = self.held.get(&session).and_then(|held| held.iter().position(is_it));
             if let Some(held) = index.and_then(|index| self.take_at(session, index)) {
                 touched.insert(slot);
-                self.put_back(now, held, rec);
+                // Nobody saw it, so nobody failed.
+                self.put_back_after(now, held, Some(0), rec);
             }
         }
         for slot in touched {
@@ -301,6 +310,7 @@ impl Engine {
 
     /// Ends waits and leases whose time has come.
     pub fn handle_timeout(&mut self, now: Now, rec: &mut impl Recorder) {
+        self.note_now(now);
         while let Some((session, slot, id)) = self.leases.pop_ended(now.mono_ms) {
             let is_it = |held: &Held| held.slot == slot && held.item.id == id;
             let index = self.held.get(&session).and_then(|held| held.iter().position(is_it));
@@ -312,9 +322,8 @@ impl Engine {
             if deadline_ms > now.mono_ms {
                 break;
             }
-            let needs_load =
-                |waiter: &Waiter| waiter.slots.iter().any(|&slot| self.queue(slot).needs_load());
-            if self.waiters.by_arrival.get(&arrival).is_some_and(needs_load) {
+            let waiter = self.waiters.by_arrival.get(&arrival);
+            if waiter.is_some_and(|waiter| self.waits_for_read(waiter)) {
                 // There is something for it: it only has to be read.
                 self.waiters.deadlines.pop_first();
                 if let Some(waiter) = self.waiters.by_arrival.get_mut(&arrival) {
@@ -324,16 +333,14 @@ impl Engine {
             }
             self.end_empty(arrival);
         }
+        self.handle_alarms(now, rec);
         self.settle(now, rec);
     }
 
-    /// When [`Engine::handle_timeout`] is due, on the monotonic clock.
+    /// When [`Engine::handle_timeout`] is due, on the monotonic clock. That may be at once, if there was much to do.
     pub fn poll_timeout(&self) -> Option<u64> {
         let wait = self.waiters.deadlines.first().map(|&(deadline_ms, _)| deadline_ms);
         let lease = self.leases.by_end.first_key_value().map(|(&(end_ms, _), _)| end_ms);
-        match (wait, lease) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [wait, lease, self.poll_alarm()].into_iter().flatten().min()
     }
 }

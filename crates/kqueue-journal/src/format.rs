@@ -13,9 +13,9 @@ use crc32fast::Hasher;
 
 /// The first eight bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"KQUEUELG";
-/// Version of the format that this build writes. It also reads version 1, whose segments differ in nothing but that they were removed from the front only,
-/// and that there was no superblock.
-pub const VERSION: u32 = 2;
+/// Version of the format that this build writes. It also reads version 2, which had fewer kinds of records, and version 1, whose segments were removed from the front
+/// only, and which had no superblock.
+pub const VERSION: u32 = 3;
 const VERSION_MIN: u32 = 1;
 /// Length of a segment's header, in bytes; the first record begins there.
 pub const HEADER_BYTES: usize = 4096;

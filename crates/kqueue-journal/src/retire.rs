@@ -131,7 +131,7 @@ impl Writer {
     }
 
     /// A record says that it goes: nothing may be said of it after that.
-    pub(crate) fn is_freeing(&self, segment: u64) -> bool {
+    pub fn is_freeing(&self, segment: u64) -> bool {
         self.freeing.iter().any(|freeing| freeing.segment == segment)
     }
 

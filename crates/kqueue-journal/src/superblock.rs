@@ -15,6 +15,8 @@ pub const SLOT_BYTES: usize = 4096;
 /// The superblock's file.
 pub const SUPERBLOCK_FILE: &str = "journal.kq";
 const CRC_AT: usize = 64;
+/// The first version that had a superblock; its bytes are the same since.
+const VERSION_MIN: u32 = 2;
 
 /// Where a replay begins: the first record of a batch, at or a little before the beginning of the checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +105,7 @@ impl Superblock {
             return None;
         }
         let version = u32_at(slot, 8)?;
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Some(Err(version));
         }
         Some(Ok(Self {
@@ -173,11 +175,33 @@ mod tests {
         assert_eq!(Superblock::read(&file[..SLOT_BYTES]), SuperState::OneSlot(some(2)));
     }
 
+    /// Whoever knows only the version of one slot must not believe that one: the other may be newer.
+    #[test]
+    fn slots_of_the_version_before_are_read_and_those_of_the_next_one_stop_everything() {
+        let with_version = |mut file: Vec<u8>, slot: usize, version: u8| {
+            file[slot * SLOT_BYTES + 8] = version;
+            let crc = crc32fast::hash(&file[slot * SLOT_BYTES..][..CRC_AT]);
+            file[slot * SLOT_BYTES + CRC_AT..][..4].copy_from_slice(&crc.to_le_bytes());
+            file
+        };
+        let file = file_with(&[some(1), some(2), some(3)]);
+        for slot in [0, 1] {
+            let old = with_version(file.clone(), slot, 2);
+            assert_eq!(Superblock::read(&old), SuperState::Sound(some(3)));
+            for other in [0, 1, 4, 200] {
+                let strange = with_version(file.clone(), slot, other);
+                assert_eq!(Superblock::read(&strange), SuperState::Version(u32::from(other)));
+            }
+        }
+        let both = with_version(with_version(file, 0, 2), 1, 2);
+        assert_eq!(Superblock::read(&both), SuperState::Sound(some(3)));
+    }
+
     #[test]
     fn a_slot_has_these_bytes() {
         let (slot, bytes) = some(5).encode();
         assert_eq!((slot, bytes.len()), (1, SLOT_BYTES));
-        assert_eq!(&bytes[..16], b"KQUEUESB\x02\0\0\0\0\x10\0\0");
+        assert_eq!(&bytes[..16], b"KQUEUESB\x03\0\0\0\0\x10\0\0");
         assert_eq!(bytes[16..24], 5u64.to_le_bytes());
         assert_eq!(bytes[24..32], 9u64.to_le_bytes());
         assert_eq!(bytes[32..40], 3u64.to_le_bytes());

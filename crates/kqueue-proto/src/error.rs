@@ -33,6 +33,10 @@ pub enum ClientError {
     BadName(NameError, Bytes),
     /// More queues in one `reserve` than [`crate::RESERVE_QUEUES_MAX`].
     TooManyQueues,
+    /// A key of a put that is empty, longer than [`crate::KEY_BYTES_MAX`], or has a control byte.
+    BadKey(Bytes),
+    /// There is no room for the reason of a `bury` now.
+    ReasonNotKept,
     /// The line is longer than [`crate::Limits::line_bytes`].
     LineTooLong,
     /// NUL, or a CR that does not end the line.
@@ -60,6 +64,7 @@ impl ClientError {
         match self {
             Self::EmptyKey => Cow::Borrowed("empty queue name"),
             Self::TooManyQueues => Cow::Borrowed("too many queues"),
+            Self::ReasonNotKept => Cow::Borrowed("no room for the reason"),
             Self::LineTooLong => Cow::Borrowed("line too long"),
             Self::BadByte => Cow::Borrowed("NUL or CR inside a line"),
             Self::BadDataChunk => Cow::Borrowed("bad data chunk"),
@@ -76,10 +81,14 @@ impl fmt::Display for ClientError {
             Self::Missing(what) => write!(f, "missing {what}"),
             Self::BadNumber(what, word) => write!(f, "bad {what} '{}'", Excerpt(word)),
             Self::UnknownWord(word) => write!(f, "unknown word '{}'", Excerpt(word)),
+            Self::BadKey(word) => {
+                write!(f, "a key has 1 to 128 bytes and no control byte: '{}'", Excerpt(word))
+            }
             Self::BadOptions => BadOptions.fmt(f),
             Self::BadName(error, word) => write!(f, "{error}: '{}'", Excerpt(word)),
             fixed @ (Self::EmptyKey
             | Self::TooManyQueues
+            | Self::ReasonNotKept
             | Self::LineTooLong
             | Self::BadByte
             | Self::BadDataChunk
@@ -136,6 +145,8 @@ mod tests {
             ClientError::BadOptions,
             ClientError::BadName(NameError::BadByte(b'.'), Bytes::from_static(b"a.b")),
             ClientError::TooManyQueues,
+            ClientError::BadKey(Bytes::from_static(b"\x00")),
+            ClientError::ReasonNotKept,
             ClientError::LineTooLong,
             ClientError::BadByte,
             ClientError::BadDataChunk,

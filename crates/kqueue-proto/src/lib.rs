@@ -1,8 +1,7 @@
 //! The wire, both directions: bytes to requests and replies, requests and replies to bytes.
 //!
 //! Owns every byte of syntax of the memcache-style protocol (Kestrel's commands as amended in
-//! `docs/protocol.md`, and the extended commands `capabilities put reserve ack release`) and of
-//! Kestrel's text protocol. [`Decoder`] and [`Response`] are the server's half of the first,
+//! `docs/protocol.md`, and its extended commands) and of Kestrel's text protocol. [`Decoder`] and [`Response`] are the server's half of the first,
 //! [`client`] is the mirror image. [`TextCodec`] is the server's half of the second; nobody here
 //! needs the other one.
 //!
@@ -35,8 +34,11 @@ mod words;
 pub use codec::{Codec, Encoded};
 pub use error::{ClientError, Excerpt, Fatal};
 pub use name::{Name, NameError, NameRef};
-pub use request::{BadOptions, Body, Expiry, GetOptions, Request};
-pub use response::{Fetched, QueueInfo, Response, StatsWriter, Text};
+pub use request::{
+    BadOptions, Body, Cursor, DELAY_MS_MAX, Expiry, GetOptions, ItemState, KEY_BYTES_MAX, Kick,
+    Priority, Purge, REASON_BYTES_MAX, Request,
+};
+pub use response::{DeadCause, Fetched, Found, FoundDead, QueueInfo, Response, StatsWriter, Text};
 pub use server::Decoder;
 pub use text::TextCodec;
 
@@ -46,8 +48,9 @@ pub const NAME_BYTES_MAX: usize = 250;
 pub const RESERVE_QUEUES_MAX: usize = 16;
 /// The largest byte count that can be announced at all; a larger one closes the connection.
 pub const BODY_BYTES_MAX: u64 = i32::MAX as u64;
-/// The extended commands this crate speaks, as listed by `capabilities`.
-pub const CAPABILITY_WORDS: &str = "put reserve ack release";
+/// The extended commands and options this crate speaks, as listed by `capabilities`.
+pub const CAPABILITY_WORDS: &str =
+    "put reserve ack release touch bury browse kick purge pause resume delay priority key";
 
 /// The bounds fed to a [`Decoder`] or another [`Codec`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

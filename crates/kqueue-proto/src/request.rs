@@ -11,9 +11,10 @@ use core::fmt;
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
 
+use crate::number::{parse_u64, put_u64};
 use crate::{ClientError, Name};
 
 /// One decoded request.
@@ -119,7 +120,7 @@ pub enum Request {
     },
     /// `capabilities`
     Capabilities,
-    /// `put <key> <bytes> [ttl=<seconds>] [flags=<n>]`
+    /// `put <key> <bytes> [<option>...]`
     Put {
         /// The queue.
         key: Name,
@@ -127,6 +128,12 @@ pub enum Request {
         ttl_seconds: u32,
         /// Opaque to the server, returned with the item.
         flags: u32,
+        /// Milliseconds until the item is ready, at most [`DELAY_MS_MAX`]; 0: it is at once.
+        delay_ms: u64,
+        /// Before which others it is handed out.
+        priority: Priority,
+        /// A put with the same key is the same put; 1 to [`KEY_BYTES_MAX`] bytes.
+        idempotency_key: Option<Bytes>,
         /// The item.
         body: Body,
     },
@@ -148,12 +155,69 @@ pub enum Request {
         /// The item.
         id: u64,
     },
-    /// `release <key> <id>`
+    /// `release <key> <id> [delay=<ms>]`
     Release {
         /// The queue.
         key: Name,
         /// The item.
         id: u64,
+        /// Milliseconds until it is ready again, at most [`DELAY_MS_MAX`]; `None`: as the queue's settings say.
+        delay_ms: Option<u64>,
+    },
+    /// `touch <key> <id> <lease_ms>`
+    Touch {
+        /// The queue.
+        key: Name,
+        /// The item.
+        id: u64,
+        /// When it returns by itself, from now; 0: as if it had been reserved with 0.
+        lease_ms: u32,
+    },
+    /// `bury <key> <id> <bytes>` and the reason.
+    Bury {
+        /// The queue.
+        key: Name,
+        /// The item.
+        id: u64,
+        /// What is said of it; at most [`REASON_BYTES_MAX`].
+        reason: Bytes,
+    },
+    /// `browse <key> <state> <max> [after=<cursor>] [body=<bytes>]`
+    Browse {
+        /// The queue.
+        key: Name,
+        /// Which of its items.
+        state: ItemState,
+        /// At most so many; at least 1.
+        max: u32,
+        /// Go on behind this.
+        after: Option<Cursor>,
+        /// No more of each body.
+        body_bytes: Option<u32>,
+    },
+    /// `kick <key> <n>|all|id=<id>`
+    Kick {
+        /// The queue.
+        key: Name,
+        /// Which of its dead letters.
+        which: Kick,
+    },
+    /// `purge <key> ready|delayed|dead|all`
+    Purge {
+        /// The queue.
+        key: Name,
+        /// Which of its items.
+        what: Purge,
+    },
+    /// `pause <key>`
+    Pause {
+        /// The queue.
+        key: Name,
+    },
+    /// `resume <key>`
+    Resume {
+        /// The queue.
+        key: Name,
     },
     /// Thrift's `put`: items in order, up to the first that is refused.
     PutAll {
@@ -187,6 +251,137 @@ pub enum Request {
         /// Raw queue name.
         key: Bytes,
     },
+}
+
+/// The longest delay: ten years, in milliseconds.
+pub const DELAY_MS_MAX: u64 = 315_360_000_000;
+/// The longest key of a put, in bytes.
+pub const KEY_BYTES_MAX: usize = 128;
+/// The longest reason of `bury`, in bytes.
+pub const REASON_BYTES_MAX: u64 = 1024;
+
+/// Items of a higher level are handed out before all of lower ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// `high`
+    High,
+    /// `normal`
+    #[default]
+    Normal,
+    /// `low`
+    Low,
+}
+
+/// What an item of a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ItemState {
+    /// `ready`
+    Ready,
+    /// `delayed`
+    Delayed,
+    /// `open`
+    Open,
+    /// `dead`
+    Dead,
+}
+
+impl Priority {
+    const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// As it is written.
+    pub fn word(self) -> &'static [u8] {
+        match self {
+            Self::High => b"high",
+            Self::Normal => b"normal",
+            Self::Low => b"low",
+        }
+    }
+
+    /// `None`: it is none of the words.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.word() == word)
+    }
+}
+
+impl ItemState {
+    const ALL: [Self; 4] = [Self::Ready, Self::Delayed, Self::Open, Self::Dead];
+
+    /// As it is written.
+    pub fn word(self) -> &'static [u8] {
+        match self {
+            Self::Ready => b"ready",
+            Self::Delayed => b"delayed",
+            Self::Open => b"open",
+            Self::Dead => b"dead",
+        }
+    }
+
+    /// `None`: it is none of the words.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+}
+
+impl Cursor {
+    /// `None`: no server has written it.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        let dot = word.iter().position(|&byte| byte == b'.')?;
+        Some(Self(parse_u64(&word[..dot])?, parse_u64(&word[dot + 1..])?))
+    }
+
+    /// Appends it as [`Self::parse`] reads it.
+    pub(crate) fn put(self, out: &mut impl BufMut) {
+        put_u64(out, self.0);
+        out.put_u8(b'.');
+        put_u64(out, self.1);
+    }
+}
+
+/// How far a `browse` has come, opaque to clients: `<n>.<n>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor(pub u64, pub u64);
+
+/// Which dead letters become items again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kick {
+    /// `all`
+    All,
+    /// The oldest ones, so many; at least 1.
+    Some(u32),
+    /// The one with this id.
+    Id(u64),
+}
+
+impl Purge {
+    const ALL: [Self; 4] = [Self::Ready, Self::Delayed, Self::Dead, Self::All];
+
+    /// As it is written.
+    pub fn word(self) -> &'static [u8] {
+        match self {
+            Self::Ready => b"ready",
+            Self::Delayed => b"delayed",
+            Self::Dead => b"dead",
+            Self::All => b"all",
+        }
+    }
+
+    /// `None`: it is none of the words.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.word() == word)
+    }
+}
+
+/// Which items are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// `ready`
+    Ready,
+    /// `delayed`
+    Delayed,
+    /// `dead`
+    Dead,
+    /// `all` of these.
+    All,
 }
 
 /// When an item expires, as the protocols say it.

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::number::put_u64;
-use crate::{CAPABILITY_WORDS, ClientError, Fatal};
+use crate::{CAPABILITY_WORDS, ClientError, Cursor, Fatal, ItemState, Priority};
 
 /// A reason: fixed, or made for the occasion.
 pub type Text = Cow<'static, str>;
@@ -64,6 +64,10 @@ pub enum Response {
     },
     /// `END`
     End,
+    /// `FOUND ...` and the body, of `browse`; no `END`.
+    Found(Box<Found>),
+    /// `END <cursor>`
+    EndWithCursor(Cursor),
     /// `DELETED`
     Deleted,
     /// `Flushed all queues.`
@@ -90,14 +94,88 @@ pub enum Response {
     Capabilities(&'static str),
     /// `OK`
     Ok,
+    /// `OK <n>`
+    OkCount(u64),
     /// `NOT_HELD`
     NotHeld,
+    /// `NOT_FOUND`
+    NotFound,
     /// `CLIENT_ERROR <reason>`
     ClientError(Text),
     /// `ERROR <reason>`
     Error(Text),
     /// `SERVER_ERROR <reason>`
     ServerError(Text),
+}
+
+/// An item that `browse` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The queue that was asked for.
+    pub key: Bytes,
+    /// By which it is known.
+    pub id: u64,
+    /// What it is.
+    pub state: ItemState,
+    /// Bytes of the whole body.
+    pub size: u64,
+    /// As they were put.
+    pub flags: u32,
+    /// How often it has been delivered.
+    pub attempts: u32,
+    /// Milliseconds since it was put.
+    pub age_ms: u64,
+    /// Its level.
+    pub priority: Priority,
+    /// Milliseconds until it expires; `None`: never.
+    pub ttl_ms: Option<u64>,
+    /// Milliseconds until it is ready, if it is delayed.
+    pub due_ms: Option<u64>,
+    /// Milliseconds until its lease ends, if it has one.
+    pub lease_ms: Option<u64>,
+    /// How it died, if it is dead.
+    pub dead: Option<FoundDead>,
+    /// The queue it came from, and its id there.
+    pub origin: Option<(Bytes, u64)>,
+    /// As much of it as was asked for.
+    pub body: Bytes,
+}
+
+/// How an item died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundDead {
+    /// Why.
+    pub cause: DeadCause,
+    /// When it was put first, unix time in milliseconds.
+    pub first_ms: u64,
+    /// When it died, unix time in milliseconds.
+    pub last_ms: u64,
+    /// What was said of it then.
+    pub reason: Bytes,
+}
+
+/// Why an item is a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeadCause {
+    /// `attempts`: it was delivered too often.
+    Attempts,
+    /// `buried`: a client said so.
+    Buried,
+}
+
+impl DeadCause {
+    /// As it is written.
+    pub fn word(self) -> &'static [u8] {
+        match self {
+            Self::Attempts => b"attempts",
+            Self::Buried => b"buried",
+        }
+    }
+
+    /// `None`: it is none of the words.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        [Self::Attempts, Self::Buried].into_iter().find(|cause| cause.word() == word)
+    }
 }
 
 /// An item that Thrift's `get` hands out.
@@ -149,6 +227,12 @@ impl Response {
                 let (flags, attempts) = (u64::from(*flags), u64::from(*attempts));
                 numbers(out, b"", &[*id, flags, attempts, *age_ms, body.len() as u64]);
             }
+            Self::Found(found) => found_line(out, found),
+            Self::EndWithCursor(cursor) => {
+                out.put_slice(b"END ");
+                cursor.put(out);
+                out.put_slice(b"\r\n");
+            }
             Self::End => out.put_slice(b"END\r\n"),
             Self::Deleted => out.put_slice(b"DELETED\r\n"),
             Self::Flushed => out.put_slice(b"Flushed all queues.\r\n"),
@@ -174,6 +258,8 @@ impl Response {
                 word_and_text(out, b"", CAPABILITY_WORDS);
             }
             Self::Ok => out.put_slice(b"OK\r\n"),
+            Self::OkCount(count) => numbers(out, b"OK", &[*count]),
+            Self::NotFound => out.put_slice(b"NOT_FOUND\r\n"),
             Self::NotHeld => out.put_slice(b"NOT_HELD\r\n"),
             Self::ClientError(reason) => word_and_text(out, b"CLIENT_ERROR", reason),
             Self::Error(reason) => word_and_text(out, b"ERROR", reason),
@@ -185,6 +271,7 @@ impl Response {
     pub fn body(&self) -> Option<&Bytes> {
         match self {
             Self::ValueEnd { body, .. } | Self::Item { body, .. } | Self::Lines(body) => Some(body),
+            Self::Found(found) => Some(&found.body),
             _ => None,
         }
     }
@@ -193,7 +280,7 @@ impl Response {
     pub fn tail(&self) -> &'static [u8] {
         match self {
             Self::ValueEnd { .. } => b"\r\nEND\r\n",
-            Self::Item { .. } => b"\r\n",
+            Self::Item { .. } | Self::Found(_) => b"\r\n",
             _ => b"",
         }
     }
@@ -331,6 +418,68 @@ fn numbers(out: &mut BytesMut, word: &[u8], numbers: &[u64]) {
         put_u64(out, number);
     }
     out.put_slice(b"\r\n");
+}
+
+/// `FOUND <key> <id> <state> <bytes> <name>=<value>...`, end of line.
+fn found_line(out: &mut BytesMut, found: &Found) {
+    word_and_key(out, b"FOUND ", &found.key);
+    out.put_u8(b' ');
+    put_u64(out, found.id);
+    out.put_u8(b' ');
+    out.put_slice(found.state.word());
+    out.put_u8(b' ');
+    put_u64(out, found.body.len() as u64);
+    named(out, b"size", found.size);
+    named(out, b"flags", u64::from(found.flags));
+    named(out, b"attempts", u64::from(found.attempts));
+    named(out, b"age_ms", found.age_ms);
+    out.put_slice(b" priority=");
+    out.put_slice(found.priority.word());
+    let times =
+        [(&b"ttl_ms"[..], found.ttl_ms), (b"due_ms", found.due_ms), (b"lease_ms", found.lease_ms)];
+    for (name, ms) in times {
+        if let Some(ms) = ms {
+            named(out, name, ms);
+        }
+    }
+    if let Some(dead) = &found.dead {
+        out.put_slice(b" cause=");
+        out.put_slice(dead.cause.word());
+    }
+    if let Some((queue, id)) = &found.origin {
+        out.put_slice(b" origin=");
+        out.put_slice(queue);
+        named(out, b"origin_id", *id);
+    }
+    if let Some(dead) = &found.dead {
+        named(out, b"first_ms", dead.first_ms);
+        named(out, b"last_ms", dead.last_ms);
+        if !dead.reason.is_empty() {
+            out.put_slice(b" reason=");
+            escaped(out, &dead.reason);
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn named(out: &mut BytesMut, name: &[u8], value: u64) {
+    out.put_u8(b' ');
+    out.put_slice(name);
+    out.put_u8(b'=');
+    put_u64(out, value);
+}
+
+/// Bytes as `%XX` that are not letters, digits or `-._~` (RFC 3986).
+fn escaped(out: &mut BytesMut, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.put_u8(byte);
+        } else {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            out.put_slice(&[b'%', DIGITS[high], DIGITS[low]]);
+        }
+    }
 }
 
 /// `<word>[ <text>]`, end of line.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 pub(crate) const COMMAND_BYTES_MAX: usize = 24;
 
 /// The words of one line.
+#[derive(Clone)]
 pub(crate) struct Words<'a> {
     line: &'a Bytes,
     split: slice::Split<'a, u8, fn(&u8) -> bool>,

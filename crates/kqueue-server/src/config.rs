@@ -190,6 +190,10 @@ impl Config {
         })?;
         table
             .set("max_queues", &mut self.engine.max_queues, |value| whole(value, 1, 100_000_000))?;
+        table.set("idempotency_window", &mut self.engine.key_window_ms, duration_ms)?;
+        table.set("idempotency_keys", &mut self.engine.keys_max, |value| {
+            whole(value, 0, 100_000_000)
+        })?;
         table.set("max_connections", &mut self.max_connections, |value| {
             whole(value, 1, 1_000_000).map(|number| number as usize)
         })?;

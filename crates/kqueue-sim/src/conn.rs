@@ -9,13 +9,18 @@ use fastrand::Rng;
 use kqueue_broker::{Access, Limits, Output, Session, SessionId};
 
 use crate::codec::Lines;
-use crate::oracle::{ConnId, Expiry, How, Moment, Oracle, Take, body};
-use crate::queues::{BIN, CONSUMED, PRODUCED, Queue, TURNING, depends, has_ttl, targets};
+use crate::oracle::{ConnId, Expiry, How, Moment, Options, Oracle, Take, body};
+use crate::queues::{BIN, CONSUMED, KEPT, PRODUCED, Queue, TURNING, depends, has_ttl, targets};
 use crate::scenario::Extras;
 
 mod answer;
+mod extended;
 mod extra;
+mod plain;
 mod worker;
+
+pub(crate) use extended::STATES;
+use extended::put_options;
 
 /// Largest item that the simulated server accepts, in bytes.
 pub(crate) const ITEM_BYTES_MAX: usize = 12 * 1024;
@@ -44,6 +49,8 @@ pub(crate) enum Role {
     Monitor(Queue),
     /// Settings, status, expired items.
     Operator,
+    /// Looks, kicks, purges, pauses.
+    Steward,
     /// Puts several items at a time, fetches them for a while, settles what others fetched; in a protocol of its own.
     Worker,
 }
@@ -53,6 +60,9 @@ impl Role {
     pub(crate) fn random(rng: &mut Rng, extras: &Extras) -> Self {
         if *extras != Extras::NONE && rng.u32(..3) == 0 {
             return Self::random_extra(rng, extras);
+        }
+        if extras.extended && rng.u32(..3) == 0 {
+            return if rng.bool() { Self::Reserver } else { Self::Steward };
         }
         match rng.u32(..10) {
             0..4 => Self::Producer,
@@ -103,6 +113,35 @@ enum Want {
         queue: Queue,
         put: usize,
     },
+    /// What is known of the delivery: the delay that is asked for, its attempts, how often the item had been taken.
+    ReleaseLater {
+        queue: Queue,
+        put: usize,
+        later: (Option<u64>, u32, u32),
+    },
+    Touch {
+        queue: Queue,
+        put: usize,
+        lease_ms: u64,
+    },
+    Bury {
+        queue: Queue,
+        put: usize,
+    },
+    Browse {
+        queue: Queue,
+        state: &'static str,
+        left: u32,
+        body_max: usize,
+    },
+    /// Up to so many.
+    Kick(u64),
+    Purge {
+        queue: Queue,
+        what: &'static str,
+    },
+    Pause(Queue),
+    Resume,
     Flush(&'static str),
     /// How many expired items of a queue, or of all, were removed.
     FlushExpired(Option<Queue>),
@@ -146,6 +185,7 @@ struct Held {
     queue: Queue,
     put: usize,
     id: u64,
+    attempts: u32,
 }
 
 /// Whether the two ends know of each other.
@@ -176,6 +216,13 @@ pub(crate) struct Conn {
     received: Vec<u8>,
     asked: VecDeque<Asked>,
     held: Vec<Held>,
+    /// What it saw when it looked, and where to go on.
+    pub(crate) found: Vec<(Queue, &'static str, usize)>,
+    pub(crate) cursor: Option<String>,
+    /// Dead letters that it saw last.
+    dead_ids: Vec<(Queue, u64)>,
+    /// How many items the last command concerned.
+    pub(crate) count: Option<u64>,
     /// The server may close: it was sent nonsense, or said that it does not do this now.
     pub(crate) expects_close: bool,
     /// When the first put was sent that has no answer: the server may close because of it.
@@ -204,6 +251,10 @@ impl Conn {
             received: Vec::new(),
             asked: VecDeque::new(),
             held: Vec::new(),
+            found: Vec::new(),
+            cursor: None,
+            dead_ids: Vec::new(),
+            count: None,
             expects_close: false,
             quiet_since: None,
             extras,
@@ -255,6 +306,11 @@ impl Conn {
         if self.asked.iter().any(|asked| matches!(asked.want, Want::Flush(_))) {
             oracle.flush_sent(BIN);
         }
+        for asked in &self.asked {
+            if let Want::Purge { queue, .. } = asked.want {
+                oracle.flush_sent(queue);
+            }
+        }
     }
 
     /// Some bytes reach the server.
@@ -281,7 +337,10 @@ impl Conn {
     }
 
     fn await_answer(&mut self, at: Moment, want: Want) {
-        let stays = matches!(want, Want::Reserve { .. }) || self.role == Role::Worker;
+        let stays = matches!(
+            want,
+            Want::Reserve { .. } | Want::Browse { .. } | Want::Kick(_) | Want::Purge { .. }
+        ) || self.role == Role::Worker;
         self.asked.push_back(Asked { want, at, has_item: false, ends_if_blocked: !stays });
     }
 
@@ -300,16 +359,23 @@ impl Conn {
             Role::Admin => self.administer(rng, at, oracle),
             Role::Monitor(queue) => self.monitor_or_end(rng, at, queue, oracle),
             Role::Operator => self.operate(rng, at),
+            Role::Steward => self.steward(rng, at, oracle),
             Role::Worker => self.work(rng, at, oracle),
             Role::Producer | Role::Getter | Role::Feeder => {}
         }
     }
 
     fn produce(&mut self, rng: &mut Rng, at: Moment, oracle: &mut Oracle) {
-        let consumed = CONSUMED[rng.usize(..CONSUMED.len())];
+        let consumed = match self.extras.extended {
+            true => consumed(rng, &self.extras),
+            false => CONSUMED[rng.usize(..CONSUMED.len())],
+        };
         match rng.u32(..100) {
             0..80 => {
-                let queue = PRODUCED[rng.usize(..PRODUCED.len())];
+                let queue = match self.extras.extended && rng.u32(..5) < 2 {
+                    true => KEPT[rng.usize(..KEPT.len())],
+                    false => PRODUCED[rng.usize(..PRODUCED.len())],
+                };
                 self.put(rng, at, queue, oracle);
             }
             80..90 => self.get(rng, at, consumed, How::Taken),
@@ -339,8 +405,12 @@ impl Conn {
         let earliest_ms = if ttl_s == 0 { 0 } else { at.wall_ms + ttl_s * 1000 };
         let is_extended = rng.bool();
         let is_quiet = !is_extended && rng.u32(..10) == 0;
+        let (words, options) = match is_extended && self.extras.extended {
+            true => put_options(rng, queue, oracle),
+            false => (String::new(), Options::default()),
+        };
         let head = if is_extended {
-            format!("put {queue} {} ttl={ttl_s} flags={flags}\r\n", body.len())
+            format!("put {queue} {} ttl={ttl_s} flags={flags}{words}\r\n", body.len())
         } else {
             let noreply = if is_quiet { " noreply" } else { "" };
             // An absolute time, so that the client knows when it ends.
@@ -355,6 +425,7 @@ impl Conn {
         };
         let (to, targets) = (depends(queue), targets(queue));
         oracle.put_sent(at, self.id, to, targets, flags, expiry, body.clone());
+        oracle.put_options(number, options);
         self.send(head.as_bytes());
         self.send(&body);
         self.send(b"\r\n");
@@ -367,28 +438,6 @@ impl Conn {
         if let Some(asked) = self.asked.back_mut().filter(|_| is_extended) {
             asked.ends_if_blocked = false;
         }
-    }
-
-    /// A short put that is answered.
-    pub(crate) fn put_acknowledged(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
-        self.put_plain(at, queue, 10, oracle);
-    }
-
-    /// A put of nearly the largest item, which is answered.
-    pub(crate) fn put_large(&mut self, at: Moment, queue: Queue, oracle: &mut Oracle) {
-        self.put_plain(at, queue, ITEM_BYTES_MAX - 20, oracle);
-    }
-
-    fn put_plain(&mut self, at: Moment, queue: Queue, filler: usize, oracle: &mut Oracle) {
-        let number = oracle.next_put();
-        let body = body(number, filler);
-        let (to, targets) = (depends(queue), targets(queue));
-        oracle.put_sent(at, self.id, to, targets, 0, Expiry::default(), body.clone());
-        self.send(format!("set {queue} 0 0 {}\r\n", body.len()).as_bytes());
-        self.send(&body);
-        self.send(b"\r\n");
-        self.put_ends.push_back((self.sent_bytes, number));
-        self.await_answer(at, Want::Put(number));
     }
 
     fn put_too_large(&mut self, at: Moment, oracle: &mut Oracle) {
@@ -410,15 +459,6 @@ impl Conn {
             at,
             &format!("get {queue}{option}{wait}\r\n"),
             Want::Get { queue, how, closes: None },
-        );
-    }
-
-    /// A plain get that does not wait.
-    pub(crate) fn get_now(&mut self, at: Moment, queue: Queue) {
-        self.ask(
-            at,
-            &format!("get {queue}\r\n"),
-            Want::Get { queue, how: How::Taken, closes: None },
         );
     }
 
@@ -469,6 +509,10 @@ impl Conn {
             if self.extras.turns() && rng.bool() {
                 queues.insert(0, TURNING[rng.usize(..TURNING.len())]);
             }
+            if self.extras.extended && rng.u32(..3) > 0 {
+                let kept = KEPT[rng.usize(..KEPT.len())];
+                queues.insert(rng.usize(..=queues.len()), kept);
+            }
             let lease_ms = if rng.bool() { 0 } else { rng.u64(50..400) };
             let until_ms = if lease_ms == 0 { u64::MAX } else { at.mono_ms + lease_ms };
             let (max, wait_ms) = (rng.u32(1..5), rng.u32(..2) * rng.u32(..100));
@@ -481,7 +525,10 @@ impl Conn {
         if self.held.is_empty() {
             return;
         }
-        let Held { queue, put, id } = self.held.swap_remove(rng.usize(..self.held.len()));
+        if self.extras.extended && rng.u32(..3) > 0 && self.settle_extended(rng, at, oracle) {
+            return;
+        }
+        let Held { queue, put, id, .. } = self.held.swap_remove(rng.usize(..self.held.len()));
         if rng.u32(..4) == 0 {
             oracle.release_sent(self.id, queue, put);
             self.ask(at, &format!("release {queue} {id}\r\n"), Want::Release { queue, put });
@@ -510,6 +557,9 @@ impl Conn {
 fn consumed(rng: &mut Rng, extras: &Extras) -> Queue {
     if extras.turns() && rng.u32(..4) == 0 {
         return TURNING[rng.usize(..TURNING.len())];
+    }
+    if extras.extended && rng.u32(..4) == 0 {
+        return KEPT[rng.usize(..KEPT.len())];
     }
     CONSUMED[rng.usize(..CONSUMED.len())]
 }

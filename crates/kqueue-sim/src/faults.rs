@@ -90,6 +90,8 @@ fn shape(scenario: &mut Scenario, seed: u64, fault: Option<Fault>) {
             grace_ms: 100,
             reload_every: 80,
             changes_sync: false,
+            extended: true,
+            inspect_every: 500,
         },
         false => Extras::NONE,
     };

@@ -22,5 +22,5 @@ mod world;
 pub use disk::{Failure, Fault};
 pub use faults::FaultSet;
 pub use oracle::Tally;
-pub use scenario::{Extras, Scenario, Summary, Violation};
+pub use scenario::{Extras, Sabotage, Scenario, Summary, Violation};
 pub use world::{replay, run, run_changed};

@@ -15,14 +15,19 @@ use crate::queues::{Queue, way};
 use crate::rules::{History, Rules};
 use crate::scenario::Scenario;
 
+mod course;
 mod end;
 mod force;
 mod gone;
 mod judge;
 mod numbers;
 mod order;
+mod states;
 
+pub(crate) use course::{Command, Options};
+use course::{Course, Run};
 use numbers::Numbers;
+pub(crate) use states::{Found, reason};
 
 /// A moment: the step of the simulation, and both clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,9 +84,19 @@ struct Put {
     sent: Moment,
     /// The step in which its last byte reached the server.
     arrived: Option<u64>,
+    /// The same moment, unix time in milliseconds.
+    arrived_ms: u64,
     answered: Option<Moment>,
     /// The step in which its server ended.
     ended: Option<u64>,
+    ended_wall_ms: u64,
+    /// In which of its server's lives it was sent.
+    life: u64,
+    options: Options,
+    /// By which clients know it, once one was told.
+    id: Option<u64>,
+    /// Puts with the same key, one of which may be stored instead.
+    alternatives: Vec<usize>,
     state: State,
     /// By which it is kept, once it is stored.
     policy: SyncPolicy,
@@ -109,6 +124,9 @@ struct Copy {
     may_be_dropped: bool,
     /// A power cut may have lost the first of two moves and kept the second: then it is at two places.
     may_be_twice: bool,
+    /// The same, at two places of one queue.
+    may_be_twice_here: bool,
+    course: Course,
 }
 
 impl Copy {
@@ -222,6 +240,8 @@ pub struct Tally {
     pub moved: u64,
     /// Items that were in memory only when their server ended.
     pub dropped: u64,
+    /// Puts that were answered with the id of one with the same key.
+    pub repeated: u64,
 }
 
 /// See the module's description.
@@ -235,6 +255,8 @@ pub(crate) struct Oracle {
     /// Plain gets whose answer never came: each may have taken one item with it.
     excuses: BTreeMap<Queue, u64>,
     had_power_cut: bool,
+    /// When the server's life before this one ended, unix time in milliseconds.
+    started_ms: u64,
     /// The server has said that what it had stored is damaged: from then on items may be missing, come again, or come out of order. They are still never altered.
     pub(crate) is_damage_told: bool,
     /// What it took note of, for a replay.
@@ -251,6 +273,16 @@ pub(crate) struct Oracle {
     pub(crate) told: History<Status>,
     /// By which clients settle what they or others fetched.
     pub(crate) numbers: Numbers,
+    /// Puts by the keys that they had.
+    keys: BTreeMap<(Queue, u32), Vec<usize>>,
+    ids: BTreeMap<u64, usize>,
+    /// Commands that change what is certain.
+    runs: Vec<Run>,
+    /// Queues that hand out nothing, since when that is certain.
+    paused: BTreeMap<Queue, Moment>,
+    /// How often the server has ended.
+    life: u64,
+    repeated: u64,
 }
 
 impl Oracle {
@@ -262,6 +294,7 @@ impl Oracle {
             windows: Vec::new(),
             excuses: BTreeMap::new(),
             had_power_cut: false,
+            started_ms: 0,
             is_damage_told: false,
             notes: None,
             moves: 0,
@@ -270,6 +303,12 @@ impl Oracle {
             enforced: History::new(Status::Up),
             told: History::new(Status::Up),
             numbers: Numbers::default(),
+            keys: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            runs: Vec::new(),
+            paused: BTreeMap::new(),
+            life: 0,
+            repeated: 0,
         }
     }
 
@@ -299,8 +338,14 @@ impl Oracle {
             to,
             sent: at,
             arrived: None,
+            arrived_ms: 0,
             answered: None,
             ended: None,
+            ended_wall_ms: 0,
+            life: self.life,
+            options: Options::default(),
+            id: None,
+            alternatives: Vec::new(),
             state: State::Sent,
             policy: self.scenario.policy,
             copies,
@@ -309,7 +354,7 @@ impl Oracle {
 
     /// The last byte of a put has reached the server.
     pub(crate) fn put_arrived(&mut self, at: Moment, put: usize) {
-        self.puts[put].arrived = Some(at.step);
+        (self.puts[put].arrived, self.puts[put].arrived_ms) = (Some(at.step), at.wall_ms);
     }
 
     /// The server promised to keep it.
@@ -387,18 +432,26 @@ impl Oracle {
         self.check_status(shown, at)?;
         judge::judge(put, copy, place, shown, at, self.is_damage_told)
             .and_then(|()| self.check_settings(number, root, place, shown, at))
+            .and_then(|()| self.check_course(number, root, place, shown, at))
             .and_then(|()| self.check_move(put, copy, root, queue, place, shown, at))
             .map_err(|what| format!("item {number} of {queue}: {what}"))?;
         let copy = self.puts[number].copies.get_mut(root).ok_or("no such copy")?;
         copy.opens += u32::from(shown.how.until_ms().is_some());
+        if shown.how.until_ms().is_some() && place == 0 {
+            copy.course.opened(shown.asked, at);
+        }
         if place > copy.place() && !shown.is_stale(at) {
             copy.moved = Some((place, at.mono_ms));
             self.moves += 1;
         }
+        if place < copy.place() && !shown.is_stale(at) && shown.how != How::Peeked {
+            // Somebody kicked it.
+            copy.moved = None;
+        }
         if shown.how == How::Peeked || shown.is_stale(at) {
             return Ok(number);
         }
-        let is_first = copy.deliveries == 0 && place == 0;
+        let is_first = copy.deliveries == 0 && place == 0 && !copy.may_be_twice_here;
         if is_first && !self.is_damage_told {
             self.check_order(number, queue, shown, at)?;
             let first = First { put: number, conn: shown.conn, asked: shown.asked, received: at };
@@ -413,6 +466,7 @@ impl Oracle {
             copy.holder = Some(Hold { conn, queue, received: at, until_ms, is_lent });
         } else {
             (copy.holder, copy.may_be_done) = (None, true);
+            copy.course.taken();
             copy.gone_since = Some(at.mono_ms);
         }
         self.numbers.end_others(at, number, root);
@@ -443,7 +497,8 @@ impl Oracle {
 
     /// The server said that the connection does not hold the item.
     pub(crate) fn not_held(&mut self, at: Moment, conn: ConnId, queue: Queue, put: usize) -> Check {
-        let hold = self.puts[put].copy_mut(queue).and_then(|copy| copy.holder);
+        let copy = self.puts[put].copy_mut(queue).filter(|copy| !copy.may_be_twice_here);
+        let hold = copy.and_then(|copy| copy.holder);
         match hold
             .filter(|hold| hold.conn == conn && hold.queue == queue && at.mono_ms < hold.until_ms)
         {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kqueue_broker::{ConfigTable, QueueConfig, QueueOverrides};
 
 use crate::rules::Rules;
-use crate::scenario::Scenario;
+use crate::scenario::{Extras, Scenario};
 
 /// A queue's name.
 pub(crate) type Queue = &'static str;
@@ -30,6 +30,12 @@ const MEM: Queue = "mem";
 const RING: Queue = "ring";
 /// A queue that is deleted when it is old and empty.
 const AGED: Queue = "aged";
+/// A queue that keeps its dead letters itself.
+pub(crate) const JOBS: Queue = "jobs";
+/// A queue whose dead letters go to another one, and whose items come again later each time.
+pub(crate) const TASKS: Queue = "tasks";
+/// Those on which the extended commands do everything they can.
+pub(crate) const KEPT: [Queue; 2] = [JOBS, TASKS];
 /// A sub-queue in memory only.
 const SUB_MEM: Queue = "posts+m";
 
@@ -45,9 +51,9 @@ pub(crate) const BOTH: Queue = "both";
 pub(crate) const TIGHT: Queue = "tight";
 
 /// Every queue; the first has the next three as sub-queues. An item moves from the front to the back of this list only, so reading them in this order finds everything.
-const QUEUES: [Queue; 18] = [
+const QUEUES: [Queue; 20] = [
     "posts", "posts+a", "posts+b", SUB_MEM, "plain", "small", BRIEF, BIN, WORK, LATE, MEM, RING,
-    AGED, TURN, TURN_SUB, NOW, EXPIRED, DEAD,
+    AGED, TURN, TURN_SUB, NOW, JOBS, TASKS, EXPIRED, DEAD,
 ];
 /// Those of them that are not in every life.
 pub(crate) const TURNING: [Queue; 3] = [TURN, TURN_SUB, NOW];
@@ -69,6 +75,29 @@ pub(crate) const PRODUCED_TOO: [Queue; 7] = [TURN, TURN, TURN, NOW, NOW, BOTH, T
 const SMALL_ITEMS: u64 = 8;
 /// After so many deliveries an item is dead.
 pub(crate) const ATTEMPTS_MAX: u32 = 2;
+/// The same for those that are [`KEPT`].
+const KEPT_ATTEMPTS_MAX: u32 = 3;
+/// How long an item of [`TASKS`] waits after its first delivery, and at most, in milliseconds.
+const RETRY_MS: u64 = 100;
+const RETRY_MS_MAX: u64 = 300;
+
+/// The shortest wait of an item of this queue that was delivered so often and came back.
+pub(crate) fn retry_ms(queue: Queue, attempts: u32) -> u64 {
+    match queue {
+        TASKS => (RETRY_MS << (attempts.clamp(1, 10) - 1)).min(RETRY_MS_MAX) * 9 / 10,
+        _ => 0,
+    }
+}
+
+/// The longest such wait.
+pub(crate) fn retry_ms_max(queue: Queue) -> u64 {
+    if queue == TASKS { RETRY_MS_MAX } else { 0 }
+}
+
+/// Whether what is put into this queue may be delayed, and may have a level and a key.
+pub(crate) fn has_options(queue: Queue) -> bool {
+    ["posts", "plain", BRIEF, WORK, LATE, MEM, JOBS, TASKS].contains(&queue)
+}
 
 /// What a put to this name is put to, if it depends on the settings where that leads.
 pub(crate) fn depends(name: Queue) -> Option<Queue> {
@@ -76,8 +105,11 @@ pub(crate) fn depends(name: Queue) -> Option<Queue> {
 }
 
 /// The queues of a life.
-pub(crate) fn queues(has_turning: bool) -> impl Iterator<Item = Queue> {
-    QUEUES.into_iter().filter(move |queue| has_turning || !TURNING.contains(queue))
+pub(crate) fn queues(extras: &Extras) -> impl Iterator<Item = Queue> + use<> {
+    let (has_turning, has_kept) = (extras.turns(), extras.extended);
+    QUEUES.into_iter().filter(move |queue| {
+        (has_turning || !TURNING.contains(queue)) && (has_kept || !KEPT.contains(queue))
+    })
 }
 
 /// The sub-queues of a life that are made before anybody is served.
@@ -140,6 +172,7 @@ pub(crate) fn may_refuse(
 pub(crate) fn way(queue: Queue) -> &'static [Queue] {
     match queue {
         WORK => &[WORK, DEAD],
+        TASKS => &[TASKS, DEAD],
         LATE => &[LATE, EXPIRED, DEAD],
         MEM => &[MEM, DEAD],
         TURN => &[TURN, DEAD],
@@ -155,7 +188,7 @@ pub(crate) fn way(queue: Queue) -> &'static [Queue] {
 pub(crate) enum Entry {
     /// By their age.
     Expired,
-    /// After [`ATTEMPTS_MAX`] deliveries.
+    /// After [`attempts_max`] deliveries, or because somebody buried them.
     Dead,
 }
 
@@ -168,9 +201,13 @@ pub(crate) fn entry(queue: Queue) -> Option<Entry> {
     }
 }
 
-/// Whether items of this queue come [`ATTEMPTS_MAX`] times at most.
-pub(crate) fn has_attempts_max(queue: &str) -> bool {
-    [WORK, LATE, EXPIRED, MEM].contains(&queue)
+/// How often items of this queue come at most.
+pub(crate) fn attempts_max(queue: &str) -> Option<u32> {
+    match queue {
+        WORK | LATE | EXPIRED | MEM => Some(ATTEMPTS_MAX),
+        JOBS | TASKS => Some(KEPT_ATTEMPTS_MAX),
+        _ => None,
+    }
 }
 
 /// Whether what is put into this queue has a time to live.
@@ -245,6 +282,16 @@ pub(crate) fn table(scenario: &Scenario, now: &Rules) -> ConfigTable {
                 max_items: Some(SMALL_ITEMS),
                 discard_old_when_full: Some(true),
                 ..none()
+            },
+        ),
+        (JOBS, QueueOverrides { max_attempts: Some(Some(KEPT_ATTEMPTS_MAX)), ..none() }),
+        (
+            TASKS,
+            QueueOverrides {
+                max_attempts: Some(Some(KEPT_ATTEMPTS_MAX)),
+                retry_delay_ms: Some(RETRY_MS),
+                retry_delay_max_ms: Some(RETRY_MS_MAX),
+                ..dies()
             },
         ),
         (AGED, QueueOverrides { max_queue_age_ms: Some(Some(3_000)), ..none() }),

@@ -2,6 +2,7 @@
 //!
 //! Must not: forgive anything; what no server may say is an error.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One reply, or one of the parts of a longer one.
@@ -13,6 +14,8 @@ pub(crate) enum Part {
     Value { queue: String, flags: u32, body: Vec<u8> },
     /// `ITEM <queue> <id> <flags> <attempts> <age_ms> <bytes>` and its body.
     Item { queue: String, id: u64, flags: u32, attempts: u32, body: Vec<u8> },
+    /// `FOUND <queue> <id> <state> <bytes> <name>=<value>…` and its body.
+    Found { queue: String, id: u64, state: String, named: BTreeMap<String, String>, body: Vec<u8> },
     /// `GOT <number> <bytes>` and its body, of the simulator's own protocol.
     Got { number: i64, body: Vec<u8> },
     /// `HEAD <bytes>` and its body, of the same.
@@ -26,6 +29,9 @@ impl fmt::Display for Part {
             Self::Value { queue, flags, body } => (format!("VALUE {queue} {flags}"), body),
             Self::Item { queue, id, attempts, body, .. } => {
                 (format!("ITEM {queue} {id} (attempt {attempts})"), body)
+            }
+            Self::Found { queue, id, state, named, body } => {
+                (format!("FOUND {queue} {id} {state} {named:?}"), body)
             }
             Self::Got { number, body } => (format!("GOT {number}"), body),
             Self::Head { body } => ("HEAD".into(), body),
@@ -45,6 +51,7 @@ pub(crate) fn next(bytes: &mut Vec<u8>) -> Result<Option<Part>, String> {
     let words: Vec<&str> = line.split(' ').collect();
     let length = match words[..] {
         ["VALUE", _, _, length]
+        | ["FOUND", _, _, _, length, ..]
         | ["ITEM", _, _, _, _, _, length]
         | ["GOT", _, length]
         | ["HEAD", length] => length,
@@ -68,6 +75,15 @@ pub(crate) fn next(bytes: &mut Vec<u8>) -> Result<Option<Part>, String> {
         "GOT" => {
             let number = words[1].parse().map_err(|error| format!("{line:?}: {error}"))?;
             Part::Got { number, body }
+        }
+        "FOUND" => {
+            let named = words[5..].iter().filter_map(|word| word.split_once('='));
+            let named: BTreeMap<String, String> =
+                named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            if named.len() != words.len() - 5 {
+                return Err(format!("{line:?}: a word that has no name, or a name twice"));
+            }
+            Part::Found { queue, id: number(words[2])?, state: words[3].to_owned(), named, body }
         }
         "VALUE" => Part::Value { queue, flags: small(words[2])?, body },
         _ => Part::Item {

@@ -41,6 +41,25 @@ pub struct Scenario {
     pub fault: Option<Fault>,
     /// What is not in every life.
     pub extras: Extras,
+    /// For how long a key is known after its put, in milliseconds.
+    pub key_window_ms: u64,
+    /// What the server is made to do wrong: for the test of the simulator itself.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A defect that is planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The server's clock is ahead by so many milliseconds: delayed items come early.
+    Early(u64),
+    /// Keys are not known after a restart.
+    ForgetsKeys,
+    /// Own dead letters are gone after a restart.
+    LosesDead,
+    /// Own dead letters are ready after a restart.
+    RaisesDead,
+    /// A restart resumes what is paused.
+    Resumes,
 }
 
 /// What clients and operators do besides the usual.
@@ -58,6 +77,10 @@ pub struct Extras {
     pub reload_every: u64,
     /// With them the policy of all queues may change.
     pub changes_sync: bool,
+    /// Clients use all of the extended commands.
+    pub extended: bool,
+    /// With them, everybody goes and the queues are looked through in one of so many steps, 0: only at the end.
+    pub inspect_every: u64,
 }
 
 impl Extras {
@@ -69,6 +92,8 @@ impl Extras {
         grace_ms: 0,
         reload_every: 0,
         changes_sync: false,
+        extended: false,
+        inspect_every: 0,
     };
 
     pub(crate) fn random(rng: &mut Rng) -> Self {
@@ -82,7 +107,15 @@ impl Extras {
             grace_ms: if rng.bool() { rng.u64(1..2000) } else { 0 },
             reload_every: if rng.u32(..3) > 0 { rng.u64(30..1000) } else { 0 },
             changes_sync: rng.u32(..4) == 0,
+            ..Self::NONE
         }
+    }
+
+    /// The same, and perhaps the extended commands.
+    fn extended_or_not(self, rng: &mut Rng) -> Self {
+        let extended = rng.u32(..5) < 3;
+        let inspect_every = if extended && rng.bool() { rng.u64(200..2000) } else { 0 };
+        Self { extended, inspect_every, ..self }
     }
 
     /// Whether there are queues whose settings change, and aliases.
@@ -112,7 +145,8 @@ impl Scenario {
         let queue_memory = *rng.choice(&[1 << 30, 20_000, 1_000]).expect("not empty");
         let mut aside = rng.clone();
         let flip_every = if aside.f64() < 0.15 { aside.u64(50..1000) } else { 0 };
-        let extras = Extras::random(&mut aside);
+        let extras = Extras::random(&mut aside).extended_or_not(&mut aside);
+        let key_window_ms = *aside.choice(&[300, 5_000, 600_000]).expect("not empty");
         Self {
             steps: rng.u64(500..6000),
             conns: rng.usize(2..12),
@@ -130,6 +164,8 @@ impl Scenario {
             disk_lies: false,
             fault: None,
             extras,
+            key_window_ms,
+            sabotage: None,
         }
     }
 
@@ -174,6 +210,10 @@ pub struct Summary {
     pub reloads: u64,
     /// Changes of the status.
     pub status_changes: u64,
+    /// How often everything was looked through.
+    pub inspections: u64,
+    /// Dead letters that came to life at the end.
+    pub kicked: u64,
     /// What the oracle counted.
     pub tally: Tally,
 }

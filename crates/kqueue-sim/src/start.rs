@@ -10,7 +10,7 @@ use crate::conn::{ITEM_BYTES_MAX, OPEN_MAX};
 use crate::disk::Disk;
 use crate::queues::table;
 use crate::rules::Rules;
-use crate::scenario::Scenario;
+use crate::scenario::{Sabotage, Scenario};
 
 /// Small, so that segments are left and emptied often.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -152,11 +152,14 @@ fn run(
 }
 
 fn config(Settings { scenario, rules }: Settings<'_>) -> BrokerConfig {
+    let keys_max = EngineLimits::default().keys_max;
     BrokerConfig {
         table: table(scenario, rules),
         limits: EngineLimits {
             max_open_per_queue: OPEN_MAX,
             max_memory_size: scenario.memory,
+            key_window_ms: scenario.key_window_ms,
+            keys_max: if scenario.sabotage == Some(Sabotage::ForgetsKeys) { 0 } else { keys_max },
             ..EngineLimits::default()
         },
         max_item_size: ITEM_BYTES_MAX,

@@ -12,15 +12,17 @@ use kqueue_broker::{Ask, Broker, Checkpoint, Job, Load, Now, Rest, Retirement, S
 
 use crate::conn::{Conn, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
-use crate::oracle::{ConnId, Moment, Oracle};
+use crate::oracle::{ConnId, How, Moment, Oracle};
 use crate::queues::{BOTH, is_volatile, queues, sub_queues};
 use crate::rules::Rules;
-use crate::scenario::{Scenario, Summary, Violation};
+use crate::scenario::{Sabotage, Scenario, Summary, Violation};
 use crate::start::{SEGMENT_BYTES, Settings, boot};
 use crate::status::StatusModel;
 
 mod end;
+mod inspect;
 mod operator;
+mod plant;
 mod shell;
 
 /// Replies that the shell keeps for a client that does not read.
@@ -86,7 +88,9 @@ pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
 /// # Errors
 /// The first broken promise.
 pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summary, Violation> {
-    World::new(seed, change).live(seed)
+    let run = panic::AssertUnwindSafe(|| World::new(seed, change).live(seed));
+    panic::catch_unwind(run)
+        .unwrap_or_else(|_| Err(Violation { seed, step: 0, what: "panicked, see above".into() }))
 }
 
 impl World {
@@ -99,7 +103,8 @@ impl World {
         disk.fault = scenario.fault;
         let now = Now { mono_ms: 1, wall_ms: EPOCH_MS + 1 };
         let rules = Rules::first(&scenario);
-        let settings = Settings { scenario: &scenario, rules: &rules };
+        let settings =
+            Settings { scenario: &Scenario { sabotage: None, ..scenario }, rules: &rules };
         let broker = boot(&disk, settings, rng.u64(..), now)
             .map(|started| started.broker)
             .expect("an empty disk");
@@ -190,7 +195,7 @@ impl World {
         self.set_status(Status::Up)?;
         self.connect(Role::Admin);
         let (at, id) = (self.at(), self.next_conn - 1);
-        for queue in queues(self.scenario.extras.turns()) {
+        for queue in queues(&self.scenario.extras) {
             self.conns.last_mut().ok_or("no connection")?.get_now(at, queue);
         }
         if self.scenario.extras.turns() {
@@ -218,12 +223,16 @@ impl World {
     }
 
     fn at(&self) -> Moment {
-        let now = self.now();
-        Moment { step: self.step, mono_ms: now.mono_ms, wall_ms: now.wall_ms }
+        Moment { step: self.step, mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms }
     }
 
+    /// What the server is told of the time.
     fn now(&self) -> Now {
-        Now { mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms }
+        let ahead_ms = match self.scenario.sabotage {
+            Some(Sabotage::Early(ms)) if self.step.is_multiple_of(2) => ms,
+            _ => 0,
+        };
+        Now { mono_ms: self.mono_ms, wall_ms: EPOCH_MS + self.mono_ms + ahead_ms }
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
@@ -268,6 +277,9 @@ impl World {
             // The server says so and ends.
             let cut = if self.rng.bool() { Cut::Kill } else { Cut::Power };
             return self.cut(cut);
+        }
+        if self.one_in(self.scenario.extras.inspect_every) {
+            return self.inspect_now();
         }
         self.operate()?;
         if self.conns.len() < self.scenario.conns {
@@ -477,6 +489,7 @@ impl World {
         let settings = Settings { scenario: &self.scenario, rules: &rules };
         let started = boot(&self.disk, settings, seed, now)?;
         self.broker = started.broker;
+        self.plant();
         self.broker.begin_with_status(self.saved_status);
         self.status = StatusModel::new(self.saved_status, self.scenario.extras.grace_ms);
         self.note_status()?;
@@ -535,6 +548,8 @@ impl World {
         for queue in sub_queues(self.scenario.extras.turns()) {
             let conn = self.conns.last_mut().ok_or("no connection")?;
             conn.put(&mut self.rng, at, queue, &mut self.oracle);
+            // A full disk refuses the put before it makes the queue.
+            conn.get(&mut self.rng, at, queue, How::Peeked);
         }
         let id = self.next_conn - 1;
         let outcome = self.settle();

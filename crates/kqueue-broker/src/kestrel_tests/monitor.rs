@@ -78,6 +78,9 @@ fn what_was_confirmed_is_synced_soon_although_nobody_puts_anything() {
     let mut world = World::new();
     world.put("q", &["a"]);
     world.say(1, "get q/open\n");
+    // That it was delivered is synced, too.
+    world.now.mono_ms += 1000;
+    world.settle();
     assert_eq!(world.broker.poll_journal_timeout(), None);
     assert_eq!(world.say(1, "confirm q 1\n"), "END\n");
     assert_eq!(world.broker.poll_journal_timeout(), Some(world.now.mono_ms + 1000));

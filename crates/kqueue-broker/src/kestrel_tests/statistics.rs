@@ -36,6 +36,10 @@ fn dump_stats_is_kestrels_and_makes_no_queue() {
             "journal_rotations",
             "dead_lettered",
             "damaged_items",
+            "delayed_items",
+            "dead_items",
+            "kicked",
+            "paused",
             "children"
         ]
     );
@@ -113,7 +117,7 @@ fn a_listing_of_very_many_queues_is_made_in_pieces() {
             .lines()
             .filter(|line| line.starts_with("STAT queue_") && line.ends_with("_items 0"))
             .count(),
-        3000 * 5
+        3000 * 7
     );
     // The sums are over all of them, too.
     assert!(shown.contains("STAT reserved_memory_ratio 3000.000\r\n"));
@@ -261,4 +265,75 @@ fn a_put_that_could_not_be_kept_is_refused_and_counted() {
     let refused = "SERVER_ERROR out of memory for requests: too many large ones at a time\n";
     assert_eq!(world.say(2, &rest), format!("{refused}VERSION 1.2.3\n"));
     assert!(world.say(2, "stats\n").contains("STAT refused_no_memory 1\n"));
+}
+
+/// Ours: what is delayed, dead or paused, and what was put twice.
+#[test]
+fn every_state_of_an_item_is_counted_for_itself() {
+    let twice = QueueOverrides { max_attempts: Some(Some(1)), ..Default::default() };
+    let mut world = World::with(with_queue("q", twice));
+    let ids: Vec<String> = ["", " priority=high", " delay=5000 priority=low", " delay=9000 key=k"]
+        .iter()
+        .map(|options| world.say(1, &format!("put q 3{options}\nabc\n")))
+        .map(|reply| reply.trim_end().replace("STORED ", ""))
+        .collect();
+    assert_eq!(world.say(1, "put q 3 key=k\nabc\n"), format!("STORED {}\n", ids[3]));
+    let counted = |world: &mut World, ready, delayed, dead, open, bytes| {
+        let queue = world.say(9, "dump_stats q\n");
+        let expected = [
+            ("items", ready),
+            ("delayed_items", delayed),
+            ("dead_items", dead),
+            ("open_transactions", open),
+            ("bytes", bytes),
+        ];
+        same(&queue, &expected);
+        let all = [("curr_items", ready), ("delayed_items", delayed), ("dead_items", dead)];
+        same(&world.say(9, "stats\n"), &all);
+        queue
+    };
+    let queue = counted(&mut world, "2", "2", "0", "0", "12");
+    same(&queue, &[("total_items", "4"), ("mem_items", "4"), ("paused", "0")]);
+    same(&world.say(9, "stats\n"), &[("repeated_puts", "1"), ("known_keys", "1")]);
+    // One is buried, one comes too often; the third one becomes ready.
+    assert!(world.say(2, "reserve 2 0 0 q\n").starts_with(&format!("ITEM q {} ", ids[1])));
+    counted(&mut world, "0", "2", "0", "2", "6");
+    assert_eq!(world.say(2, &format!("bury q {} 3\nbad\n", ids[1])), "OK\n");
+    world.leave(2);
+    world.pass(5000);
+    let queue = counted(&mut world, "1", "1", "2", "0", "6");
+    same(&queue, &[("dead_lettered", "2"), ("kicked", "0"), ("total_items", "4")]);
+    assert_eq!(world.say(1, "kick q 1\npause q\n"), "OK 1\nOK\n");
+    let queue = counted(&mut world, "2", "1", "1", "0", "9");
+    same(&queue, &[("dead_lettered", "2"), ("kicked", "1"), ("paused", "1")]);
+    same(&queue, &[("total_items", "4"), ("expired_items", "0")]);
+    assert_eq!(world.say(1, "resume q\npurge q all\n"), "OK\nOK 4\n");
+    same(&counted(&mut world, "0", "0", "0", "0", "0"), &[("paused", "0")]);
+}
+
+/// Whichever lane the next item is in, and from when it was ready on.
+#[test]
+fn the_age_of_what_comes_next_is_known_for_every_level_and_for_what_was_delayed() {
+    let mut world = World::new();
+    let since = |world: &World| {
+        let queue = world.broker.stats_of_queue(world.now, b"q").expect("it is there");
+        queue.oldest_ready_ms.map(|since_ms| world.now.wall_ms - since_ms)
+    };
+    world.say(1, "put q 1 delay=2000\nd\n");
+    assert_eq!(since(&world), None, "nothing is ready");
+    world.pass(2500);
+    assert_eq!(since(&world), Some(500), "from its time on");
+    world.say(1, "put q 1 priority=high\nh\n");
+    world.pass(100);
+    assert_eq!(since(&world), Some(600), "what waits longest");
+    assert!(world.say(1, "reserve 2 0 0 q\n").contains("\nh\n"));
+    assert_eq!(since(&world), None);
+    world.say(2, "put q 1 priority=low\nl\n");
+    world.pass(70);
+    assert_eq!(since(&world), Some(70));
+    // A dead letter does not wait.
+    let reply = world.say(2, "reserve 1 0 0 q\n");
+    let id = reply.split(' ').nth(2).expect("an item");
+    assert_eq!(world.say(2, &format!("bury q {id} 0\n\n")), "OK\n");
+    assert_eq!(since(&world), None);
 }

@@ -35,6 +35,9 @@ use tally::Tally;
 
 pub use admin::ServerStats;
 
+/// What a server must list to be spoken to in the extended commands; a server that has fewer words than this crate knows is not sent the others.
+const EXTENDED_WORDS: [&str; 4] = ["put", "reserve", "ack", "release"];
+
 /// See the module. Cheap to make; connects at first use.
 pub struct Cluster {
     pools: Pools,
@@ -263,8 +266,7 @@ fn learn_dialect(link: &mut Link, deadline: Instant) -> Result<Option<Dialect>, 
     kqueue_proto::client::capabilities(&mut head);
     match link.exchange(Expect::Capabilities, &[&head], deadline) {
         Ok(Answer::Capabilities(list)) => {
-            let is_extended =
-                kqueue_proto::CAPABILITY_WORDS.split(' ').all(|command| list.has(command));
+            let is_extended = EXTENDED_WORDS.iter().all(|command| list.has(command));
             Ok(Some(if is_extended { Dialect::Extended } else { Dialect::Kestrel }))
         }
         Ok(_) => Ok(Some(Dialect::Kestrel)),

@@ -1,5 +1,7 @@
 //! Rules of queues that have little to do with order: dead letters, expiry, queues in memory only, limits of the server; and items that are on the disk only.
 
+mod clock;
+mod lanes;
 mod reload;
 
 use alloc::format;
@@ -40,8 +42,16 @@ impl World {
     fn put(&mut self, queue: &str, body: &str, ttl_ms: u64) -> PutOutcome {
         let body = Bytes::copy_from_slice(body.as_bytes());
         let expiry_ms = if ttl_ms == 0 { 0 } else { self.now.wall_ms + ttl_ms };
-        let args =
-            PutArgs { queue: queue.as_bytes(), flags: 0, expiry_ms, body: &body, body_crc: 0 };
+        let args = PutArgs {
+            queue: queue.as_bytes(),
+            flags: 0,
+            expiry_ms,
+            body: &body,
+            body_crc: 0,
+            due_ms: 0,
+            priority: Priority::Normal,
+            key: None,
+        };
         let outcome = self.engine.put(self.now, args, &mut self.log);
         self.check();
         outcome
@@ -81,6 +91,7 @@ impl World {
 
     fn check(&mut self) {
         self.engine.check_invariants();
+        self.log.check_references(&self.engine);
     }
 
     fn items(&self, queue: &str) -> Option<u64> {
@@ -124,10 +135,10 @@ fn an_item_that_was_delivered_too_often_goes_to_the_dead_letter_queue_in_one_rec
     world.abort("jobs");
     let kinds: Vec<u8> = world.log.entries.range(before + 1..).map(|(_, e)| e.kind).collect();
     // The definition of the queue, and the item that goes from here to there.
-    assert_eq!(kinds, [1, 9]);
+    assert_eq!(kinds, [1, 16]);
     assert_eq!((world.items("jobs"), world.items("dead")), (Some(1), Some(1)));
     assert_eq!(world.counters("jobs").dead_lettered, 1);
-    let Some(RecordBuf::Transfer { origin, .. }) = world
+    let Some(RecordBuf::Put(put)) = world
         .log
         .entries
         .get(&(before + 2))
@@ -135,7 +146,8 @@ fn an_item_that_was_delivered_too_often_goes_to_the_dead_letter_queue_in_one_rec
     else {
         panic!("not a transfer")
     };
-    assert_eq!((origin.queue, origin.attempts), (&b"jobs"[..], 2));
+    let origin = put.extra.origin.expect("where it came from");
+    assert_eq!((&origin.queue[..], origin.attempts), (&b"jobs"[..], 2));
     assert_eq!(origin.reason, Reason::DeadLettered);
     world.restart();
     assert_eq!((world.items("jobs"), world.items("dead")), (Some(1), Some(1)));

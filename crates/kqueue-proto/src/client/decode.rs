@@ -8,15 +8,16 @@
 
 use core::mem;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
 
-use super::{Capabilities, Reply, ReplyError, ReplyLimits};
-use crate::Excerpt;
+use super::{Capabilities, Reply, ReplyError, ReplyLimits, found};
 use crate::number::{parse_u32, parse_u64};
+use crate::{Cursor, Excerpt, Found};
 
 /// Decodes replies from a growing buffer; resumable at any byte.
 #[derive(Debug)]
@@ -38,8 +39,19 @@ enum State {
 /// A reply whose body has not arrived.
 #[derive(Debug)]
 enum BodyHead {
-    Value { key: Bytes, flags: u32 },
-    Item { key: Bytes, id: u64, flags: u32, attempts: u32, age_ms: u64 },
+    Value {
+        key: Bytes,
+        flags: u32,
+    },
+    Item {
+        key: Bytes,
+        id: u64,
+        flags: u32,
+        attempts: u32,
+        age_ms: u64,
+    },
+    /// Its body is empty until it has arrived.
+    Found(Box<Found>),
 }
 
 enum Parsed {
@@ -150,6 +162,10 @@ impl ReplyDecoder {
             BodyHead::Item { key, id, flags, attempts, age_ms } => {
                 Reply::Item { key, id, flags, attempts, age_ms, body }
             }
+            BodyHead::Found(mut found) => {
+                found.body = body;
+                Reply::Found(found)
+            }
         }))
     }
 }
@@ -175,14 +191,23 @@ fn parse_line(line: &Bytes) -> Option<Parsed> {
         (b"NOT_STORED", reason) => Reply::NotStored(reason.map(|reason| printable(&reason))),
         (b"VALUE", Some(rest)) => return parse_value(&rest),
         (b"ITEM", Some(rest)) => return parse_item(&rest),
+        (b"FOUND", Some(rest)) => return parse_found(&rest),
         (b"END", None) => Reply::End,
+        (b"END", Some(cursor)) => Reply::EndWithCursor(Cursor::parse(&cursor)?),
         (b"DELETED", None) => Reply::Deleted,
         (b"Flushed", Some(rest)) if &rest[..] == b"all queues." => Reply::Flushed,
         (b"STAT", Some(rest)) => parse_stat(&rest)?,
+        (b"queue", Some(rest)) => parse_queue(&rest)?,
+        (b"", Some(rest)) => parse_figure(&rest)?,
+        (b"}", None) => Reply::QueueEnd,
+        (b"", None) => Reply::Blank,
         (b"VERSION", Some(version)) => Reply::Version(version),
         (b"CAPABILITIES", Some(line)) => Reply::Capabilities(Capabilities::new(line)),
         (b"OK", None) => Reply::Ok,
+        (b"OK", Some(count)) => Reply::OkCount(parse_u64(&count)?),
         (b"NOT_HELD", None) => Reply::NotHeld,
+        (b"NOT_FOUND", None) => Reply::NotFound,
+        (b"UP" | b"WRITEAVOID" | b"READONLY" | b"QUIESCENT", None) => Reply::Status(line.clone()),
         (b"CLIENT_ERROR", text) => Reply::ClientError(printable(&text.unwrap_or_default())),
         (b"ERROR", text) => Reply::Error(printable(&text.unwrap_or_default())),
         (b"SERVER_ERROR", text) => Reply::ServerError(printable(&text.unwrap_or_default())),
@@ -210,14 +235,35 @@ fn parse_item(rest: &Bytes) -> Option<Parsed> {
     Some(Parsed::Body { head, bytes: parse_u64(bytes)? })
 }
 
+/// `<key> <id> <state> <bytes> <name>=<value>...`
+fn parse_found(rest: &Bytes) -> Option<Parsed> {
+    let (found, bytes) = found::parse(rest)?;
+    Some(Parsed::Body { head: BodyHead::Found(Box::new(found)), bytes })
+}
+
 /// `<name> <value>`
 fn parse_stat(rest: &Bytes) -> Option<Reply> {
     let at = rest.iter().position(|&byte| byte == b' ').filter(|&at| at > 0)?;
     Some(Reply::Stat { name: rest.slice(..at), value: rest.slice(at + 1..) })
 }
 
+/// `'<queue>' {`; a name may have quotes inside.
+fn parse_queue(rest: &Bytes) -> Option<Reply> {
+    let name = rest.strip_prefix(b"'")?.strip_suffix(b"' {").filter(|name| !name.is_empty())?;
+    Some(Reply::QueueBegin(rest.slice_ref(name)))
+}
+
+/// ` <name>=<value>`, or a space only.
+fn parse_figure(rest: &Bytes) -> Option<Reply> {
+    if &rest[..] == b" " {
+        return Some(Reply::Blank);
+    }
+    let at = rest.iter().position(|&byte| byte == b'=').filter(|&at| at > 1 && rest[0] == b' ')?;
+    Some(Reply::Figure { name: rest.slice(1..at), value: rest.slice(at + 1..) })
+}
+
 /// A key is compared by the caller; here it only has to be there.
-fn parse_key(line: &Bytes, key: &[u8]) -> Option<Bytes> {
+pub(super) fn parse_key(line: &Bytes, key: &[u8]) -> Option<Bytes> {
     if key.is_empty() { None } else { Some(line.slice_ref(key)) }
 }
 

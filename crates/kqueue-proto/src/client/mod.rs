@@ -10,12 +10,14 @@
 
 mod decode;
 mod encode;
+mod found;
 mod reply;
 
 pub use decode::ReplyDecoder;
 pub use encode::{
-    BODY_END, EncodeError, PutOptions, ack, capabilities, delete, flush, flush_all, get, put, quit,
-    release, reserve, set, stats, version,
+    BODY_END, BrowseOptions, EncodeError, PutOptions, ack, browse, bury, capabilities, delete,
+    dump_stats, flush, flush_all, get, kick, pause, purge, put, quit, release, reserve, resume,
+    set, stats, status, touch, version,
 };
 pub use reply::{Capabilities, Reply, ReplyError, ReplyLimits};
 

@@ -4,11 +4,14 @@
 
 use core::fmt;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use bytes::Bytes;
 
-/// One reply, or one part of a reply that ends with [`Reply::End`].
+use crate::{Cursor, Found};
+
+/// One reply, or one part of a reply that ends with [`Reply::End`] or [`Reply::EndWithCursor`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// `STORED`, to `put` with the item's id.
@@ -39,8 +42,12 @@ pub enum Reply {
         /// The item.
         body: Bytes,
     },
+    /// `FOUND`; more of them or [`Reply::End`] or [`Reply::EndWithCursor`] follow.
+    Found(Box<Found>),
     /// `END`
     End,
+    /// `END <cursor>`: there may be more behind it.
+    EndWithCursor(Cursor),
     /// `DELETED`
     Deleted,
     /// `Flushed all queues.`
@@ -52,14 +59,34 @@ pub enum Reply {
         /// The rest of the line, possibly empty.
         value: Bytes,
     },
+    /// `queue '<queue>' {`, to `dump_stats`: [`Reply::Figure`]s or a [`Reply::Blank`], and
+    /// [`Reply::QueueEnd`] follow.
+    QueueBegin(Bytes),
+    /// `  <name>=<value>`, to `dump_stats`.
+    Figure {
+        /// Not empty.
+        name: Bytes,
+        /// The rest of the line, possibly empty.
+        value: Bytes,
+    },
+    /// `}`, to `dump_stats`; another queue or [`Reply::End`] follow.
+    QueueEnd,
+    /// An empty line: what `dump_stats` says of a queue that is not there.
+    Blank,
     /// `VERSION <version>`
     Version(Bytes),
     /// `CAPABILITIES <server> <word>...`
     Capabilities(Capabilities),
     /// `OK`
     Ok,
+    /// `OK <n>`: so many items.
+    OkCount(u64),
     /// `NOT_HELD`: this connection does not hold that item; nothing was changed.
     NotHeld,
+    /// `NOT_FOUND`: no dead letter has this id.
+    NotFound,
+    /// `UP`, `WRITEAVOID`, `READONLY` or `QUIESCENT`: what the server's status is.
+    Status(Bytes),
     /// `CLIENT_ERROR`, printable text, possibly empty.
     ClientError(String),
     /// `ERROR`, printable text, possibly empty.
@@ -116,7 +143,7 @@ impl Capabilities {
         self.line.split(|&byte| byte == b' ').next().unwrap_or_default()
     }
 
-    /// Whether the server lists this command.
+    /// Whether the server lists this command or option.
     pub fn has(&self, word: &str) -> bool {
         self.line.split(|&byte| byte == b' ').skip(1).any(|listed| listed == word.as_bytes())
     }

@@ -1,6 +1,8 @@
 //! Both halves against each other, and the decoder against everything that is no reply.
 
 mod decode;
+mod found;
+mod generators;
 mod round_trip;
 
 use super::*;

@@ -26,7 +26,7 @@ fn golden_bytes_of_every_reply() {
         age_ms: 1500,
         body: body(b""),
     };
-    let golden: [(Response, &[u8]); 24] = [
+    let golden: [(Response, &[u8]); 29] = [
         (Response::Stored, b"STORED\r\n"),
         (Response::StoredId(0), b"STORED 0\r\n"),
         (Response::StoredId(12345), b"STORED 12345\r\n"),
@@ -36,13 +36,22 @@ fn golden_bytes_of_every_reply() {
         (value(Some(9)), b"VALUE jobs 7 5 9\r\nab\r\nc\r\nEND\r\n"),
         (item, b"ITEM jobs+audit 18446744073709551615 4294967295 2 1500 0\r\n\r\n"),
         (Response::End, b"END\r\n"),
+        (Response::EndWithCursor(Cursor(0, 0)), b"END 0.0\r\n"),
+        (Response::EndWithCursor(Cursor(2, u64::MAX)), b"END 2.18446744073709551615\r\n"),
         (Response::Deleted, b"DELETED\r\n"),
         (Response::Flushed, b"Flushed all queues.\r\n"),
         (StatsWriter::new().finish(), b""),
         (Response::Version("0.1.0"), b"VERSION 0.1.0\r\n"),
-        (Response::Capabilities("0.1.0"), b"CAPABILITIES kqueue/0.1.0 put reserve ack release\r\n"),
+        (
+            Response::Capabilities("0.1.0"),
+            b"CAPABILITIES kqueue/0.1.0 put reserve ack release touch bury browse kick purge pause \
+              resume delay priority key\r\n",
+        ),
         (Response::Ok, b"OK\r\n"),
+        (Response::OkCount(0), b"OK 0\r\n"),
+        (Response::OkCount(u64::MAX), b"OK 18446744073709551615\r\n"),
         (Response::NotHeld, b"NOT_HELD\r\n"),
+        (Response::NotFound, b"NOT_FOUND\r\n"),
         (Response::ClientError("".into()), b"CLIENT_ERROR\r\n"),
         (Response::ClientError("bad data chunk".into()), b"CLIENT_ERROR bad data chunk\r\n"),
         (Response::Error("".into()), b"ERROR\r\n"),
@@ -58,6 +67,100 @@ fn golden_bytes_of_every_reply() {
             expected.escape_ascii().to_string()
         );
     }
+}
+
+fn plain() -> Found {
+    Found {
+        key: body(b"jobs"),
+        id: 17,
+        state: ItemState::Ready,
+        size: 12345,
+        flags: 7,
+        attempts: 2,
+        age_ms: 1500,
+        priority: Priority::Normal,
+        ttl_ms: None,
+        due_ms: None,
+        lease_ms: None,
+        dead: None,
+        origin: None,
+        body: body(b"ab\r\nc"),
+    }
+}
+
+fn found(found: Found) -> String {
+    bytes(&Response::Found(found.into())).escape_ascii().to_string()
+}
+
+/// The names are in the order of the specification's table.
+#[test]
+fn golden_bytes_of_what_browse_shows() {
+    let common = "size=12345 flags=7 attempts=2 age_ms=1500 priority=normal";
+    let end = r"\r\nab\r\nc\r\n";
+    let line =
+        |state: &str, more: &str| std::format!("FOUND jobs 17 {state} 5 {common}{more}{end}");
+    assert_eq!(found(plain()), line("ready", ""));
+    assert_eq!(found(Found { ttl_ms: Some(0), ..plain() }), line("ready", " ttl_ms=0"));
+    let delayed = Found { state: ItemState::Delayed, due_ms: Some(9), ..plain() };
+    assert_eq!(found(delayed), line("delayed", " due_ms=9"));
+    let open = Found { state: ItemState::Open, lease_ms: Some(9), ..plain() };
+    assert_eq!(found(open), line("open", " lease_ms=9"));
+    let origin = Some((body(b"jobs+a=\xe9"), 3));
+    assert_eq!(
+        found(Found { origin: origin.clone(), ..plain() }),
+        line("ready", r" origin=jobs+a=\xe9 origin_id=3")
+    );
+    let dead = |cause, reason| {
+        Some(FoundDead { cause, first_ms: 1_700_000_000_000, last_ms: u64::MAX, reason })
+    };
+    let attempts = dead(DeadCause::Attempts, Bytes::new());
+    assert_eq!(
+        found(Found { state: ItemState::Dead, dead: attempts, ..plain() }),
+        line("dead", " cause=attempts first_ms=1700000000000 last_ms=18446744073709551615")
+    );
+    let all = Found {
+        key: body(b"q"),
+        id: u64::MAX,
+        state: ItemState::Dead,
+        size: u64::MAX,
+        flags: u32::MAX,
+        attempts: u32::MAX,
+        age_ms: u64::MAX,
+        priority: Priority::High,
+        ttl_ms: Some(1),
+        due_ms: Some(2),
+        lease_ms: Some(3),
+        dead: dead(DeadCause::Buried, body(b"no such file")),
+        origin,
+        body: Bytes::new(),
+    };
+    assert_eq!(
+        found(all),
+        "FOUND q 18446744073709551615 dead 0 size=18446744073709551615 flags=4294967295 \
+         attempts=4294967295 age_ms=18446744073709551615 priority=high ttl_ms=1 due_ms=2 \
+         lease_ms=3 cause=buried origin=jobs+a=\\xe9 origin_id=3 first_ms=1700000000000 \
+         last_ms=18446744073709551615 reason=no%20such%20file\\r\\n\\r\\n"
+    );
+    assert!(found(Found { priority: Priority::Low, ..plain() }).contains(" priority=low\\r"));
+}
+
+/// Every byte but letters, digits and `-._~`.
+#[test]
+fn a_reason_is_one_word_whatever_was_said() {
+    let every: Vec<u8> = (0..=255).collect();
+    let mut escaped = String::new();
+    for byte in 0..=255u8 {
+        match char::from(byte) {
+            plain @ ('a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' | '_' | '~') => {
+                escaped.push(plain);
+            }
+            _ => escaped.push_str(&std::format!("%{byte:02X}")),
+        }
+    }
+    let reason =
+        FoundDead { cause: DeadCause::Buried, first_ms: 0, last_ms: 0, reason: every.into() };
+    let line = found(Found { dead: Some(reason), ..plain() });
+    assert!(line.contains(&std::format!(r" reason={escaped}\r\n")), "{line}");
 }
 
 #[test]
@@ -78,6 +181,7 @@ fn head_body_and_tail_are_the_encoding_and_the_body_is_not_copied() {
             age_ms: 0,
             body: shared.clone(),
         },
+        Response::Found(Found { body: shared.clone(), ..plain() }.into()),
         stats(),
         Response::End,
     ] {
@@ -92,6 +196,8 @@ fn head_body_and_tail_are_the_encoding_and_the_body_is_not_copied() {
     }
     let value = Response::ValueEnd { key: body(b"q"), flags: 0, body: shared.clone(), cas: None };
     assert_eq!(value.body().unwrap().as_ptr(), shared.as_ptr());
+    let shown = Response::Found(Found { body: shared.clone(), ..plain() }.into());
+    assert_eq!(shown.body().unwrap().as_ptr(), shared.as_ptr());
 }
 
 #[test]

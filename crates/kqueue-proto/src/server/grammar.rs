@@ -11,13 +11,12 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
-use crate::number::{parse_kestrel, parse_u32, parse_u64};
+use super::extended;
+use crate::number::{parse_kestrel, parse_u32};
 use crate::words::{COMMAND_BYTES_MAX, Words, lower};
 use crate::{
-    BODY_BYTES_MAX, Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, RESERVE_QUEUES_MAX,
-    Request,
+    Body, ClientError, Expiry, Fatal, GetOptions, Limits, Name, Priority, REASON_BYTES_MAX, Request,
 };
 
 /// What a line turned out to be.
@@ -29,6 +28,17 @@ pub(super) enum Parsed {
     Body { pending: Pending, bytes: u64 },
 }
 
+/// What stands in the line of a `put`.
+#[derive(Debug)]
+pub(super) struct PutOptions {
+    pub(super) key: Name,
+    pub(super) ttl_seconds: u32,
+    pub(super) flags: u32,
+    pub(super) delay_ms: u64,
+    pub(super) priority: Priority,
+    pub(super) idempotency_key: Option<Bytes>,
+}
+
 /// A request whose body has not arrived.
 #[derive(Debug)]
 pub(super) enum Pending {
@@ -38,10 +48,10 @@ pub(super) enum Pending {
         expiry: Expiry,
         noreply: bool,
     },
-    Put {
+    Put(PutOptions),
+    Bury {
         key: Name,
-        ttl_seconds: u32,
-        flags: u32,
+        id: u64,
     },
     /// Will be refused, but the body has to be passed over first.
     Refused {
@@ -51,8 +61,14 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    pub(super) fn keeps_body(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+    /// The largest body that is kept; `None`: none is.
+    pub(super) fn body_bytes_max(&self, limits: &Limits) -> Option<usize> {
+        match self {
+            Self::Set { .. } | Self::Put(_) => Some(limits.item_bytes),
+            // A reason is no item: where items must be smaller it may still be so long.
+            Self::Bury { .. } => Some(REASON_BYTES_MAX as usize),
+            Self::Refused { .. } => None,
+        }
     }
 
     pub(super) fn with_body(self, body: Body) -> Request {
@@ -60,7 +76,23 @@ impl Pending {
             Self::Set { key, flags, expiry, noreply } => {
                 Request::Set { key, flags, expiry, body, noreply }
             }
-            Self::Put { key, ttl_seconds, flags } => Request::Put { key, ttl_seconds, flags, body },
+            Self::Put(put) => Request::Put {
+                key: put.key,
+                ttl_seconds: put.ttl_seconds,
+                flags: put.flags,
+                delay_ms: put.delay_ms,
+                priority: put.priority,
+                idempotency_key: put.idempotency_key,
+                body,
+            },
+            Self::Bury { key, id } => match body {
+                Body::Bytes(reason) => Request::Bury { key, id, reason },
+                // It has been swallowed, and the item is as it was.
+                Body::TooLarge { .. } | Body::NoRoom => {
+                    let error = ClientError::ReasonNotKept;
+                    Request::Malformed { error, noreply: false }
+                }
+            },
             Self::Refused { error, noreply } => Request::Malformed { error, noreply },
         }
     }
@@ -74,10 +106,17 @@ pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal>
         b"set" => set(words),
         b"get" => get(words, false),
         b"gets" => get(words, true),
-        b"put" => put(words),
-        b"reserve" => Ok(settle(reserve(words, limits))),
-        b"ack" => Ok(settle(key_and_id(words).map(|(key, id)| Request::Ack { key, id }))),
-        b"release" => Ok(settle(key_and_id(words).map(|(key, id)| Request::Release { key, id }))),
+        b"put" => extended::put(words),
+        b"reserve" => Ok(settle(extended::reserve(words, limits))),
+        b"ack" => Ok(settle(extended::ack(words))),
+        b"release" => Ok(settle(extended::release(words))),
+        b"touch" => extended::touch(words),
+        b"bury" => extended::bury(words),
+        b"browse" => Ok(settle(extended::browse(words, limits))),
+        b"kick" => Ok(settle(extended::kick(words))),
+        b"purge" => Ok(settle(extended::purge(words))),
+        b"pause" => Ok(settle(extended::key_alone(words).map(|key| Request::Pause { key }))),
+        b"resume" => Ok(settle(extended::key_alone(words).map(|key| Request::Resume { key }))),
         b"delete" => Ok(settle(delete(words))),
         b"flush" => Ok(settle(flush(words))),
         b"flush_all" => Ok(done(Request::FlushAll { noreply: words.ends_with_noreply() })),
@@ -104,7 +143,7 @@ fn done(request: Request) -> Parsed {
 }
 
 /// An error of a command without a body leaves the connection in step.
-fn settle(result: Result<Request, ClientError>) -> Parsed {
+pub(super) fn settle(result: Result<Request, ClientError>) -> Parsed {
     done(result.unwrap_or_else(|error| Request::Malformed { error, noreply: false }))
 }
 
@@ -227,77 +266,15 @@ fn kestrel_number(words: &Words<'_>, word: &[u8], what: &'static str) -> Result<
     parse_kestrel(word).ok_or_else(|| ClientError::BadNumber(what, words.share(word)))
 }
 
-/// `<key> <bytes> [ttl=<seconds>] [flags=<n>]`
-fn put(mut words: Words<'_>) -> Result<Parsed, Fatal> {
-    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
-    let bytes = words.next().ok_or(ClientError::Missing("byte count"))?;
-    let Some(bytes) = parse_u64(bytes).filter(|&bytes| bytes <= BODY_BYTES_MAX) else {
-        return Err(ClientError::BadNumber("byte count", words.share(bytes)).into());
-    };
-    // From here on the end of the request is known, so no error closes the connection.
-    let pending =
-        put_options(words, key).unwrap_or_else(|error| Pending::Refused { error, noreply: false });
-    Ok(Parsed::Body { pending, bytes })
-}
-
-/// The options of `put`; of several with one name the last wins.
-fn put_options(mut words: Words<'_>, key: &[u8]) -> Result<Pending, ClientError> {
-    let key = name(&words, key)?;
-    let (mut ttl_seconds, mut flags) = (0, 0);
-    while let Some(option) = words.next() {
-        let (value, word, what) = match option {
-            [b't', b't', b'l', b'=', word @ ..] => (&mut ttl_seconds, word, "ttl"),
-            [b'f', b'l', b'a', b'g', b's', b'=', word @ ..] => (&mut flags, word, "flags"),
-            _ => return Err(ClientError::UnknownWord(words.share(option))),
-        };
-        *value = number(&words, word, what)?;
-    }
-    Ok(Pending::Put { key, ttl_seconds, flags })
-}
-
-/// `<max> <wait_ms> <lease_ms> <key>...`
-fn reserve(mut words: Words<'_>, limits: &Limits) -> Result<Request, ClientError> {
-    let mut next_number = |what| {
-        let word = words.next().ok_or(ClientError::Missing(what))?;
-        let value = number(&words, word, what)?;
-        Ok::<_, ClientError>((value, word))
-    };
-    let (max, max_word) = next_number("item count")?;
-    let (wait_ms, _) = next_number("wait")?;
-    let (lease_ms, _) = next_number("lease")?;
-    if max == 0 || max > limits.reserve_max {
-        return Err(ClientError::BadNumber("item count", words.share(max_word)));
-    }
-    let mut keys = SmallVec::new();
-    while let Some(word) = words.next() {
-        if keys.len() == RESERVE_QUEUES_MAX {
-            return Err(ClientError::TooManyQueues);
-        }
-        keys.push(name(&words, word)?);
-    }
-    if keys.is_empty() {
-        return Err(ClientError::Missing("queue name"));
-    }
-    Ok(Request::Reserve { max, wait_ms, lease_ms, keys })
-}
-
-/// `<key> <id>` and nothing else
-fn key_and_id(mut words: Words<'_>) -> Result<(Name, u64), ClientError> {
-    let key = words.next().ok_or(ClientError::Missing("queue name"))?;
-    let key = name(&words, key)?;
-    let id = words.next().ok_or(ClientError::Missing("id"))?;
-    let id = parse_u64(id).ok_or_else(|| ClientError::BadNumber("id", words.share(id)))?;
-    match words.next() {
-        None => Ok((key, id)),
-        Some(word) => Err(ClientError::UnknownWord(words.share(word))),
-    }
-}
-
-fn name(words: &Words<'_>, word: &[u8]) -> Result<Name, ClientError> {
+pub(super) fn name(words: &Words<'_>, word: &[u8]) -> Result<Name, ClientError> {
     let word = words.share(word);
     Name::parse(&word).map_err(|error| ClientError::BadName(error, word))
 }
 
-fn number(words: &Words<'_>, word: &[u8], what: &'static str) -> Result<u32, ClientError> {
+pub(super) fn number(
+    words: &Words<'_>,
+    word: &[u8],
+    what: &'static str,
+) -> Result<u32, ClientError> {
     parse_u32(word).ok_or_else(|| ClientError::BadNumber(what, words.share(word)))
 }

@@ -4,13 +4,14 @@
 //! - The answer depends on the bytes alone, never on how they were cut into reads.
 //! - One request per call; what follows it stays in the buffer.
 //! - No byte is searched for a line end twice.
-//! - At most [`Limits::item_bytes`] (rounded up by nothing) is kept of a body, and only as its
-//!   bytes arrive; a larger one is swallowed. The caller's buffer never has to hold more than one
+//! - At most [`Limits::item_bytes`] (rounded up by nothing) is kept of an item, and only as its
+//!   bytes arrive; a larger one is swallowed. So is a reason beyond [`crate::REASON_BYTES_MAX`]. The caller's buffer never has to hold more than one
 //!   line or [`SMALL_BODY_BYTES`] plus a CRLF for the decoder to go on.
 //! - After a fatal error the decoder only repeats it, and empties the buffer.
 //!
 //! Must not: know commands ([`grammar`] does) or what they do.
 
+mod extended;
 mod grammar;
 
 use core::mem;
@@ -143,12 +144,11 @@ impl Decoder {
     }
 
     fn begin_body(&mut self, pending: Pending, bytes: u64) {
-        let kept = usize::try_from(bytes).ok().filter(|&bytes| bytes <= self.limits.item_bytes);
+        let max = pending.body_bytes_max(&self.limits);
+        let kept = usize::try_from(bytes).ok().filter(|&bytes| max.is_some_and(|max| bytes <= max));
         self.state = match kept {
-            Some(bytes) if pending.keeps_body() => {
-                State::Body { pending, bytes, collected: Vec::new() }
-            }
-            _ => State::Swallow { pending, body: Body::TooLarge { bytes }, left: bytes },
+            Some(bytes) => State::Body { pending, bytes, collected: Vec::new() },
+            None => State::Swallow { pending, body: Body::TooLarge { bytes }, left: bytes },
         };
     }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod chunks;
+mod extended;
 mod grammar;
 
 use super::*;

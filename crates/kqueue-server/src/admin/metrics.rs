@@ -132,6 +132,10 @@ impl Snapshot {
             refused_too_many_queues,
             refused_reads,
             refused_writes,
+            delayed_items,
+            dead_items,
+            repeated_puts,
+            known_keys,
         } = self.stats;
 
         out.info("kqueue", "The server", "version", crate::VERSION)?;
@@ -147,6 +151,8 @@ impl Snapshot {
 
         out.gauge("kqueue_items", "Waiting items", curr_items)?;
         out.gauge("kqueue_items_bytes", "Bytes of their bodies", bytes)?;
+        out.gauge("kqueue_delayed_items", "Items that are not ready yet", delayed_items)?;
+        out.gauge("kqueue_dead_items", "Dead letters in their queues", dead_items)?;
         out.gauge("kqueue_open_items", "Items handed out tentatively", open_transactions)?;
         out.gauge("kqueue_waiters", "Clients that wait for an item", waiters)?;
         out.gauge("kqueue_queues", "Queues", queues)?;
@@ -156,6 +162,8 @@ impl Snapshot {
         out.gauge("kqueue_memory_promised_bytes", "What queues may occupy", reserved_memory)?;
 
         out.counter("kqueue_puts", "Puts asked for", cmd_set)?;
+        out.counter("kqueue_repeated_puts", "Of puts stored before", repeated_puts)?;
+        out.gauge("kqueue_known_keys", "Keys of puts that are kept", known_keys)?;
         out.counter("kqueue_items_put", "Items put, copies in sub-queues counted", total_items)?;
         out.counter("kqueue_gets", "Gets asked for", cmd_get)?;
         out.counter("kqueue_peeks", "Peeks asked for", cmd_peek)?;
@@ -242,11 +250,14 @@ impl Snapshot {
             let figures = self.queues.iter().map(|(_, queue)| figure(queue));
             names.iter().map(String::as_str).zip(figures).collect()
         };
-        let gauges: [(&str, &str, Figure); 4] = [
+        let gauges: [(&str, &str, Figure); 7] = [
             ("kqueue_queue_items", "Waiting items", |q| q.items),
             ("kqueue_queue_items_bytes", "Bytes of their bodies", |q| q.bytes),
             ("kqueue_queue_open_items", "Items handed out tentatively", |q| q.open_transactions),
             ("kqueue_queue_waiters", "Clients that wait", |q| q.waiters),
+            ("kqueue_queue_delayed_items", "Items not ready yet", |q| q.delayed_items),
+            ("kqueue_queue_dead_items", "Dead letters in the queue", |q| q.dead_items),
+            ("kqueue_queue_paused", "1: hands nothing out", |q| u64::from(q.is_paused)),
         ];
         for (name, help, figure) in gauges {
             out.gauges(name, help, "queue", &each(figure))?;
@@ -255,14 +266,15 @@ impl Snapshot {
             oldest_ms(*now, queue).map(|ms| (name.as_str(), ms as f64 / 1000.0))
         });
         let ages: Vec<(&str, f64)> = ages.collect();
-        out.gauges("kqueue_queue_oldest_seconds", "Age of the item at the head", "queue", &ages)?;
-        let counters: [(&str, &str, Figure); 8] = [
+        out.gauges("kqueue_queue_oldest_seconds", "How long the next item waits", "queue", &ages)?;
+        let counters: [(&str, &str, Figure); 9] = [
             ("kqueue_queue_put_items", "Items put, or found at start", |q| q.counters.total_items),
             ("kqueue_queue_removed_items", "Taken or confirmed", |q| q.counters.removed_items),
             ("kqueue_queue_expired_items", "Items expired", |q| q.counters.expired_items),
             ("kqueue_queue_discarded_items", "Dropped when full", |q| q.counters.discarded),
             ("kqueue_queue_flushed_items", "Items flushed", |q| q.counters.flushed_items),
-            ("kqueue_queue_dead_lettered_items", "Given up", |q| q.counters.dead_lettered),
+            ("kqueue_queue_dead_lettered_items", "Given up", |q| q.counters.dead_letters()),
+            ("kqueue_queue_kicked_items", "Dead letters kicked", |q| q.counters.kicked),
             ("kqueue_queue_returned_items", "Given back", |q| q.counters.canceled_transactions),
             ("kqueue_queue_damaged_items", "Items lost by damage", |q| q.counters.damaged_items),
         ];

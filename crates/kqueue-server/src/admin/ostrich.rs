@@ -106,6 +106,7 @@ impl Stats {
             ("refused_too_many_queues", stats.refused_too_many_queues),
             ("refused_reads", stats.refused_reads),
             ("refused_writes", stats.refused_writes),
+            ("repeated_puts", stats.repeated_puts),
         ];
         counters.into_iter().for_each(|(name, value)| self.count(name, value));
         self.gauge("connections", stats.curr_connections);
@@ -116,6 +117,9 @@ impl Stats {
         self.gauge("status/readable", u64::from(stats.status.gives()));
         self.gauge("status/writeable", u64::from(stats.status.takes()));
         self.gauge("queues", stats.queues);
+        self.gauge("delayed_items", stats.delayed_items);
+        self.gauge("dead_items", stats.dead_items);
+        self.gauge("known_keys", stats.known_keys);
         self.gauge("mem_cost", stats.mem_cost);
         self.gauge("journal_bytes", stats.journal_bytes);
         self.gauge("journal_live_bytes", stats.journal_live_bytes);
@@ -154,8 +158,9 @@ impl Stats {
             ("total_flushes", counted.total_flushes),
             ("journal_rewrites", counted.rewritten_items),
             ("journal_rotations", 0),
-            ("dead_lettered", counted.dead_lettered),
+            ("dead_lettered", counted.dead_letters()),
             ("damaged_items", counted.damaged_items),
+            ("kicked", counted.kicked),
         ];
         for (name, value) in counters {
             self.count(format!("{prefix}{name}"), value);
@@ -171,6 +176,9 @@ impl Stats {
             ("age_msec", queue.age_ms),
             ("waiters", queue.waiters),
             ("open_transactions", queue.open_transactions),
+            ("delayed_items", queue.delayed_items),
+            ("dead_items", queue.dead_items),
+            ("paused", u64::from(queue.is_paused)),
             ("create_time", created_unix_ms(now, queue) / 1000),
         ];
         for (name, value) in gauges {

@@ -56,7 +56,7 @@ pub(super) fn visit_queues(
     }
 }
 
-/// The queues with the most waiting items, at most `max`, and how many others there are. Of those with equally many the oldest are taken.
+/// The queues with the most items that wait, now or for later, or are dead, at most `max`, and how many others there are. Of those with equally many the oldest are taken.
 pub(super) fn fullest(shared: &Shared, max: usize) -> (Vec<(Now, QueueStats)>, u64) {
     let mut heap = BinaryHeap::new();
     let mut others = 0;
@@ -72,12 +72,13 @@ pub(super) fn fullest(shared: &Shared, max: usize) -> (Vec<(Now, QueueStats)>, u
     (ranked.into_iter().map(|Reverse(Ranked(now, queue))| (now, queue)).collect(), others)
 }
 
-/// A queue by its waiting items, then by its age.
+/// A queue by its items, then by its age.
 struct Ranked(Now, QueueStats);
 
 impl Ranked {
     fn rank(&self) -> (u64, Reverse<u64>) {
-        (self.1.items, Reverse(self.1.number))
+        let queue = &self.1;
+        (queue.items + queue.delayed_items + queue.dead_items, Reverse(queue.number))
     }
 }
 
@@ -101,10 +102,10 @@ impl Ord for Ranked {
     }
 }
 
-/// For how long the item has waited that is handed out next, in milliseconds: 0 if there is none, `None` if it is on the disk only.
+/// For how long the item has waited that is handed out next, see [`QueueStats::oldest_ready_ms`], in milliseconds: 0 if there is none, `None` if it is on the disk only.
 pub(super) fn oldest_ms(now: Now, queue: &QueueStats) -> Option<u64> {
-    match queue.oldest_put_ms {
-        Some(put_ms) => Some(now.wall_ms.saturating_sub(put_ms)),
+    match queue.oldest_ready_ms {
+        Some(since_ms) => Some(now.wall_ms.saturating_sub(since_ms)),
         None => (queue.items == 0).then_some(0),
     }
 }
@@ -200,6 +201,9 @@ fn describe(now: Now, queue: &QueueStats) -> Value {
         "created_ms": created_unix_ms(now, queue),
         "items": queue.items,
         "bytes": queue.bytes,
+        "delayed_items": queue.delayed_items,
+        "dead_items": queue.dead_items,
+        "is_paused": queue.is_paused,
         "mem_items": queue.mem_items,
         "mem_bytes": queue.mem_bytes,
         "journal_bytes": queue.journal_bytes,
@@ -212,7 +216,8 @@ fn describe(now: Now, queue: &QueueStats) -> Value {
         "expired_items": counters.expired_items,
         "discarded": counters.discarded,
         "flushed_items": counters.flushed_items,
-        "dead_lettered": counters.dead_lettered,
+        "dead_lettered": counters.dead_letters(),
+        "kicked": counters.kicked,
         "damaged_items": counters.damaged_items,
         "rewritten_items": counters.rewritten_items,
         "transactions": counters.transactions,
@@ -242,6 +247,8 @@ fn settings(config: &QueueConfig) -> Value {
         max_queue_age_ms,
         max_attempts,
         dead_letter_queue,
+        retry_delay_ms,
+        retry_delay_max_ms,
     } = config;
     let limit = |&limit: &u64| (limit != u64::MAX).then_some(limit);
     let name = |name: &Option<Arc<[u8]>>| name.as_deref().map(latin1);
@@ -265,5 +272,7 @@ fn settings(config: &QueueConfig) -> Value {
         "max_queue_age_ms": max_queue_age_ms,
         "max_attempts": max_attempts,
         "dead_letter_queue": name(dead_letter_queue),
+        "retry_delay_ms": retry_delay_ms,
+        "retry_delay_max_ms": retry_delay_max_ms,
     })
 }

@@ -334,6 +334,63 @@ async fn of_many_queues_metrics_show_the_fullest() {
 }
 
 #[tokio::test]
+async fn what_is_delayed_dead_or_paused_is_shown_everywhere() {
+    let mut server = Server::ready("[queues.q]\nmax_attempts = 1\n");
+    server.say(b"put q 1 priority=low\r\nl\r\nreserve 1 0 0 q\r\n");
+    server.say(b"put q 1 delay=100000 key=k\r\nd\r\nput q 1 key=k\r\nd\r\n");
+    server.say(b"put q 1 priority=high\r\nh\r\n");
+    // What was delivered once, and is given back, is dead.
+    server.say(b"get q/abort\r\npause q\r\n");
+    let queue = server.json("/queues?name=q").await;
+    let figures = ["items", "delayed_items", "dead_items", "dead_lettered", "kicked"];
+    assert_eq!(figures.map(|name| &queue[name]), [1, 1, 1, 1, 0]);
+    assert_eq!(queue["is_paused"], true);
+    assert!(queue["oldest_ms"].is_u64(), "of high priority: {queue}");
+    let text = server.get("/metrics").await.text;
+    for line in [
+        "kqueue_items 1",
+        "kqueue_delayed_items 1",
+        "kqueue_dead_items 1",
+        "kqueue_repeated_puts_total 1",
+        "kqueue_known_keys 1",
+        "kqueue_queue_items{queue=\"q\"} 1",
+        "kqueue_queue_delayed_items{queue=\"q\"} 1",
+        "kqueue_queue_dead_items{queue=\"q\"} 1",
+        "kqueue_queue_paused{queue=\"q\"} 1",
+        "kqueue_queue_dead_lettered_items_total{queue=\"q\"} 1",
+        "kqueue_queue_kicked_items_total{queue=\"q\"} 0",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+    }
+    assert!(text.contains("\nkqueue_queue_oldest_seconds{queue=\"q\"} "), "{text}");
+    server.say(b"resume q\r\nkick q all\r\n");
+    let stats = server.json("/stats").await;
+    for (name, value) in [("delayed_items", 1), ("dead_items", 0), ("known_keys", 1)] {
+        assert_eq!(stats["gauges"][name], value, "{name}");
+    }
+    for (name, value) in [("items", 2), ("delayed_items", 1), ("dead_items", 0), ("paused", 0)] {
+        assert_eq!(stats["gauges"][format!("q/q/{name}")], value, "{name}");
+    }
+    assert_eq!(stats["counters"]["repeated_puts"], 1);
+    assert_eq!(stats["counters"]["q/q/dead_lettered"], 1);
+    assert_eq!(stats["counters"]["q/q/kicked"], 1);
+}
+
+/// A queue of which nothing is ready may be one that somebody has to look at.
+#[tokio::test]
+async fn of_many_queues_those_with_delayed_items_are_among_the_fullest() {
+    let mut server = Server::ready("");
+    for number in 0..210 {
+        server.put(format!("q{number}").as_bytes());
+    }
+    for delay in [100_000, 200_000] {
+        server.say(format!("put late 1 delay={delay}\r\nx\r\n").as_bytes());
+    }
+    let text = server.get("/metrics").await.text;
+    assert!(text.contains("kqueue_queue_delayed_items{queue=\"late\"} 2\n"), "{text}");
+}
+
+#[tokio::test]
 async fn statistics_have_ostrichs_shape_and_kestrels_names() {
     let mut server = Server::ready("[queues.q]\nmax_items = 9\n");
     server.put(b"q");

@@ -27,8 +27,7 @@ impl Config {
         self.check_status_file()?;
         self.check_addresses()?;
         self.check_aliases()?;
-        self.check_targets()?;
-        self.check_dead_letters()
+        self.check_targets()
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -130,23 +129,6 @@ impl Config {
         Ok(())
     }
 
-    /// An item that came too often must have somewhere to go.
-    fn check_dead_letters(&self) -> Result<(), ConfigError> {
-        for (_, table, config) in self.queue_tables() {
-            if config.max_attempts.is_none() || config.dead_letter_queue.is_some() {
-                continue;
-            }
-            // One of both is its own: otherwise it inherited both, and the one from whom it did was first.
-            let (attempts, target) =
-                (format!("{table}.max_attempts"), format!("{table}.dead_letter_queue"));
-            let key = self.first_written(&[&attempts, &target]);
-            let what =
-                "max_attempts needs dead_letter_queue: where items go that were delivered so often";
-            return Err(self.places.error(key, format!("{table}: {what}")));
-        }
-        Ok(())
-    }
-
     /// Every table with the keys of a queue, each after those from which it inherits: the queue, the table's name, and what holds for it.
     fn queue_tables(&self) -> impl Iterator<Item = (Option<&[u8]>, String, Arc<QueueConfig>)> {
         let defaults = (None, "queue_defaults".to_owned(), Arc::clone(&self.queues.defaults));
@@ -170,7 +152,7 @@ impl Config {
             self.warn_of_queue(queue, &table, &config, &mut warn);
             warn_of_zeros(&table, &config, &mut warn);
             self.warn_of_targets(&table, &config, &mut warn);
-            self.warn_of_no_attempts(queue, &table, &config, &mut warn);
+            warn_of_retries(&table, &config, &mut warn);
         }
         self.warn_of_loops(&mut warn);
         warnings
@@ -248,30 +230,6 @@ impl Config {
         }
     }
 
-    /// Items are counted only where `max_attempts` says so; sub-queues inherit the other key.
-    fn warn_of_no_attempts(
-        &self,
-        queue: Option<&[u8]>,
-        table: &str,
-        config: &QueueConfig,
-        warn: &mut impl FnMut(&str, String),
-    ) {
-        let inherits = |other: Option<&[u8]>| match (queue, other) {
-            (Some(queue), Some(other)) => {
-                other.strip_prefix(queue).is_some_and(|rest| matches!(rest, [] | [b'+', ..]))
-            }
-            (queue, _) => queue.is_none(),
-        };
-        let is_used = || {
-            self.queue_tables()
-                .any(|(other, _, config)| inherits(other) && config.max_attempts.is_some())
-        };
-        if config.dead_letter_queue.is_some() && !is_used() {
-            let what = "has no effect: there is no max_attempts".to_owned();
-            warn(&format!("{table}.dead_letter_queue"), what);
-        }
-    }
-
     /// Queues whose items expire into each other for ever. Where there is no `max_age`, an item that has expired once stays.
     fn warn_of_loops(&self, warn: &mut impl FnMut(&str, String)) {
         let mut told = BTreeSet::new();
@@ -310,6 +268,14 @@ impl Config {
 
 fn text(name: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(name)
+}
+
+/// The wait grows from the shortest to the longest.
+fn warn_of_retries(table: &str, config: &QueueConfig, warn: &mut impl FnMut(&str, String)) {
+    if config.retry_delay_ms > config.retry_delay_max_ms {
+        let what = "never waited: retry_delay_max is shorter".to_owned();
+        warn(&format!("{table}.retry_delay"), what);
+    }
 }
 
 /// Elsewhere 0 means that there is no limit.

@@ -35,6 +35,9 @@ pub(super) fn read_queue(table: &mut Table<'_, '_>) -> Result<QueueOverrides, re
         whole(value, 0, u64::from(u32::MAX)).map(|max| Some((max > 0).then_some(max as u32)))
     })?;
     table.set("dead_letter_queue", &mut read.dead_letter_queue, queue_name)?;
+    let some_ms = |value: &DeValue<'_>| duration_ms(value).map(Some);
+    table.set("retry_delay", &mut read.retry_delay_ms, some_ms)?;
+    table.set("retry_delay_max", &mut read.retry_delay_max_ms, some_ms)?;
     Ok(read)
 }
 

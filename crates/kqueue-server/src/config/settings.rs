@@ -27,7 +27,14 @@ impl Config {
             data_dir,
             expiration_timer_frequency,
             client_timeout,
-            engine: EngineLimits { max_open_per_queue, max_memory_size, max_queues },
+            engine:
+                EngineLimits {
+                    max_open_per_queue,
+                    max_memory_size,
+                    max_queues,
+                    key_window_ms,
+                    keys_max,
+                },
             max_connections,
             max_item_size,
             default_status,
@@ -56,6 +63,8 @@ impl Config {
             ("server.max_open_transactions", max_open_per_queue.to_string()),
             ("server.max_memory_size", bytes(*max_memory_size)),
             ("server.max_queues", max_queues.to_string()),
+            ("server.idempotency_window", milliseconds(Some(*key_window_ms))),
+            ("server.idempotency_keys", keys_max.to_string()),
             ("server.max_connections", max_connections.to_string()),
             (
                 "server.connection_limit_refuse_writes",
@@ -154,7 +163,7 @@ impl Config {
 const BUILT_IN: &str = "built-in";
 
 /// The keys of a queue, with their values as TOML.
-fn queue_settings(config: &QueueConfig) -> [(&'static str, String); 15] {
+fn queue_settings(config: &QueueConfig) -> [(&'static str, String); 17] {
     let QueueConfig {
         max_items,
         max_size,
@@ -171,6 +180,8 @@ fn queue_settings(config: &QueueConfig) -> [(&'static str, String); 15] {
         max_queue_age_ms,
         max_attempts,
         dead_letter_queue,
+        retry_delay_ms,
+        retry_delay_max_ms,
     } = config;
     [
         ("max_items", max_items.to_string()),
@@ -183,6 +194,8 @@ fn queue_settings(config: &QueueConfig) -> [(&'static str, String); 15] {
         ("expire_to_queue", name(expire_to_queue.as_ref())),
         ("max_attempts", max_attempts.unwrap_or(0).to_string()),
         ("dead_letter_queue", name(dead_letter_queue.as_ref())),
+        ("retry_delay", milliseconds(Some(*retry_delay_ms))),
+        ("retry_delay_max", milliseconds(Some(*retry_delay_max_ms))),
         ("open_transaction_timeout", milliseconds(*open_transaction_timeout_ms)),
         ("discard_old_when_full", discard_old_when_full.to_string()),
         ("fanout_only", fanout_only.to_string()),

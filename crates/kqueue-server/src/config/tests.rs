@@ -47,6 +47,8 @@ client_timeout = "1m"
 max_open_transactions = 7
 max_memory_size = "64MiB"
 max_queues = 42
+idempotency_window = "5m"
+idempotency_keys = 1000
 max_connections = 1_000
 max_item_size = "64KiB"
 default_status = "ReadOnly"
@@ -80,12 +82,15 @@ max_expire_sweep = 9
 max_queue_age = "1h"
 max_attempts = 3
 dead_letter_queue = "dead"
+retry_delay = "1s"
+retry_delay_max = "1m"
 [queues."jobs+audit"]
 max_age = "1m"
 fanout_only = false
 expire_to_queue = ""
 max_attempts = 0
 dead_letter_queue = ""
+retry_delay = "0s"
 [aliases."events"]
 destinations = ["jobs", "x"]
 "#,
@@ -102,6 +107,7 @@ destinations = ["jobs", "x"]
         (7, 1000, 65536)
     );
     assert_eq!((config.engine.max_memory_size, config.engine.max_queues), (64 << 20, 42));
+    assert_eq!((config.engine.key_window_ms, config.engine.keys_max), (300_000, 1000));
     assert!(config.strict);
     let status = (config.default_status, config.status_grace_ms, config.status_file());
     assert_eq!(status, (Status::ReadOnly, 10_000, "/run/k.status".into()));
@@ -122,6 +128,7 @@ destinations = ["jobs", "x"]
     assert_eq!((jobs.max_expire_sweep, jobs.max_queue_age_ms), (9, Some(3_600_000)));
     assert_eq!((jobs.expire_to_queue.as_deref(), jobs.max_attempts), (Some(&b"late"[..]), Some(3)));
     assert_eq!(jobs.dead_letter_queue.as_deref(), Some(&b"dead"[..]));
+    assert_eq!((jobs.retry_delay_ms, jobs.retry_delay_max_ms), (1000, 60_000));
     let audit = config.queues.resolve(b"jobs+audit");
     assert_eq!(
         (audit.max_age_ms, audit.fanout_only, audit.max_item_size),
@@ -130,6 +137,7 @@ destinations = ["jobs", "x"]
     // "" and 0 take back what was inherited.
     let taken_back = (&audit.expire_to_queue, audit.max_attempts, &audit.dead_letter_queue);
     assert_eq!(taken_back, (&None, None, &None));
+    assert_eq!((audit.retry_delay_ms, audit.retry_delay_max_ms), (0, 60_000));
     assert_eq!(config.queues.resolve(b"x").sync, SyncPolicy::Every { ms: 10 });
 }
 
@@ -178,13 +186,26 @@ fn every_mistake_is_named_with_its_line_and_key() {
             "k.toml:2: queues.\"q\".dead_letter_queue must be the name of a queue",
         ),
         (
-            "[queues.\"q\"]\nmax_attempts = 2",
-            "k.toml:2: queues.\"q\": max_attempts needs dead_letter_queue",
+            "[queues.\"q\"]\nretry_delay = 5",
+            "k.toml:2: queues.\"q\".retry_delay must be a duration",
         ),
         (
-            "[queue_defaults]\nmax_attempts = 2",
-            "k.toml:2: queue_defaults: max_attempts needs dead_letter_queue",
+            "[queue_defaults]\nretry_delay_max = \"100us\"",
+            "k.toml:2: queue_defaults.retry_delay_max must be at least 1ms",
         ),
+        (
+            "[server]\nidempotency_window = \"soon\"",
+            "k.toml:2: server.idempotency_window must be a duration",
+        ),
+        (
+            "[server]\nidempotency_keys = -1",
+            "k.toml:2: server.idempotency_keys must be a whole number from 0",
+        ),
+        (
+            "[server]\nidempotency_keys = 100_000_001",
+            "k.toml:2: server.idempotency_keys must be a whole number from 0 to 100000000",
+        ),
+        ("[server]\nretry_delay = \"1s\"", "k.toml:2: unknown key server.retry_delay"),
         (
             "[queues.\"q\"]\nexpire_to_queue = \"q\"",
             "k.toml:2: queues.\"q\".expire_to_queue is the queue itself",
@@ -247,10 +268,6 @@ fn an_error_of_several_keys_has_the_line_of_one() {
             "k.toml:3: server.max_item_size: a segment must have",
         ),
         ("[journal]\n\nsegment_size = \"4GiB\"", "k.toml:3: journal.log_cap must be at least 2 x"),
-        (
-            "[queue_defaults]\nmax_attempts = 2\ndead_letter_queue = \"d\"\n[queues.q]\nmax_items = 1\ndead_letter_queue = \"\"",
-            "k.toml:6: queues.\"q\": max_attempts needs dead_letter_queue",
-        ),
         (
             "[queues.q]\nmax_items = 1\ndead_letter_queue = \"q\"",
             "k.toml:3: queues.\"q\".dead_letter_queue is the queue itself",
@@ -409,7 +426,7 @@ expire_to_queue = "memory"
 
 /// Not two of them of the same thing, and none of what somebody may want.
 #[test]
-fn zeros_and_loops_and_dead_letters_without_attempts_are_told() {
+fn zeros_and_loops_and_delays_that_are_never_waited_are_told() {
     let warnings = |text: &str| {
         let warnings = parse(text).unwrap().warnings();
         warnings.iter().map(|w| w.trim_start_matches("k.toml:").to_owned()).collect::<Vec<_>>()
@@ -430,15 +447,17 @@ fn zeros_and_loops_and_dead_letters_without_attempts_are_told() {
     let line = "4: queues.\"a\".expire_to_queue: items go round for ever, from a to b to c to a, since each has a max_age";
     assert_eq!(told, [line]);
 
-    let dead = "[queues.jobs]\ndead_letter_queue = \"dead\"";
-    let told = warnings(dead);
-    let line = "2: queues.\"jobs\".dead_letter_queue: has no effect: there is no max_attempts";
+    let told =
+        warnings("[queue_defaults]\nretry_delay_max = \"1m\"\n[queues.q]\nretry_delay = \"61s\"");
+    let line = "4: queues.\"q\".retry_delay: never waited: retry_delay_max is shorter";
     assert_eq!(told, [line]);
 
     for fine in [
-        // A sub-queue counts.
-        "[queues.jobs]\ndead_letter_queue = \"dead\"\n[queues.\"jobs+audit\"]\nmax_attempts = 3",
-        "[queue_defaults]\ndead_letter_queue = \"dead\"\n[queues.q]\nmax_attempts = 3",
+        // One can bury; and what came too often stays.
+        "[queues.jobs]\ndead_letter_queue = \"dead\"",
+        "[queue_defaults]\nmax_attempts = 3",
+        "[queue_defaults]\nmax_attempts = 3\ndead_letter_queue = \"dead\"\n[queues.q]\ndead_letter_queue = \"\"",
+        "[queue_defaults]\nretry_delay = \"1h\"",
         // What has come to b stays there.
         "[queues.a]\nmax_age = \"1s\"\nexpire_to_queue = \"b\"\n[queues.b]\nexpire_to_queue = \"a\"",
         // A queue that would expire into itself does not.

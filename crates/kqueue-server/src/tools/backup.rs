@@ -53,12 +53,7 @@ fn backup(from: &Path, to: &Path) -> Result<Outcome, CopyError> {
 /// Says what was copied.
 pub(crate) fn tell(tool: &str, from: &Path, to: &Path, outcome: &Outcome) {
     let held = match outcome.queues {
-        Some((queues, items, bytes)) => format!(
-            "{}, {} with {}",
-            count(queues, "queue"),
-            count(items, "item"),
-            human_bytes(bytes)
-        ),
+        Some(held) => held.to_string(),
         None => "what the queues hold cannot be told".to_owned(),
     };
     let (segments, bytes) = outcome.segments;

@@ -17,7 +17,7 @@ use kqueue_broker::{
     segment_file_name,
 };
 
-use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, reading_config};
+use super::{DAMAGED, DONE, FAILED, Segments, count, human_bytes, now_ms, reading_config};
 use crate::boot::{self, Layout};
 use crate::datadir::{BACKUP_LOCK, DataDir, DataDirError, IMPORT_STATE, QUARANTINE};
 use crate::disk::read_whole;
@@ -93,8 +93,37 @@ pub struct Outcome {
     pub server: Option<String>,
     /// Segments, and the length of their files in bytes.
     pub segments: (u64, u64),
-    /// Queues, waiting items, bytes of their bodies; `None` if the log cannot be read.
-    pub queues: Option<(u64, u64, u64)>,
+    /// What the queues hold; `None` if the log cannot be read.
+    pub queues: Option<Holdings>,
+}
+
+/// What queues hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// How many there are.
+    pub queues: u64,
+    /// Waiting items, delayed ones too.
+    pub items: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Those of them whose time has not come.
+    pub delayed: u64,
+    /// Dead letters that stayed in their queues.
+    pub dead: u64,
+}
+
+impl fmt::Display for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (queues, items) = (count(self.queues, "queue"), count(self.items, "item"));
+        write!(f, "{queues}, {items} with {}", human_bytes(self.bytes))?;
+        if self.delayed > 0 {
+            write!(f, " ({} of them delayed)", self.delayed)?;
+        }
+        if self.dead > 0 {
+            write!(f, ", {}", count(self.dead, "dead letter"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Checks a directory and prints what was found to standard output. Answers the exit code.
@@ -129,12 +158,7 @@ fn render(directory: &Path, outcome: &Outcome) -> String {
     let (segments, bytes) = outcome.segments;
     let files = format!("{}, {}", count(segments, "segment"), human_bytes(bytes));
     let held = match outcome.queues {
-        Some((queues, items, bytes)) => format!(
-            "{}, {} with {}; {files}",
-            count(queues, "queue"),
-            count(items, "item"),
-            human_bytes(bytes)
-        ),
+        Some(held) => format!("{held}; {files}"),
         None => format!("what the queues hold cannot be told; {files}"),
     };
     lines.push(held);
@@ -400,10 +424,12 @@ fn describe(gap: &Gap, names: &BTreeMap<u64, String>) -> String {
 
 fn item_in(kind: u8, meta: &[u8], names: &BTreeMap<u64, String>) -> String {
     let (id, queues) = match RecordBuf::decode(kind, meta) {
-        Ok(RecordBuf::Put { id, queues, .. }) => {
-            (id.0, queues.iter().map(|queue| queue.0).collect())
+        Ok(RecordBuf::Put(put)) => {
+            // Of a lane its queue is told.
+            let queues = if put.homes.is_empty() { &put.queues } else { &put.homes };
+            let id = put.extra.id.unwrap_or(put.id);
+            (id.0, queues.iter().map(|queue| queue.0).collect::<Vec<u64>>())
         }
-        Ok(RecordBuf::Transfer { id, to, .. }) => (id.0, vec![to.0]),
         _ => return format!("a record of kind {kind}"),
     };
     let named = |queue: &u64| match names.get(queue) {
@@ -429,15 +455,21 @@ fn replay(layout: Layout, scanned: &Scanned, outcome: &mut Outcome) {
         return outcome.findings.push(Finding::of_file("", error.to_string()));
     }
     let config = reading_config(&directory);
-    let recovered = match boot::recover_layout(&config, layout, Now::default()) {
-        Ok(recovered) => recovered,
-        Err(error) => return outcome.findings.push(Finding::of_file("", error.to_string())),
-    };
+    let recovered =
+        match boot::recover_layout(&config, layout, Now { wall_ms: now_ms(), ..Now::default() }) {
+            Ok(recovered) => recovered,
+            Err(error) => return outcome.findings.push(Finding::of_file("", error.to_string())),
+        };
     let broker = &recovered.booted.broker;
     let queues = broker.queues();
-    let (items, bytes) =
-        queues.iter().fold((0, 0), |sum, queue| (sum.0 + queue.items, sum.1 + queue.bytes));
-    outcome.queues = Some((queues.len() as u64, items, bytes));
+    let mut held = Holdings { queues: queues.len() as u64, ..Holdings::default() };
+    for queue in &queues {
+        held.items += queue.items;
+        held.bytes += queue.bytes;
+        held.delayed += queue.delayed;
+        held.dead += queue.dead;
+    }
+    outcome.queues = Some(held);
     if scanned.losses.is_empty() {
         return;
     }
@@ -467,7 +499,8 @@ fn affected(directory: &Path, broker: &Broker, damaged: &BTreeSet<u64>) -> Vec<(
     for queue in broker.queues() {
         let lies_there = broker.segments_of(&queue.name).iter().any(|no| damaged.contains(no));
         let Some(mut look) = broker.look(&queue.name).filter(|_| lies_there) else { continue };
-        let walked = segments.walk(broker, &mut look, |_| Ok::<(), std::convert::Infallible>(()));
+        let walked =
+            segments.walk(broker, &mut look, |_, _| Ok::<(), std::convert::Infallible>(()));
         let Ok(lost) = walked;
         if lost > 0 {
             lost_items.push((String::from_utf8_lossy(&queue.name).into_owned(), lost));
@@ -541,10 +574,13 @@ mod tests {
 
     #[test]
     fn a_report_ends_with_the_verdict() {
-        let mut outcome =
-            Outcome { queues: Some((1, 2, 3)), segments: (1, 1024), ..Outcome::default() };
+        let mut held = Holdings { queues: 1, items: 2, bytes: 3, ..Holdings::default() };
+        let mut outcome = Outcome { queues: Some(held), segments: (1, 1024), ..Outcome::default() };
         let text = render(Path::new("/d"), &outcome);
         assert_eq!(text, "1 queue, 2 items with 3 bytes; 1 segment, 1.0 KiB\n/d: sound\n");
+        (held.delayed, held.dead) = (2, 1);
+        let with_all = "1 queue, 2 items with 3 bytes (2 of them delayed), 1 dead letter";
+        assert_eq!(held.to_string(), with_all);
         let offset = Some(7);
         outcome.findings.push(Finding { file: "f".into(), offset, text: "gone".into() });
         outcome.queues = None;

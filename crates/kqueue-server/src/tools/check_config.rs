@@ -109,6 +109,7 @@ sync = "10ms"
 max_items = 1_000
 max_attempts = 5
 dead_letter_queue = "dead"
+retry_delay = "1500ms"
 [queues."jobs"]
 max_items = 500
 max_size = 18446744073709551615
@@ -153,17 +154,21 @@ destinations = ["x", "y"]
         has("max_item_size = 1025", "k.toml:2");
         has("client_timeout = \"1m 30s\"", "k.toml:3");
         has("data_dir = \"data\"", "built-in");
+        has("idempotency_window = \"10m\"", "built-in");
+        has("idempotency_keys = 1000000", "built-in");
         has("# memcache: none", "[listen], k.toml:5");
         has("sync = \"10ms\"", "k.toml:8");
         has("sync_journal = \"10ms\"", "journal.sync, line 8");
         let audit = one(&config, "jobs+audit");
         let expected = [
-            "max_items = 500 # queues.\"jobs\", line 14",
-            "max_size = 18446744073709551615 # queues.\"jobs\", line 15",
+            "max_items = 500 # queues.\"jobs\", line 15",
+            "max_size = 18446744073709551615 # queues.\"jobs\", line 16",
             "# max_item_size: none # built-in",
             "max_attempts = 5 # queue_defaults, line 11",
-            "max_age = \"1m\" # own, line 17",
-            "sync_journal = \"never\" # own, line 18",
+            "retry_delay = \"1s 500ms\" # queue_defaults, line 13",
+            "retry_delay_max = \"1h\" # built-in",
+            "max_age = \"1m\" # own, line 18",
+            "sync_journal = \"never\" # own, line 19",
         ];
         let lines: Vec<String> = audit
             .lines()
@@ -174,7 +179,7 @@ destinations = ["x", "y"]
             assert!(lines.iter().any(|found| found == line), "{line}\n{audit}");
         }
         // A queue that nobody named.
-        assert!(one(&config, "jobs+new").contains("queues.\"jobs\", line 14"));
+        assert!(one(&config, "jobs+new").contains("queues.\"jobs\", line 15"));
         assert!(one(&config, "other").contains("queue_defaults, line 10"));
         assert!(one(&config, "all").contains("destinations = [\"x\", \"y\"]"));
     }

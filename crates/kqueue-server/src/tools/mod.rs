@@ -26,8 +26,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use kqueue_broker::{Broker, Loaded, Look, LookStep, SegmentRead, segment_file_name};
+use kqueue_broker::{Broker, Lane, Loaded, Look, LookStep, SegmentRead, segment_file_name};
 
 use crate::config::Config;
 use crate::disk::read_in_blocks;
@@ -82,12 +83,12 @@ impl Segments {
         &mut self,
         broker: &Broker,
         look: &mut Look,
-        mut take: impl FnMut(Loaded) -> Result<(), E>,
+        mut take: impl FnMut(Lane, Loaded) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut lost = 0;
         loop {
             match look.step(broker) {
-                LookStep::Item(item) => take(item)?,
+                LookStep::Item(lane, item) => take(lane, item)?,
                 LookStep::Lost(items) => lost += items,
                 LookStep::Done => return Ok(lost),
                 LookStep::Read(read) => match self.read(&read) {
@@ -97,6 +98,12 @@ impl Segments {
             }
         }
     }
+}
+
+/// Unix time by the machine's clock.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A number of bytes for people.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::check::{self, CheckError, Outcome};
+use super::check::{self, CheckError, Finding, Outcome};
 use super::copy::{self, CopyError, Target};
 use super::{DAMAGED, DONE, FAILED, backup};
 
@@ -15,7 +15,7 @@ enum RestoreError {
     #[error(transparent)]
     Check(#[from] CheckError),
     #[error("damaged")]
-    Damaged(Outcome),
+    Damaged(Vec<Finding>),
 }
 
 /// Copies the backup in `from` to `to`. Answers the exit code.
@@ -25,8 +25,8 @@ pub fn run(from: &Path, to: &Path) -> u8 {
             backup::tell("restore", from, to, &outcome);
             DONE
         }
-        Err(RestoreError::Damaged(outcome)) => {
-            for finding in &outcome.findings {
+        Err(RestoreError::Damaged(findings)) => {
+            for finding in &findings {
                 eprintln!("kqueue-server restore: DAMAGE: {finding}");
             }
             eprintln!(
@@ -45,7 +45,7 @@ pub fn run(from: &Path, to: &Path) -> u8 {
 fn restore(from: &Path, to: &Path) -> Result<Outcome, RestoreError> {
     let checked = check::check(from)?;
     if !checked.findings.is_empty() {
-        return Err(RestoreError::Damaged(checked));
+        return Err(RestoreError::Damaged(checked.findings));
     }
     let target = Target::prepare(to, from)?;
     let copied = copy::copy(from, target, |copied| match copied.findings.first() {

@@ -3,8 +3,8 @@
 //! Must not: forgive an answer to another question.
 
 use crate::conn::{Asked, Conn, Held, Link, OPEN_MAX, Want};
-use crate::oracle::{How, Moment, Oracle, Refusal, Shown};
-use crate::queues::{ATTEMPTS_MAX, BIN, NOW, Queue, has_attempts_max, named};
+use crate::oracle::{Command, How, Moment, Oracle, Refusal, Shown};
+use crate::queues::{BIN, NOW, Queue, attempts_max, named};
 use crate::reply::{self, Part};
 
 impl Conn {
@@ -87,6 +87,26 @@ impl Conn {
             (Want::PutAll(_) | Want::Fetch { .. } | Want::Settle { .. } | Want::Info(_), part) => {
                 self.answer_worker(asked, part, at, oracle)
             }
+            (Want::Browse { .. } | Want::Kick(_) | Want::Purge { .. }, Part::Line(line))
+                if line.starts_with("SERVER_ERROR") && line.contains("cannot be read") =>
+            {
+                oracle.is_damage_told = true;
+                for command in [Command::Kick, Command::Purge] {
+                    oracle.command_answered(at, self.id, command);
+                }
+                Ok(true)
+            }
+            (
+                Want::Touch { .. }
+                | Want::ReleaseLater { .. }
+                | Want::Bury { .. }
+                | Want::Browse { .. }
+                | Want::Kick(_)
+                | Want::Purge { .. }
+                | Want::Pause(_)
+                | Want::Resume,
+                part,
+            ) => self.answer_extended(asked, part, at, oracle),
             (Want::Abort, Part::Line(line)) if line == "END" => Ok(true),
             (Want::Ack { queue, put }, Part::Line(line)) => match line.as_str() {
                 "OK" => {
@@ -109,7 +129,7 @@ impl Conn {
                     if *attempts == 0 {
                         return Err("handed out for the 0th time".into());
                     }
-                    if *attempts > ATTEMPTS_MAX && has_attempts_max(queue) {
+                    if attempts_max(queue).is_some_and(|max| *attempts > max) {
                         return Err("handed out more often than max_attempts".into());
                     }
                     let how = How::Held { until_ms: *until_ms };
@@ -117,7 +137,10 @@ impl Conn {
                         Shown { queue, flags: *flags, body, how, conn: self.id, asked: asked.at };
                     let put = oracle.shown(at, &shown)?;
                     let queue = named(queue).ok_or("unknown queue")?;
-                    self.held.push(Held { queue, put, id: *id });
+                    oracle
+                        .item_told(asked.at, at, queue, put, *id, *attempts)
+                        .map_err(|what| format!("item {put} of {queue}: {what}"))?;
+                    self.held.push(Held { queue, put, id: *id, attempts: *attempts });
                     Ok(false)
                 }
                 Part::Line(line) if line == "END" => {
@@ -139,8 +162,11 @@ impl Conn {
         at: Moment,
         oracle: &mut Oracle,
     ) -> Result<bool, String> {
-        if line == "STORED" || line.starts_with("STORED ") {
+        if line == "STORED" {
             oracle.put_stored(at, put)?;
+        } else if let Some(id) = line.strip_prefix("STORED ") {
+            let id = id.parse().map_err(|_| "an id that is no number")?;
+            oracle.put_stored_as(at, put, id)?;
         } else if line.starts_with("SERVER_ERROR") && line.contains("unknown") {
             // It may be on the disk or not.
         } else if line.starts_with("NOT_STORED") || line.starts_with("SERVER_ERROR") {
@@ -186,7 +212,7 @@ impl Conn {
                     return Err("an item of another queue".into());
                 }
                 if matches!(how, How::Held { .. }) {
-                    self.held.push(Held { queue, put, id: 0 });
+                    self.held.push(Held { queue, put, id: 0, attempts: 0 });
                 }
                 if let Some(front) = self.asked.front_mut() {
                     front.has_item = true;
@@ -226,7 +252,17 @@ impl Conn {
                 }
                 oracle.check_blocked(asked.at, at, |status| status.gives())?;
             }
-            Want::Reserve { .. } | Want::Monitor { .. } | Want::Fetch { .. } | Want::Info(_) => {
+            Want::Kick(_) | Want::Purge { .. } => {
+                oracle.check_blocked(asked.at, at, |status| status.takes())?;
+                for command in [Command::Kick, Command::Purge] {
+                    oracle.command_answered(at, self.id, command);
+                }
+            }
+            Want::Browse { .. }
+            | Want::Reserve { .. }
+            | Want::Monitor { .. }
+            | Want::Fetch { .. }
+            | Want::Info(_) => {
                 if asked.has_item {
                     return Err("it has begun already".into());
                 }
@@ -286,7 +322,7 @@ impl Conn {
                 if named != queue {
                     return Err("an item of another queue".into());
                 }
-                self.held.push(Held { queue, put, id: 0 });
+                self.held.push(Held { queue, put, id: 0, attempts: 0 });
                 if let Some(front) = self.asked.front_mut() {
                     front.has_item = true;
                     front.want = Want::Monitor { queue, until_ms, left: left - 1 };

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use kqueue_broker::SyncPolicy;
 
-use super::{Copy, Moment, Oracle, State, Tally};
+use super::{Check, Copy, Moment, Oracle, State, Tally};
 use crate::queues::{Queue, drops_expired, way};
 
 impl Oracle {
     /// Everything that is left was delivered: what is missing is lost.
     pub(crate) fn finish(&self, now: Moment) -> Result<Tally, String> {
         let mut missing: BTreeMap<Queue, Vec<usize>> = BTreeMap::new();
-        let mut tally = Tally { moved: self.moves, ..Tally::default() };
+        let mut tally = Tally { moved: self.moves, repeated: self.repeated, ..Tally::default() };
         for (number, put) in self.puts.iter().enumerate() {
             match put.state {
                 State::Stored => tally.stored += 1,
@@ -29,19 +29,28 @@ impl Oracle {
                 }
             }
         }
+        self.check_missing(missing).map(|()| tally)
+    }
+
+    pub(super) fn check_missing(&self, missing: BTreeMap<Queue, Vec<usize>>) -> Check {
         for (queue, numbers) in missing.into_iter().filter(|_| !self.is_damage_told) {
             let excuses = way(queue).iter().filter_map(|place| self.excuses.get(place));
             let excused: u64 = excuses.sum();
-            if numbers.len() as u64 > excused {
+            // Of several of which one was stored one is missing.
+            let is_first = |number: &&usize| {
+                let alike = &self.puts[**number].alternatives;
+                !alike.iter().any(|other| other < *number && numbers.contains(other))
+            };
+            if numbers.iter().filter(is_first).count() as u64 > excused {
                 return Err(format!(
                     "LOST: items {numbers:?} of {queue}; takes whose answer nobody saw explain {excused} of them"
                 ));
             }
         }
-        Ok(tally)
+        Ok(())
     }
 
-    fn is_missing(&self, number: usize, queue: Queue, copy: &Copy, now: Moment) -> bool {
+    pub(super) fn is_missing(&self, number: usize, queue: Queue, copy: &Copy, now: Moment) -> bool {
         let put = &self.puts[number];
         let is_expired = drops_expired(queue)
             && put.expiry.earliest_ms != 0
@@ -51,6 +60,18 @@ impl Oracle {
             return false;
         }
         if self.may_be_dropped(number, queue, now) {
+            return false;
+        }
+        let may_be_instead = |&other: &usize| {
+            let copy = self.puts[other].copies.get(queue);
+            copy.is_some_and(|copy| {
+                copy.deliveries > 0
+                    || copy.may_be_done
+                    || copy.may_be_flushed
+                    || copy.may_be_dropped
+            })
+        };
+        if put.alternatives.iter().any(may_be_instead) {
             return false;
         }
         let is_whole_fanout_promised =

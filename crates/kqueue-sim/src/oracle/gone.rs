@@ -36,6 +36,7 @@ impl Oracle {
     /// The server's life ended. `is_faulty`: its disk failed before, so that nothing was synced in time.
     pub(crate) fn cut(&mut self, at: Moment, cut: Cut, is_faulty: bool) {
         self.had_power_cut |= cut == Cut::Power;
+        self.started_ms = at.wall_ms;
         self.poisoned_in = None;
         self.numbers.forget();
         // What was removed is as durable as the settings made it at that time, or less.
@@ -48,7 +49,9 @@ impl Oracle {
         };
         let flush_survives = survives_ms(cut, policy, is_faulty) == Some(0);
         for put in &mut self.puts {
-            put.ended = put.ended.or(Some(at.step));
+            if put.ended.is_none() {
+                (put.ended, put.ended_wall_ms) = (Some(at.step), at.wall_ms);
+            }
             let limit_ms = survives_ms(cut, put.policy, is_faulty);
             let is_kept = put.answered.is_some_and(|stored| is_past(stored.mono_ms, limit_ms, at));
             // Nobody was told that anything is kept of what is stored in part.
@@ -60,7 +63,10 @@ impl Oracle {
                 copy.since_cut = 0;
                 // Nothing need have synced the move of something that nobody took, so after a power cut it may be back.
                 let moved_ms = if cut == Cut::Kill { removal_ms } else { None };
-                copy.may_be_twice |= cut == Cut::Power && way(root).len() > 2;
+                // Of several moves that were not synced an earlier one may be lost and a later one not.
+                copy.may_be_twice_here |= cut == Cut::Power && copy.course.may_have_moved();
+                copy.may_be_twice |=
+                    copy.may_be_twice_here || cut == Cut::Power && way(root).len() > 2;
                 copy.moved = copy.moved.filter(|&(_, since)| is_past(since, moved_ms, at));
                 if is_volatile(root) {
                     copy.is_dropped = true;
@@ -68,8 +74,10 @@ impl Oracle {
                 }
                 copy.gone_since = copy.gone_since.filter(|&since| is_past(since, removal_ms, at));
                 copy.is_flushed &= flush_survives;
+                copy.course.cut(|known| is_past(known.mono_ms, removal_ms, at));
             }
         }
+        self.cut_courses(at, cut, flush_survives);
         self.forget_order_of_rings();
         for window in &mut self.windows {
             // What was taken by one who never showed it may be back, at its old place: until now it was away.
@@ -78,6 +86,13 @@ impl Oracle {
             window.to = if was_away { at.step } else { window.to.min(at.step) };
             window.to_ms = window.to_ms.min(at.mono_ms);
         }
+    }
+}
+
+impl Oracle {
+    /// Whether an item may be at two places of its queue, after a power cut.
+    pub(crate) fn may_be_twice(&self, number: usize) -> bool {
+        self.puts[number].copies.values().any(|copy| copy.may_be_twice)
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) fn judge(
     if copy.is_dropped && place == 0 {
         return Err("came back although it was in memory only".into());
     }
+    if copy.may_be_twice_here {
+        // What is said of one of them is not true of the other one.
+        return Ok(());
+    }
     if copy.is_flushed {
         return Err("delivered after it had been flushed".into());
     }

@@ -2,8 +2,11 @@
 //!
 //! Must not: know settings.
 
+use std::cmp::Ordering;
+
 use super::{Check, ConnId, Copy, First, How, Moment, Oracle, Put, Shown, State, Take, Window};
-use crate::queues::{ATTEMPTS_MAX, Entry, Queue, entry, turns, way};
+use super::{Command, course::LATE_MS};
+use crate::queues::{ATTEMPTS_MAX, Entry, KEPT, Queue, attempts_max, entry, turns, way};
 
 impl Oracle {
     #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
@@ -17,13 +20,14 @@ impl Oracle {
         shown: &Shown<'_>,
         at: Moment,
     ) -> Check {
-        if self.is_damage_told {
+        if self.is_damage_told || copy.may_be_twice_here {
             return Ok(());
         }
         if place < copy.place() && !shown.is_stale(at) {
             let (seen, since) = (way(root)[copy.place()], copy.moved.map_or(0, |(_, ms)| ms));
             // A peek may have been asked before, and be answered late.
-            return match shown.how == How::Peeked && shown.asked.mono_ms <= since {
+            let is_old = shown.how == How::Peeked && shown.asked.mono_ms <= since;
+            return match is_old || self.may_have_run(Command::Kick, root, put.sent.step) {
                 true => Ok(()),
                 false => Err(format!("here although it had moved to {seen}")),
             };
@@ -38,7 +42,8 @@ impl Oracle {
             Some(Entry::Dead) if turns(root) && !self.buried_since(put.sent, at) => {
                 Err("dead although nothing died there".into())
             }
-            Some(Entry::Dead) if copy.opens < ATTEMPTS_MAX => {
+            Some(Entry::Dead) if copy.course.may_be_buried => Ok(()),
+            Some(Entry::Dead) if copy.opens < attempts_max(root).unwrap_or(ATTEMPTS_MAX) => {
                 let may_have_been_open =
                     way(root).iter().any(|from| self.may_have_been_held(from, put.sent, at));
                 match may_have_been_open {
@@ -66,13 +71,18 @@ impl Oracle {
             // It had gone for its age, a power cut brought it back, and by then nobody minded its age any more.
             return Ok(());
         }
+        let put_in = self.puts[number].sent.step;
+        if self.had_power_cut && self.may_have_run(Command::Purge, queue, put_in) {
+            // It had been purged, and a power cut brought it back.
+            return Ok(());
+        }
         for first in self.order.get(queue).into_iter().flatten() {
             let &First { put: later, conn, asked, received } = first;
             // What one request is answered with was handed out in that order.
             let is_same_answer = conn == shown.conn && asked.step == shown.asked.step;
             if (received.step < shown.asked.step || is_same_answer)
-                && self.precedes(number, later)
-                && !self.may_have_been_held(queue, asked, received)
+                && self.goes_before(number, later, asked)
+                && !self.may_have_been_away(queue, asked, received)
             {
                 return Err(format!("item {later} of {queue} was handed out before item {number}"));
             }
@@ -86,7 +96,40 @@ impl Oracle {
             || first.answered.is_some_and(|at| at.step < second.sent.step)
     }
 
-    fn may_have_been_held(&self, queue: Queue, from: Moment, to: Moment) -> bool {
+    /// Whether, when something was asked for, the first of two items was there and had to be handed out before the second one.
+    fn goes_before(&self, a: usize, b: usize, asked: Moment) -> bool {
+        let (first, second) = (&self.puts[a], &self.puts[b]);
+        let (one, other) = (first.options, second.options);
+        if one.level == other.level && one.delay_ms == 0 && other.delay_ms == 0 {
+            return self.precedes(a, b);
+        }
+        let Some(answered) = first.answered.filter(|at| at.step < asked.step) else { return false };
+        let ready_ms = match one.delay_ms {
+            0 => answered.wall_ms,
+            // After a start it is looked for on the disk once more.
+            delay_ms => (answered.wall_ms + delay_ms).max(self.started_ms) + LATE_MS,
+        };
+        if one.delay_ms > 0 && !self.scenario.has_memory() {
+            // It is entered by its time when there is room.
+            return false;
+        }
+        match one.level.cmp(&other.level) {
+            Ordering::Less => ready_ms <= asked.wall_ms,
+            Ordering::Equal => ready_ms <= asked.wall_ms && ready_ms < second.due_ms().0,
+            Ordering::Greater => false,
+        }
+    }
+
+    /// Whether an item may have been in other hands, or may have waited since for its time to come again, or was dead.
+    fn may_have_been_away(&self, queue: Queue, from: Moment, to: Moment) -> bool {
+        let has_been = |window: &Window| window.from <= to.step && window.queues.contains(&queue);
+        match KEPT.contains(&queue) {
+            true => self.windows.iter().any(has_been),
+            false => self.may_have_been_held(queue, from, to),
+        }
+    }
+
+    pub(super) fn may_have_been_held(&self, queue: Queue, from: Moment, to: Moment) -> bool {
         let overlaps = |window: &Window| {
             let is_past = window.to < from.step && window.to_ms < from.mono_ms;
             window.from <= to.step && !is_past && window.queues.contains(&queue)
@@ -121,6 +164,7 @@ impl Oracle {
 
     /// The server has noticed that the connection is gone.
     pub(crate) fn conn_noticed(&mut self, at: Moment, conn: ConnId) {
+        self.end_commands(at, Some(conn));
         for window in self.windows.iter_mut().filter(|window| window.conn == conn) {
             let lease_ms = window.lease_ms;
             window.close(at, if lease_ms > 0 { at.mono_ms + lease_ms } else { 0 });

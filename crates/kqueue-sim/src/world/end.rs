@@ -2,6 +2,8 @@
 //!
 //! Must not: let anything fail any more.
 
+use kqueue_broker::SyncPolicy;
+
 use super::{Outcome, SETTLE_STEPS, World};
 use crate::conn::{LEASE_MS_MAX, Link, Role};
 use crate::disk::Cut;
@@ -23,6 +25,10 @@ impl World {
         // Somebody may have had a last wish.
         self.serve_everything()?;
         self.is_in_order_again()?;
+        let extended = self.scenario.extras.extended;
+        if extended {
+            self.resume_all()?;
+        }
         match self.rng.u32(..4) {
             0 => self.restart_cleanly()?,
             1 => self.cut(Cut::Power)?,
@@ -33,6 +39,15 @@ impl World {
             self.close(0);
         }
         self.let_leases_end()?;
+        if extended {
+            if self.scenario.policy != SyncPolicy::Always {
+                self.resume_all()?;
+            }
+            self.connect(Role::Steward);
+            self.end_extended()?;
+        } else {
+            self.connect(Role::Admin);
+        }
         self.drain()?;
         self.broker.check_invariants();
         self.summary.tally = self.oracle.finish(self.at())?;
@@ -86,8 +101,9 @@ impl World {
     }
 
     /// What was fetched for a while returns although whoever fetched it is gone.
-    fn let_leases_end(&mut self) -> Outcome {
-        if !self.scenario.extras.fetches {
+    pub(super) fn let_leases_end(&mut self) -> Outcome {
+        let extras = self.scenario.extras;
+        if !extras.fetches && !extras.extended {
             return Ok(());
         }
         self.mono_ms += LEASE_MS_MAX;
@@ -95,9 +111,8 @@ impl World {
         self.pump()
     }
 
-    fn drain(&mut self) -> Outcome {
-        self.connect(Role::Admin);
-        for queue in queues(self.scenario.extras.turns()) {
+    pub(super) fn drain(&mut self) -> Outcome {
+        for queue in queues(&self.scenario.extras) {
             loop {
                 let (at, before) = (self.at(), self.oracle.deliveries());
                 self.conns[0].get_now(at, queue);

@@ -1,6 +1,7 @@
 //! Strictness of the reply decoder.
 
 use super::*;
+use crate::Cursor;
 use std::string::{String, ToString};
 
 fn one(input: &[u8]) -> Result<Reply, ReplyError> {
@@ -35,15 +36,26 @@ fn every_reply() {
             },
         ),
         (b"END\r\n", Reply::End),
+        (b"END 1.18446744073709551615\r\n", Reply::EndWithCursor(Cursor(1, u64::MAX))),
         (b"DELETED\r\n", Reply::Deleted),
         (b"Flushed all queues.\r\n", Reply::Flushed),
         (b"STAT a 1\r\n", Reply::Stat { name: bytes(b"a"), value: bytes(b"1") }),
         (b"STAT a b c\r\n", Reply::Stat { name: bytes(b"a"), value: bytes(b"b c") }),
         (b"STAT a \r\n", Reply::Stat { name: bytes(b"a"), value: Bytes::new() }),
+        (b"queue 'q'+'' {\r\n", Reply::QueueBegin(bytes(b"q'+'"))),
+        (b"  items=1\r\n", figure(b"items", b"1")),
+        (b"  children=a=b,c\r\n", figure(b"children", b"a=b,c")),
+        (b"  children=\r\n", figure(b"children", b"")),
+        (b"}\r\n", Reply::QueueEnd),
+        (b"  \r\n", Reply::Blank),
+        (b"\r\n", Reply::Blank),
         (b"VERSION 2.4.8-SNAPSHOT\r\n", Reply::Version(bytes(b"2.4.8-SNAPSHOT"))),
         (b"CAPABILITIES kqueue/1 put ack\r\n", capabilities(b"kqueue/1 put ack")),
         (b"OK\r\n", Reply::Ok),
+        (b"OK 0\r\n", Reply::OkCount(0)),
+        (b"OK 18446744073709551615\r\n", Reply::OkCount(u64::MAX)),
         (b"NOT_HELD\r\n", Reply::NotHeld),
+        (b"NOT_FOUND\r\n", Reply::NotFound),
         (b"CLIENT_ERROR\r\n", Reply::ClientError(text(""))),
         (b"CLIENT_ERROR bad data\r\n", Reply::ClientError(text("bad data"))),
         (b"ERROR\r\n", Reply::Error(text(""))),
@@ -54,6 +66,10 @@ fn every_reply() {
     }
 }
 
+fn figure(name: &[u8], value: &[u8]) -> Reply {
+    Reply::Figure { name: bytes(name), value: bytes(value) }
+}
+
 fn value(key: &[u8], flags: u32, body: &[u8]) -> Reply {
     Reply::Value { key: bytes(key), flags, body: bytes(body) }
 }
@@ -61,8 +77,15 @@ fn value(key: &[u8], flags: u32, body: &[u8]) -> Reply {
 #[test]
 fn whatever_is_not_exactly_a_reply_is_malformed() {
     for input in [
-        &b"\r\n"[..],
-        b"\n",
+        &b"\n"[..],
+        b"   \r\n",
+        b" items=1\r\n",
+        b"  =1\r\n",
+        b"  items\r\n",
+        b"queue q {\r\n",
+        b"queue '' {\r\n",
+        b"queue 'q'\r\n",
+        b"} \r\n",
         b"STORED\n",
         b"STORED\r\r\n",
         b"ST\rORED\r\n",
@@ -77,8 +100,21 @@ fn whatever_is_not_exactly_a_reply_is_malformed() {
         b"END \r\n",
         b"END x\r\n",
         b"DELETED x\r\n",
-        b"OK 1\r\n",
+        b"END 1\r\n",
+        b"END 1.\r\n",
+        b"END .1\r\n",
+        b"END 1.2.3\r\n",
+        b"END 1.2 \r\n",
+        b"END 1.18446744073709551616\r\n",
+        b"OK \r\n",
+        b"OK x\r\n",
+        b"OK -1\r\n",
+        b"OK 1 2\r\n",
+        b"OK 18446744073709551616\r\n",
         b"NOT_HELD x\r\n",
+        b"NOT_FOUND \r\n",
+        b"NOT_FOUND 1\r\n",
+        b"NOT_FOUNDED\r\n",
         b"Flushed\r\n",
         b"Flushed all queues\r\n",
         b"VALUE\r\n",
@@ -127,6 +163,8 @@ fn a_body_must_be_followed_by_crlf() {
         b"VALUE q 0 1\r\nx\ry",
         b"VALUE q 0 0\r\nEND\r\n",
         b"ITEM q 1 0 1 0 3\r\nab\r\nEND\r\n",
+        b"FOUND q 1 ready 3 size=3 flags=0 attempts=0 age_ms=0 priority=low\r\nab\r\nEND\r\n",
+        b"FOUND q 1 ready 0 size=3 flags=0 attempts=0 age_ms=0 priority=low\r\nEND\r\n",
     ] {
         assert!(
             matches!(one(input), Err(ReplyError::Malformed { .. })),

@@ -1,8 +1,9 @@
 //! What one half writes, the other reads, however it is cut.
 
+use super::generators::{any_reply, any_request, encode};
 use super::*;
 use crate::{
-    Body, CAPABILITY_WORDS, Decoder, Expiry, GetOptions, Limits, Request, Response, StatsWriter,
+    Cursor, DELAY_MS_MAX, Decoder, GetOptions, ItemState, Kick, Limits, Priority, Purge, Request,
 };
 use proptest::prelude::*;
 use std::string::String;
@@ -11,7 +12,10 @@ use std::vec;
 fn text_of(encode: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = b"<".to_vec();
     encode(&mut out);
-    String::from_utf8(out).unwrap()
+    // Line ends are shown as they are, other bytes that are no text are escaped.
+    out.utf8_chunks()
+        .map(|chunk| std::format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii()))
+        .collect()
 }
 
 #[test]
@@ -19,7 +23,16 @@ fn golden_bytes_of_every_request() {
     let q = key(b"q");
     let open = GetOptions { open: true, close: true, wait_ms: 250, ..GetOptions::default() };
     let forever = GetOptions { wait_ms: u32::MAX, ..GetOptions::default() };
-    let all = PutOptions { ttl_seconds: 60, flags: 7 };
+    let all = PutOptions {
+        ttl_seconds: 60,
+        flags: 7,
+        delay_ms: DELAY_MS_MAX,
+        priority: Priority::High,
+        idempotency_key: Some(b"a=\xff"),
+    };
+    let some = PutOptions { delay_ms: 1, priority: Priority::Low, ..PutOptions::default() };
+    let behind = BrowseOptions { after: Some(Cursor(1, u64::MAX)), body_bytes: Some(0) };
+    let plain = BrowseOptions::default();
     for (written, expected) in [
         (text_of(|out| set(out, q, 1, 0, 5).unwrap()), "<set q 1 0 5\r\n"),
         (text_of(|out| set(out, q, 0, i32::MIN, 0).unwrap()), "<set q 0 -2147483648 0\r\n"),
@@ -30,14 +43,37 @@ fn golden_bytes_of_every_request() {
         (text_of(|out| flush(out, q)), "<flush q\r\n"),
         (text_of(flush_all), "<flush_all\r\n"),
         (text_of(stats), "<stats\r\n"),
+        (text_of(|out| dump_stats(out, &[]).unwrap()), "<dump_stats\r\n"),
+        (text_of(|out| dump_stats(out, &[q, key(b"r")]).unwrap()), "<dump_stats q r\r\n"),
         (text_of(version), "<version\r\n"),
         (text_of(quit), "<quit\r\n"),
         (text_of(capabilities), "<capabilities\r\n"),
         (text_of(|out| put(out, q, 5, &PutOptions::default()).unwrap()), "<put q 5\r\n"),
-        (text_of(|out| put(out, q, 5, &all).unwrap()), "<put q 5 ttl=60 flags=7\r\n"),
+        (
+            text_of(|out| put(out, q, 5, &all).unwrap()),
+            "<put q 5 ttl=60 flags=7 delay=315360000000 priority=high key=a=\\xff\r\n",
+        ),
+        (text_of(|out| put(out, q, 5, &some).unwrap()), "<put q 5 delay=1 priority=low\r\n"),
         (text_of(|out| reserve(out, 2, 3, 4, &[q, key(b"r")]).unwrap()), "<reserve 2 3 4 q r\r\n"),
         (text_of(|out| ack(out, q, u64::MAX)), "<ack q 18446744073709551615\r\n"),
-        (text_of(|out| release(out, q, 0)), "<release q 0\r\n"),
+        (text_of(|out| release(out, q, 0, None).unwrap()), "<release q 0\r\n"),
+        (text_of(|out| release(out, q, 0, Some(0)).unwrap()), "<release q 0 delay=0\r\n"),
+        (text_of(|out| touch(out, q, 9, 30_000)), "<touch q 9 30000\r\n"),
+        (text_of(|out| bury(out, q, 9, 1024).unwrap()), "<bury q 9 1024\r\n"),
+        (
+            text_of(|out| browse(out, q, ItemState::Dead, 5, &behind).unwrap()),
+            "<browse q dead 5 after=1.18446744073709551615 body=0\r\n",
+        ),
+        (
+            text_of(|out| browse(out, q, ItemState::Delayed, 1, &plain).unwrap()),
+            "<browse q delayed 1\r\n",
+        ),
+        (text_of(|out| kick(out, q, Kick::All).unwrap()), "<kick q all\r\n"),
+        (text_of(|out| kick(out, q, Kick::Some(3)).unwrap()), "<kick q 3\r\n"),
+        (text_of(|out| kick(out, q, Kick::Id(0)).unwrap()), "<kick q id=0\r\n"),
+        (text_of(|out| purge(out, q, Purge::Delayed)), "<purge q delayed\r\n"),
+        (text_of(|out| pause(out, q)), "<pause q\r\n"),
+        (text_of(|out| resume(out, q)), "<resume q\r\n"),
     ] {
         assert_eq!(written, expected);
     }
@@ -53,11 +89,26 @@ fn what_cannot_be_sent_leaves_no_byte() {
     let too_large = Err(EncodeError::BodyTooLarge);
     assert_eq!(set(&mut out, q, 0, 0, i32::MAX as usize + 1), too_large);
     assert_eq!(put(&mut out, q, usize::MAX, &PutOptions::default()), too_large);
+    let long_key = [b'k'; 129];
+    for bad_key in [&b""[..], &long_key, b"a b", b"a\tb", b"a\r\nquit", b"\x7f"] {
+        let options = PutOptions { idempotency_key: Some(bad_key), ..PutOptions::default() };
+        let error = Err(EncodeError::BadKey);
+        assert_eq!(put(&mut out, q, 1, &options), error, "{}", bad_key.escape_ascii());
+    }
+    let late = PutOptions { delay_ms: DELAY_MS_MAX + 1, ..PutOptions::default() };
+    assert_eq!(put(&mut out, q, 1, &late), Err(EncodeError::DelayTooLong));
+    let late = Some(DELAY_MS_MAX + 1);
+    assert_eq!(release(&mut out, q, 1, late), Err(EncodeError::DelayTooLong));
+    assert_eq!(bury(&mut out, q, 1, 1025), Err(EncodeError::ReasonTooLong));
+    let nothing = Err(EncodeError::NoItems);
+    assert_eq!(browse(&mut out, q, ItemState::Open, 0, &BrowseOptions::default()), nothing);
+    assert_eq!(kick(&mut out, q, Kick::Some(0)), nothing);
     assert_eq!(get(&mut out, q, &bad), Err(EncodeError::BadOptions));
     assert_eq!(reserve(&mut out, 0, 0, 0, &[q]), Err(EncodeError::NoItems));
     assert_eq!(reserve(&mut out, 1, 0, 0, &[]), Err(EncodeError::QueueCount));
     assert_eq!(reserve(&mut out, 1, 0, 0, &[q; 17]), Err(EncodeError::QueueCount));
     assert_eq!(reserve(&mut out, 1, 0, 0, &[long; 16]), Err(EncodeError::LineTooLong));
+    assert_eq!(dump_stats(&mut out, &[long; 9]), Err(EncodeError::LineTooLong));
     assert!(out.is_empty());
 }
 
@@ -77,183 +128,6 @@ fn the_longest_line_that_is_sent_is_taken() {
     let rest = [b'r'; 27];
     keys[8] = key(&rest);
     assert_eq!(reserve(&mut out, 1, 0, 0, &keys), Err(EncodeError::LineTooLong));
-}
-
-fn name() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 1..40)
-        .prop_filter("a name", |bytes| Name::check(bytes).is_ok())
-}
-
-/// Most random bytes are no name, so bad ones are replaced rather than thrown away.
-fn any_name() -> impl Strategy<Value = Name> {
-    let letters = "[a-zA-Z0-9_:$%+-]{1,40}".prop_map(|mut text| {
-        if text.starts_with('+') {
-            text.insert(0, 'q');
-            text.truncate(250);
-        }
-        text.into_bytes()
-    });
-    prop_oneof![letters, name()].prop_map(|bytes| Name::parse(&Bytes::from(bytes)).unwrap())
-}
-
-fn body() -> impl Strategy<Value = Bytes> {
-    prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from)
-}
-
-fn options() -> impl Strategy<Value = GetOptions> {
-    (0..=i32::MAX as u32, any::<[bool; 4]>())
-        .prop_map(|(wait_ms, [open, close, abort, peek])| GetOptions {
-            wait_ms,
-            open,
-            close,
-            abort,
-            peek,
-            close_all: false,
-        })
-        .prop_filter("options that go together", |options| options.check().is_ok())
-}
-
-/// Requests as both halves know them.
-fn any_request() -> impl Strategy<Value = Request> {
-    prop_oneof![
-        (any_name(), any::<u32>(), any::<i32>(), body()).prop_map(|(key, flags, expiry, body)| {
-            Request::Set {
-                key: key.into_bytes(),
-                flags,
-                expiry: Expiry::Kestrel(expiry),
-                body: Body::Bytes(body),
-                noreply: false,
-            }
-        }),
-        (any_name(), options()).prop_map(|(key, options)| Request::Get {
-            key: key.into_bytes(),
-            options,
-            with_cas: false
-        }),
-        any_name().prop_map(|key| Request::Delete { key: key.into_bytes(), noreply: false }),
-        any_name().prop_map(|key| Request::Flush { key: key.into_bytes() }),
-        Just(Request::FlushAll { noreply: false }),
-        Just(Request::Stats),
-        Just(Request::Version),
-        Just(Request::Quit),
-        Just(Request::Capabilities),
-        (any_name(), any::<u32>(), any::<u32>(), body()).prop_map(
-            |(key, ttl_seconds, flags, body)| Request::Put {
-                key,
-                ttl_seconds,
-                flags,
-                body: Body::Bytes(body),
-            }
-        ),
-        (1u32..=1000, any::<u32>(), any::<u32>(), prop::collection::vec(any_name(), 1..=16))
-            .prop_map(|(max, wait_ms, lease_ms, keys)| Request::Reserve {
-                max,
-                wait_ms,
-                lease_ms,
-                keys: keys.into(),
-            }),
-        (any_name(), any::<u64>()).prop_map(|(key, id)| Request::Ack { key, id }),
-        (any_name(), any::<u64>()).prop_map(|(key, id)| Request::Release { key, id }),
-    ]
-}
-
-fn encode(out: &mut Vec<u8>, request: &Request) {
-    let body = match request {
-        Request::Set { key: k, flags, expiry, body: Body::Bytes(body), .. } => {
-            let Expiry::Kestrel(expiry) = *expiry else { unreachable!("made above") };
-            set(out, key(k), *flags, expiry, body.len()).unwrap();
-            body
-        }
-        Request::Put { key, ttl_seconds, flags, body: Body::Bytes(body) } => {
-            let options = PutOptions { ttl_seconds: *ttl_seconds, flags: *flags };
-            put(out, key.by_ref(), body.len(), &options).unwrap();
-            body
-        }
-        other => return encode_line(out, other),
-    };
-    out.extend_from_slice(body);
-    out.extend_from_slice(BODY_END);
-}
-
-fn encode_line(out: &mut Vec<u8>, request: &Request) {
-    match request {
-        Request::Get { key: k, options, .. } => get(out, key(k), options).unwrap(),
-        Request::Delete { key: k, .. } => delete(out, key(k)),
-        Request::Flush { key: k } => flush(out, key(k)),
-        Request::FlushAll { .. } => flush_all(out),
-        Request::Stats => stats(out),
-        Request::Version => version(out),
-        Request::Quit => quit(out),
-        Request::Capabilities => capabilities(out),
-        Request::Reserve { max, wait_ms, lease_ms, keys } => {
-            let keys: Vec<_> = keys.iter().map(Name::by_ref).collect();
-            reserve(out, *max, *wait_ms, *lease_ms, &keys).unwrap();
-        }
-        Request::Ack { key, id } => ack(out, key.by_ref(), *id),
-        Request::Release { key, id } => release(out, key.by_ref(), *id),
-        other => panic!("has no encoder: {other:?}"),
-    }
-}
-
-/// Replies that the server writes, with what the client must read.
-fn any_reply() -> impl Strategy<Value = (Response, Vec<Reply>)> {
-    let text = || "[ -~]{1,40}";
-    prop_oneof![
-        Just((Response::Stored, vec![Reply::Stored(None)])),
-        any::<u64>().prop_map(|id| (Response::StoredId(id), vec![Reply::Stored(Some(id))])),
-        Just((Response::NotStored, vec![Reply::NotStored(None)])),
-        text().prop_map(|text| (
-            Response::NotStoredBecause(text.clone().into()),
-            vec![Reply::NotStored(Some(text))]
-        )),
-        (any_name(), any::<u32>(), body()).prop_map(|(key, flags, body)| {
-            let key = key.into_bytes();
-            let reply = Reply::Value { key: key.clone(), flags, body: body.clone() };
-            (Response::ValueEnd { key, flags, body, cas: None }, vec![reply, Reply::End])
-        }),
-        (any_name(), any::<(u64, u32, u32, u64)>(), body()).prop_map(
-            |(key, (id, flags, attempts, age_ms), body)| {
-                let key = key.into_bytes();
-                let response = Response::Item {
-                    key: key.clone(),
-                    id,
-                    flags,
-                    attempts,
-                    age_ms,
-                    body: body.clone(),
-                };
-                (response, vec![Reply::Item { key, id, flags, attempts, age_ms, body }])
-            }
-        ),
-        Just((Response::End, vec![Reply::End])),
-        Just((Response::Deleted, vec![Reply::Deleted])),
-        Just((Response::Flushed, vec![Reply::Flushed])),
-        (any_name(), any::<u64>()).prop_map(|(key, value)| {
-            let mut stats = StatsWriter::new();
-            stats.queue_stat(&key, "items", value);
-            let name = [b"queue_", key.as_bytes(), b"_items"].concat().into();
-            let value = Bytes::from(std::format!("{value}"));
-            (stats.finish(), vec![Reply::Stat { name, value }])
-        }),
-        Just((Response::Version("0.1.0"), vec![Reply::Version(Bytes::from_static(b"0.1.0"))])),
-        Just((
-            Response::Capabilities("9"),
-            vec![Reply::Capabilities(Capabilities::new(
-                std::format!("kqueue/9 {CAPABILITY_WORDS}").into()
-            ))]
-        )),
-        Just((Response::Ok, vec![Reply::Ok])),
-        Just((Response::NotHeld, vec![Reply::NotHeld])),
-        text().prop_map(|text| (
-            Response::ClientError(text.clone().into()),
-            vec![Reply::ClientError(text)]
-        )),
-        text().prop_map(|text| (Response::Error(text.clone().into()), vec![Reply::Error(text)])),
-        text().prop_map(|text| (
-            Response::ServerError(text.clone().into()),
-            vec![Reply::ServerError(text)]
-        )),
-    ]
 }
 
 proptest! {
@@ -302,6 +176,8 @@ proptest! {
         replies in prop::collection::vec(any_reply(), 1..6),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         step in 1usize..50,
+        // Most of what `browse` shows is longer than the first.
+        line_bytes in prop::sample::select(vec![60usize, 400, 8192]),
     ) {
         let mut wire = BytesMut::new();
         for (response, _) in &replies {
@@ -311,7 +187,7 @@ proptest! {
             let at = at.index(wire.len());
             wire[at] = byte;
         }
-        let limits = ReplyLimits { line_bytes: 60, body_bytes: 150 };
+        let limits = ReplyLimits { line_bytes, body_bytes: 150 };
         let whole = feed(limits, [&wire[..]]);
         prop_assert_eq!(&feed(limits, wire.chunks(step)), &whole);
         prop_assert_eq!(&feed(limits, wire.chunks(1)), &whole);

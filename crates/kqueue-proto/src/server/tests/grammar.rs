@@ -1,8 +1,7 @@
 //! Every row of the command and error tables.
 
 use super::*;
-use crate::{Expiry, GetOptions, NameError};
-use smallvec::smallvec;
+use crate::{Expiry, GetOptions};
 use std::vec;
 
 fn set(key: &[u8], flags: u32, expiry: i32, body: &[u8], noreply: bool) -> Request {
@@ -236,125 +235,6 @@ fn nul_and_cr_never_pass() {
     ] {
         assert_eq!(fatal(input), "NUL or CR inside a line", "{}", input.escape_ascii());
     }
-}
-
-#[test]
-fn put() {
-    let put = |ttl_seconds, flags, body: &[u8]| Request::Put {
-        key: name(b"jobs+a"),
-        ttl_seconds,
-        flags,
-        body: Body::Bytes(bytes(body)),
-    };
-    assert_eq!(request(b"put jobs+a 3\r\nabc\r\n"), put(0, 0, b"abc"));
-    assert_eq!(request(b"PUT jobs+a 0\r\n\r\n"), put(0, 0, b""));
-    assert_eq!(request(b"put jobs+a 1 ttl=60 flags=7\r\nx\r\n"), put(60, 7, b"x"));
-    assert_eq!(request(b"put jobs+a 1 flags=4294967295\r\nx\r\n"), put(0, u32::MAX, b"x"));
-    assert_eq!(request(b"put jobs+a 1 ttl=1 ttl=2\r\nx\r\n"), put(2, 0, b"x"));
-}
-
-#[test]
-fn put_stays_in_step_where_the_byte_count_is_readable() {
-    for (input, reason) in [
-        (&b"put q 9 delay=1\r\nversion\r\n\r\n"[..], "unknown word 'delay=1'"),
-        (b"put q 1 noreply\r\nx\r\n", "unknown word 'noreply'"),
-        (b"put q 1 TTL=1\r\nx\r\n", "unknown word 'TTL=1'"),
-        (b"put q 1  ttl=1\r\nx\r\n", "unknown word ''"),
-        (b"put q 1 ttl=\r\nx\r\n", "bad ttl ''"),
-        (b"put q 1 ttl=-1\r\nx\r\n", "bad ttl '-1'"),
-        (b"put q 1 ttl=4294967296\r\nx\r\n", "bad ttl '4294967296'"),
-        (b"put q 1 flags=x\r\nx\r\n", "bad flags 'x'"),
-        (b"put a.b 1\r\nx\r\n", "'.' in a queue name: 'a.b'"),
-        (b"put + 1\r\nx\r\n", "queue name of only '+': '+'"),
-        (b"put +a 1\r\nx\r\n", "queue name begins with '+': '+a'"),
-        (b"put  1\r\nx\r\n", "empty queue name: ''"),
-    ] {
-        assert_eq!(malformed(input), reason, "{}", input.escape_ascii());
-    }
-    for (input, reason) in [
-        (&b"put\r\n"[..], "missing queue name"),
-        (b"put q\r\n", "missing byte count"),
-        (b"put q x\r\n", "bad byte count 'x'"),
-        (b"put q -0\r\n", "bad byte count '-0'"),
-        (b"put q +1\r\n", "bad byte count '+1'"),
-        (b"put q 2147483648\r\n", "bad byte count '2147483648'"),
-        (b"put q ttl=1 1\r\n", "bad byte count 'ttl=1'"),
-        (b"put q 1\r\nxx\r\n", "bad data chunk"),
-        (b"put q 1 ttl=x\r\nxx\r\n", "bad data chunk"),
-    ] {
-        assert_eq!(fatal(input), reason, "{}", input.escape_ascii());
-    }
-}
-
-#[test]
-fn reserve() {
-    let expected = Request::Reserve {
-        max: 10,
-        wait_ms: 1000,
-        lease_ms: 30_000,
-        keys: smallvec![name(b"a"), name(b"b+c")],
-    };
-    assert_eq!(request(b"reserve 10 1000 30000 a b+c\r\n"), expected);
-    let all =
-        Request::Reserve { max: 1000, wait_ms: u32::MAX, lease_ms: 0, keys: smallvec![name(b"q")] };
-    assert_eq!(request(b"reserve 1000 4294967295 0 q\r\n"), all);
-    assert!(matches!(
-        request(b"reserve 1 0 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\r\n"),
-        Request::Reserve { keys, .. } if keys.len() == 16
-    ));
-    for (input, reason) in [
-        (&b"reserve\r\n"[..], "missing item count"),
-        (b"reserve 1\r\n", "missing wait"),
-        (b"reserve 1 0\r\n", "missing lease"),
-        (b"reserve 1 0 0\r\n", "missing queue name"),
-        (b"reserve 0 0 0 q\r\n", "bad item count '0'"),
-        (b"reserve 1001 0 0 q\r\n", "bad item count '1001'"),
-        (b"reserve x 0 0 q\r\n", "bad item count 'x'"),
-        (b"reserve 1 -1 0 q\r\n", "bad wait '-1'"),
-        (b"reserve 1 0 4294967296 q\r\n", "bad lease '4294967296'"),
-        (b"reserve 1 0 0 a  b\r\n", "empty queue name: ''"),
-        (b"reserve 1 0 0 a/open\r\n", "'/' in a queue name: 'a/open'"),
-        (b"reserve 1 0 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\r\n", "too many queues"),
-    ] {
-        assert_eq!(malformed(input), reason, "{}", input.escape_ascii());
-    }
-}
-
-#[test]
-fn ack_and_release() {
-    let key = || name(b"q");
-    assert_eq!(request(b"ack q 17\r\n"), Request::Ack { key: key(), id: 17 });
-    assert_eq!(
-        request(b"Release q 18446744073709551615\r\n"),
-        Request::Release { key: key(), id: u64::MAX }
-    );
-    for (input, reason) in [
-        (&b"ack\r\n"[..], "missing queue name"),
-        (b"ack q\r\n", "missing id"),
-        (b"ack q x\r\n", "bad id 'x'"),
-        (b"ack q -1\r\n", "bad id '-1'"),
-        (b"ack q 18446744073709551616\r\n", "bad id '18446744073709551616'"),
-        (b"ack q 1 2\r\n", "unknown word '2'"),
-        (b"release q~ 1\r\n", "'~' in a queue name: 'q~'"),
-        (b"release q 1 delay=5\r\n", "unknown word 'delay=5'"),
-    ] {
-        assert_eq!(malformed(input), reason, "{}", input.escape_ascii());
-    }
-}
-
-#[test]
-fn the_name_that_is_too_long_is_named_but_not_repeated() {
-    let long = [b'n'; 251];
-    let input = [b"ack ", &long[..], b" 1\r\n"].concat();
-    match request(&input) {
-        Request::Malformed { error: ClientError::BadName(NameError::TooLong, word), .. } => {
-            assert_eq!(word.len(), 251);
-        }
-        other => panic!("{other:?}"),
-    }
-    let reason = malformed(&input);
-    assert!(reason.starts_with("queue name longer than 250 bytes: 'nnn"), "{reason}");
-    assert!(reason.len() < 100, "{reason}");
 }
 
 #[test]
