@@ -56,7 +56,11 @@ impl Conn {
                 Ok(true)
             }
             // The journal failed while the answer waited for it.
-            (Want::Flush(_), Part::Line(line)) if line.starts_with("SERVER_ERROR") => Ok(true),
+            // What was put meanwhile may be gone, too, if the outcome is unknown.
+            (Want::Flush(_), Part::Line(line)) if line.starts_with("SERVER_ERROR") => {
+                oracle.flush_sent(BIN);
+                Ok(true)
+            }
             (Want::Close { queue, put }, Part::Line(line)) if line == "END" => {
                 oracle.acked(at, self.id, queue, *put);
                 self.held.retain(|held| held.put != *put);
