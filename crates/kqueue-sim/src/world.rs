@@ -72,10 +72,7 @@ type Outcome = Result<(), String>;
 /// # Errors
 /// The first broken promise.
 pub fn run(seed: u64) -> Result<Summary, Violation> {
-    let run = || World::new(seed, |_| {}).live(seed);
-    // A broken invariant panics; the seed must be told all the same.
-    panic::catch_unwind(run)
-        .unwrap_or_else(|_| Err(Violation { seed, step: 0, what: "panicked, see above".into() }))
+    run_changed(seed, |_| {})
 }
 
 /// Like [`run`], with a line for everything that happened.
@@ -88,9 +85,13 @@ pub fn replay(seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
 /// # Errors
 /// The first broken promise.
 pub fn run_changed(seed: u64, change: impl FnOnce(&mut Scenario)) -> Result<Summary, Violation> {
-    let run = panic::AssertUnwindSafe(|| World::new(seed, change).live(seed));
-    panic::catch_unwind(run)
-        .unwrap_or_else(|_| Err(Violation { seed, step: 0, what: "panicked, see above".into() }))
+    let mut world = panic::catch_unwind(panic::AssertUnwindSafe(|| World::new(seed, change)))
+        .map_err(|_| panicked(seed, 0))?;
+    world.live_caught(seed)
+}
+
+fn panicked(seed: u64, step: u64) -> Violation {
+    Violation { seed, step, what: "panicked, see above".into() }
 }
 
 impl World {
@@ -138,8 +139,14 @@ impl World {
     pub(crate) fn live_traced(mut self, seed: u64) -> (Result<Summary, Violation>, Vec<String>) {
         self.trace = Some(Vec::new());
         self.oracle.notes = Some(Vec::new());
-        let outcome = self.live(seed);
+        let outcome = self.live_caught(seed);
         (outcome, self.trace.unwrap_or_default())
+    }
+
+    /// To the end. A broken invariant panics; the seed must be told all the same.
+    fn live_caught(&mut self, seed: u64) -> Result<Summary, Violation> {
+        panic::catch_unwind(panic::AssertUnwindSafe(|| self.live(seed)))
+            .unwrap_or_else(|_| Err(panicked(seed, self.step)))
     }
 
     /// To the end.
