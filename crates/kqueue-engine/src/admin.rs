@@ -129,7 +129,8 @@ impl Engine {
             stay.into_iter().for_each(|item| self.insert_in_place(slot, item));
             self.note_emptied(slot);
         }
-        self.tidy();
+        self.serve(now, home, rec);
+        self.settle(now, rec);
         self.end_hopeless(home, rec);
         count
     }

@@ -618,6 +618,22 @@ impl Engine {
         }
     }
 
+    /// Sees to a queue now if its alarm has come and somebody waits: whoever asks for its next item would silence the alarm.
+    pub(crate) fn serve_due(&mut self, now: Now, home: Slot, rec: &mut impl Recorder) {
+        if self.queue(home).waiting > 0 && self.is_alarmed(now, home) {
+            self.advance(now, home);
+            self.serve(now, home, rec);
+        }
+    }
+
+    /// Those who still wait beside something that is ready are served as by an alarm.
+    pub(crate) fn serve_soon(&mut self, home: Slot) {
+        let queue = self.queue(home);
+        if queue.waiting > 0 && queue.lanes.as_ref().is_some_and(|lanes| lanes.due_count() > 0) {
+            self.wake(home, 0);
+        }
+    }
+
     /// When the next alarm is, on the monotonic clock. Unix time may be corrected meanwhile, so it is looked at again every now and then.
     pub(crate) fn poll_alarm(&self) -> Option<u64> {
         const LOOK_AGAIN_MS: u64 = 1000;

@@ -38,7 +38,10 @@ impl Engine {
             // An alias has nothing. No further queue may be made, and one that is not there has nothing.
             return TakeOutcome::Empty;
         }
-        let outcome = self.take_from(now, session, &args, slots, rec);
+        // Whose time has come is for those who came before.
+        slots.iter().for_each(|&slot| self.serve_due(now, slot, rec));
+        let outcome = self.take_from(now, session, &args, slots.clone(), rec);
+        slots.into_iter().for_each(|slot| self.serve_soon(slot));
         self.settle(now, rec);
         outcome
     }

@@ -343,3 +343,25 @@ impl Engine {
         self.queue(home).lanes.as_ref().map_or(0, |lanes| lanes.due_count())
     }
 }
+
+#[test]
+fn who_asks_when_the_time_has_come_and_nobody_has_looked_does_not_forget_those_who_wait() {
+    type Ask = fn(&mut World);
+    let asks: [Ask; 3] = [
+        |world| _ = world.take("q", Mode::Peek),
+        |world| assert_eq!(world.take("q", Mode::Take), TakeOutcome::Empty, "others came before"),
+        |world| _ = world.engine.purge_delayed(world.now, b"q", &mut world.log),
+    ];
+    for ask in asks {
+        let mut world = World::new(&[]);
+        world.put_with("q", "late", With::delay(500));
+        assert_eq!(world.wait_for(2, "q", 100_000), TakeOutcome::Waiting);
+        world.rest();
+        world.now = at(500);
+        ask(&mut world);
+        world.check();
+        world.rest();
+        let delivery = world.engine.poll_delivery().expect("a delivery");
+        assert_eq!(&delivery.items[0].body[..], b"late");
+    }
+}
