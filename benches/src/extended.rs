@@ -128,9 +128,10 @@ impl Row {
     }
 
     fn print(&self) {
-        let kinds: [(&str, fn(&Cost) -> f64); 2] =
-            [("time", |cost| cost.elapsed_us), ("the server's processor", |cost| cost.server_us)];
-        for (kind, figure) in kinds {
+        type Figure = fn(&Cost) -> f64;
+        let time: Figure = |cost| cost.elapsed_us;
+        let processor: Figure = |cost| cost.server_us;
+        for (kind, figure) in [("time", time), ("the server's processor", processor)] {
             let [ours, theirs] = self.costs.each_ref().map(|costs| {
                 let figures: Vec<f64> = costs.iter().map(figure).collect();
                 median(&figures)
