@@ -82,14 +82,16 @@ fn extended(scenario: &mut Scenario) {
     (scenario.cut_every, scenario.key_window_ms) = (400, 600_000);
 }
 
-fn found_with(sabotage: Sabotage) -> Vec<String> {
-    let outcomes = (1..=60).map(|seed| {
+/// What the oracle says of the first lives in which it finds the defect; some defects show in few of them.
+fn found_with(sabotage: Sabotage, words: &str) -> Vec<String> {
+    let outcomes = (1..=400).map(|seed| {
         run_changed(seed, |scenario| {
             extended(scenario);
             scenario.sabotage = Some(sabotage);
         })
     });
-    outcomes.filter_map(|outcome| outcome.err().map(|violation| violation.what)).collect()
+    let found = outcomes.filter_map(|outcome| outcome.err().map(|violation| violation.what));
+    found.filter(|what| what.contains(words)).take(3).collect()
 }
 
 /// A server that does what it must not, and what the oracle says of that.
@@ -103,9 +105,8 @@ fn what_is_planted_is_found() {
         (Sabotage::RaisesDead, "dead"),
         (Sabotage::Resumes, "paused"),
     ] {
-        let found = found_with(sabotage);
-        let fitting = found.iter().filter(|what| what.contains(words)).count();
-        assert!(fitting > 2, "{sabotage:?}: {found:?}");
+        let found = found_with(sabotage, words);
+        assert_eq!(found.len(), 3, "{sabotage:?}: {found:?}");
     }
 }
 
