@@ -151,7 +151,7 @@ fn rows_with_tests(document: &str, heading: &str) -> usize {
             // By itself, or among the cases of a client.
             let is_there = source.contains(&format!("#[test]\nfn {name}()"))
                 || source.contains(&format!("#[tokio::test]\nasync fn {name}()"))
-                || source.contains(&format!("#[test]\n    fn {name}()"))
+                || source.contains(&format!("#[test]\n    fn {name}("))
                 || source.lines().any(|line| line.trim() == name);
             assert!(is_there, "{file} has no test {name}: {line}");
         }
