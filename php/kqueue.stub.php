@@ -41,6 +41,23 @@ class KQueue
     public function pushMany(string $queue, iterable $bodies, int $ttl = 0): array {}
 
     /**
+     * Sends one item and does not wait for the answer: that is awaited by sync(), or at the end of the request, where what a server did
+     * not store goes to another one; what fails even then is in PHP's error log. At 8 MiB without an answer it waits for answers first.
+     *
+     * @param int $ttl seconds after which the item expires; 0: never
+     * @throws KQueueException nothing can be sent, and there is no room to keep another item: this one is not among those of sync()
+     */
+    public function pushAsync(string $queue, string $body, int $ttl = 0): void {}
+
+    /**
+     * Waits for the answers of all pushAsync() of this object since the last sync().
+     *
+     * @return int how many were stored
+     * @throws KQueuePushException says which were not; the keys are 0, 1, 2 and so on, in the order of the calls
+     */
+    public function sync(): int {}
+
+    /**
      * Takes one item for good (at most once: lost if this process dies before using it).
      *
      * @return string|null the body; null: nothing came in $timeout, or a signal arrived (its handlers run first; no item is lost)
@@ -57,6 +74,41 @@ class KQueue
      * @throws KQueueException
      */
     public function reserve(string|array $queues, float $timeout = 0.0, float $lease = 0.0): ?KQueue\Message {}
+
+    /**
+     * Takes up to $max items tentatively; waits only for the first. A server gives at most 1000 at a time, and as many of one queue as its
+     * max_open_transactions says (100); a Kestrel gives as many as kqueue.pool_max_connections says.
+     *
+     * @param string|list<string> $queues one to sixteen queues, tried in this order
+     * @param int $max at least 1
+     * @return list<KQueue\Message> empty: as for reserve()
+     * @throws KQueueException
+     */
+    public function reserveMany(string|array $queues, int $max, float $timeout = 0.0, float $lease = 0.0): array {}
+
+    /**
+     * A worker's loop: takes an item, calls $handler(KQueue\Message), confirms the item when that returns (false: and stops), gives it back
+     * when it throws (the exception propagates). What the handler has settled itself is left alone.
+     *
+     * Stops after $max items (0: no limit), when nothing came in $timeout, and on a signal. On the command line SIGTERM waits for the item
+     * in hand: then the loop ends, and what follows it in the program is done; the next consume() lets the signal end the process, unless
+     * the program has a handler for it, which is called as ever.
+     *
+     * @param string|list<string> $queues one to sixteen queues, tried in this order
+     * @param callable(KQueue\Message): mixed $handler
+     * @return int items handled
+     * @throws KQueueException
+     */
+    public function consume(string|array $queues, callable $handler, int $max = 0, float $timeout = 1.0): int {}
+
+    /**
+     * For foreach: items as they come, each taken when it is asked for; ends when nothing came in $timeout, or on a signal. An item that is
+     * not settled goes back to its queue when its variable is overwritten.
+     *
+     * @param string|list<string> $queues one to sixteen queues, tried in this order
+     * @return KQueue\Messages
+     */
+    public function messages(string|array $queues, float $timeout = 0.0): Iterator {}
 
     /** The head item's body, left where it is; null: the queue is empty. */
     public function peek(string $queue): ?string {}
@@ -151,18 +203,60 @@ class Message
     /** Seconds since it was put; since it was delivered on a server that does not say. */
     public function getAge(): float {}
 
-    /** Done: the item is removed for good. */
+    /**
+     * Done: the item is removed for good.
+     *
+     * @throws KQueueLostException somebody else has it, or will; getCode() is 1 if it may have been removed all the same
+     */
     public function ack(): void {}
 
     /**
      * Back to its place.
      *
-     * @param float $delay a delay above 0 is not offered by the server yet, and is a KQueueServerException that leaves the item reserved
+     * @param float $delay seconds after which it comes again, 0 at once; left out: as the queue's retry_delay says
+     * @throws KQueueLostException
+     * @throws KQueueServerException the server cannot delay it, or not now (KQueueFullException: its disk is full); the item stays in hand
      */
     public function release(float $delay = 0.0): void {}
 
-    /** Whether this object has nothing in hand any more: acknowledged, released, returned or lost. */
+    /**
+     * To the queue's dead letters.
+     *
+     * @param string $reason shown with it; its first 1024 bytes are kept
+     * @throws KQueueLostException
+     * @throws KQueueServerException as for release()
+     */
+    public function bury(string $reason = ''): void {}
+
+    /**
+     * Extends the lease.
+     *
+     * @param float $lease seconds from now; 0: until the connection closes. A Kestrel has no leases: there an item in hand stays so.
+     * @throws KQueueLostException
+     * @throws KQueueServerException the server has no such command; the item stays in hand
+     */
+    public function touch(float $lease = 0.0): void {}
+
+    /** Whether this object has nothing in hand any more: acknowledged, released, buried, returned or lost. */
     public function isSettled(): bool {}
+}
+
+/** What KQueue::messages() returns: items as they come. It goes forward only. */
+final class Messages implements \Iterator
+{
+    /** They come from KQueue::messages(). */
+    private function __construct() {}
+
+    public function rewind(): void {}
+
+    public function valid(): bool {}
+
+    public function current(): ?Message {}
+
+    /** How many came before. */
+    public function key(): ?int {}
+
+    public function next(): void {}
 }
 
 }

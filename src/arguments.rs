@@ -13,6 +13,10 @@ use crate::zend::error::{self, Thrown};
 const MAX_SECONDS: f64 = 2_147_483.0;
 /// The greatest ttl in seconds.
 const MAX_TTL_SECONDS: i64 = 2_147_483_647;
+/// The longest delay that a server takes: ten years.
+const MAX_DELAY_SECONDS: f64 = 315_360_000.0;
+/// What a server keeps of a reason.
+const MAX_REASON_BYTES: usize = 1024;
 /// How many queues one reserve may name.
 const MAX_QUEUES: usize = 16;
 
@@ -69,6 +73,52 @@ pub(crate) fn seconds(call: &Call<'_>, number: u32) -> Result<Duration, Thrown> 
         return Ok(Duration::from_secs_f64(value));
     }
     Err(error::value_error(number, &format!("must be between 0 and {MAX_SECONDS} seconds")))
+}
+
+/// Optional argument `number` as a delay in seconds; `None` if it was left out.
+pub(crate) fn delay(call: &Call<'_>, number: u32) -> Result<Option<Duration>, Thrown> {
+    let value = call.float(number, 0.0)?;
+    if !(0.0..=MAX_DELAY_SECONDS).contains(&value) {
+        let text = format!("must be between 0 and {MAX_DELAY_SECONDS} seconds");
+        return Err(error::value_error(number, &text));
+    }
+    Ok(call.is_given(number).then(|| Duration::from_secs_f64(value)))
+}
+
+/// Argument `number` as the most items to take at once, at least one.
+pub(crate) fn at_most(call: &Call<'_>, number: u32) -> Result<u32, Thrown> {
+    let value = call.int(number, 1)?;
+    if value < 1 {
+        return Err(error::value_error(number, "must be at least 1"));
+    }
+    // A server gives no more than a thousand.
+    Ok(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// Optional argument `number` as a number of items after which to stop; `None` if it is 0.
+pub(crate) fn stop_after(call: &Call<'_>, number: u32) -> Result<Option<u64>, Thrown> {
+    match u64::try_from(call.int(number, 0)?) {
+        Ok(0) => Ok(None),
+        Ok(count) => Ok(Some(count)),
+        Err(_) => Err(error::value_error(number, "must be at least 0")),
+    }
+}
+
+/// Optional argument `number` as the reason of a burial: what is kept of it.
+///
+/// Its beginning is worth more than an exception in the place where a program deals with one.
+pub(crate) fn reason<'a>(call: &'a Call<'_>, number: u32) -> Result<&'a [u8], Thrown> {
+    if !call.is_given(number) {
+        return Ok(b"");
+    }
+    let text = call.string(number)?.as_bytes();
+    if text.len() <= MAX_REASON_BYTES {
+        return Ok(text);
+    }
+    // No half a character at the end, if it is text.
+    let is_inside = |at: usize| text[at] & 0xc0 == 0x80;
+    let end = (MAX_REASON_BYTES - 3..=MAX_REASON_BYTES).rev().find(|&at| !is_inside(at));
+    Ok(&text[..end.unwrap_or(MAX_REASON_BYTES)])
 }
 
 /// Optional argument `number` as a time to live in whole seconds; 0 means for ever.

@@ -130,7 +130,7 @@ pub(crate) fn throw_lost(message: &str) -> Thrown {
     error::throw(LOST.get(), 0, message)
 }
 
-/// Throws `KQueueServerException`.
-pub(crate) fn throw_server(message: &str) -> Thrown {
-    error::throw(SERVER.get(), 0, message)
+/// Throws a plain `\Exception`, as the engine does for an iterator that cannot go back.
+pub(crate) fn throw_plain(message: &str) -> Thrown {
+    error::throw(ce::exception(), 0, message)
 }

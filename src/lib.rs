@@ -4,7 +4,7 @@
 //! into PHP values; sockets, pools, retry and failover are the client's. Layout:
 //!
 //! - `zend`: everything that touches the engine through C, and all `unsafe` code;
-//! - `queue`, `message`, `exceptions`: the classes;
+//! - `queue`, `message`, `messages`, `exceptions`: the classes;
 //! - `arguments`, `settings`: checked arguments, constructor options and ini settings;
 //! - `state`: what the process keeps between calls and requests: the pools, the reserved items;
 //! - `phpinfo`: the module's section there.
@@ -15,6 +15,7 @@
 mod arguments;
 mod exceptions;
 mod message;
+mod messages;
 mod phpinfo;
 mod queue;
 mod settings;

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ext_php_rs::builders::FunctionBuilder;
 use ext_php_rs::class::{ClassMetadata, ConstructorMeta, ConstructorResult, RegisteredClass};
 use ext_php_rs::convert::IntoZvalDyn;
@@ -39,26 +40,49 @@ pub(crate) fn register() -> Result<()> {
     class::register::<Message>(&[])
 }
 
-/// Hands a reserved item to PHP: registers it with the process under `owner`, then makes the object.
+/// An item that the process has taken charge of, on its way to PHP.
+pub(crate) struct Arrived {
+    ticket: Ticket,
+    queue: Vec<u8>,
+    body: Bytes,
+    id: String,
+    attempts: u64,
+    age: Duration,
+}
+
+/// Registers reserved items with the process under `owner`, in order.
 ///
-/// In this order, because making an object can end the request (memory limit).
-pub(crate) fn deliver(held: Held, owner: u64) -> Zval {
-    // Not PHP's memory: it must not leak if the copy into PHP's memory ends the request.
-    let body = BailoutGuard::new(held.body().clone());
-    let queue = BailoutGuard::new(held.queue().to_vec());
-    let id = BailoutGuard::new(held.id().to_owned());
-    let (attempts, age_on_arrival) =
-        (u64::from(held.attempts()), Duration::from_millis(held.age_ms()));
-    let ticket = state::hold(held, owner);
-    array::object(Message {
-        ticket,
-        queue: array::string(&queue),
-        body: array::string(&body),
-        id: array::string(id.as_bytes()),
-        attempts,
-        age_on_arrival,
-        arrived: Instant::now(),
-    })
+/// All of them before the first object is made, because that can end the request (memory limit); what
+/// is returned is not PHP's memory, and freed also then.
+pub(crate) fn take_charge(items: Vec<Held>, owner: u64) -> BailoutGuard<Vec<Arrived>> {
+    let arrived = items.into_iter().map(|mut held| Arrived {
+        queue: held.queue().to_vec(),
+        body: held.take_body(),
+        id: held.id().to_owned(),
+        attempts: u64::from(held.attempts()),
+        age: Duration::from_millis(held.age_ms()),
+        ticket: state::hold(held, owner),
+    });
+    BailoutGuard::new(arrived.collect())
+}
+
+impl Arrived {
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// The object.
+    pub(crate) fn to_message(&self) -> Zval {
+        array::object(Message {
+            ticket: self.ticket,
+            queue: array::string(&self.queue),
+            body: array::string(&self.body),
+            id: array::string(self.id.as_bytes()),
+            attempts: self.attempts,
+            age_on_arrival: self.age,
+            arrived: Instant::now(),
+        })
+    }
 }
 
 impl Drop for Message {
@@ -105,24 +129,33 @@ fn is_settled(call: &Call<'_>) -> Return {
 
 fn ack(call: &Call<'_>) -> Return {
     call.expect_arguments(0, 0)?;
-    let ticket = call.this::<Message>()?.ticket;
-    settle(ticket, state::ack)
+    settle(call.this::<Message>()?.ticket, Held::ack)
 }
 
 fn release(call: &Call<'_>) -> Return {
     call.expect_arguments(0, 1)?;
-    let delay = arguments::seconds(call, 1)?;
-    let ticket = call.this::<Message>()?.ticket;
-    if !delay.is_zero() && state::is_held(ticket) {
-        return Err(exceptions::throw_server(
-            "releasing with a delay is not offered by this server: release at once, or later",
-        ));
-    }
-    settle(ticket, state::release)
+    let delay = arguments::delay(call, 1)?;
+    settle(call.this::<Message>()?.ticket, |held| held.release(delay))
 }
 
-fn settle(ticket: Ticket, how: fn(Ticket) -> std::result::Result<(), state::NotSettled>) -> Return {
-    match how(ticket) {
+fn bury(call: &Call<'_>) -> Return {
+    call.expect_arguments(0, 1)?;
+    let reason = arguments::reason(call, 1)?;
+    settle(call.this::<Message>()?.ticket, |held| held.bury(reason))
+}
+
+fn touch(call: &Call<'_>) -> Return {
+    call.expect_arguments(0, 1)?;
+    let lease = arguments::seconds(call, 1)?;
+    settle(call.this::<Message>()?.ticket, |held| held.touch(lease))
+}
+
+/// Does it, or throws what came of it.
+pub(crate) fn settle(
+    ticket: Ticket,
+    how: impl FnOnce(&mut Held) -> std::result::Result<(), kqueue_client::Error>,
+) -> Return {
+    match state::with(ticket, how) {
         Ok(()) => Ok(array::null()),
         Err(state::NotSettled::NotHeld) => Err(exceptions::throw_lost(
             "this message is no longer held: it was settled, returned or lost before",
@@ -150,6 +183,10 @@ impl RegisteredClass for Message {
         let getter = |name, handler, of| {
             (method(name, handler).returns(of, false, false), MethodFlags::Public)
         };
+        let with_one = |name, handler, argument| {
+            let builder = method(name, handler).arg(argument).required_args(0);
+            (builder.returns(DataType::Void, false, false), MethodFlags::Public)
+        };
         vec![
             getter("getQueue", handler!(get_queue), DataType::String),
             getter("getBody", handler!(get_body), DataType::String),
@@ -157,13 +194,9 @@ impl RegisteredClass for Message {
             getter("getAttempts", handler!(get_attempts), DataType::Long),
             getter("getAge", handler!(get_age), DataType::Double),
             getter("ack", handler!(ack), DataType::Void),
-            (
-                method("release", handler!(release))
-                    .arg(optional("delay", DataType::Double, "0.0"))
-                    .required_args(0)
-                    .returns(DataType::Void, false, false),
-                MethodFlags::Public,
-            ),
+            with_one("release", handler!(release), optional("delay", DataType::Double, "0.0")),
+            with_one("bury", handler!(bury), optional("reason", DataType::String, "''")),
+            with_one("touch", handler!(touch), optional("lease", DataType::Double, "0.0")),
             getter("isSettled", handler!(is_settled), DataType::Bool),
         ]
     }

@@ -5,7 +5,9 @@
 //! It lets go of the client before it makes PHP values or throws: both can end the request by a jump
 //! over our frames (memory limit), and what they own is then never released.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ext_php_rs::builders::FunctionBuilder;
 use ext_php_rs::class::{ClassMetadata, ConstructorMeta, ConstructorResult, RegisteredClass};
@@ -13,15 +15,21 @@ use ext_php_rs::convert::IntoZvalDyn;
 use ext_php_rs::describe::DocComments;
 use ext_php_rs::flags::{ClassFlags, ConstantFlags, DataType, MethodFlags};
 use ext_php_rs::types::Zval;
-use ext_php_rs::zend::ExecuteData;
-use kqueue_client::{Cluster, ServerStats};
+use ext_php_rs::zend::{BailoutGuard, ExecuteData};
+use kqueue_client::{Cluster, Held, PushError, ServerStats};
+
+use crate::message::Arrived;
+use crate::messages::Messages;
 
 use crate::zend::array::{self, ArrayBuilder, Key};
-use crate::zend::call::{Call, handler};
+use crate::zend::call::{Call, call_user, handler};
 use crate::zend::class::{self, Union, method, optional, required};
 use crate::zend::error::{self, Thrown};
 use crate::zend::{iterate, signal};
 use crate::{arguments, exceptions, message, settings, state};
+
+/// How long `consume` waits for an item unless it is told otherwise.
+const CONSUME_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Return = Result<Zval, Thrown>;
 
@@ -30,6 +38,8 @@ pub(crate) struct Queue {
     cluster: Rc<Cluster>,
     /// Under which its reserved items are registered.
     number: u64,
+    /// The process knows that it may have pushes to await.
+    owes_sync: Cell<bool>,
 }
 
 /// Registers the class. At module startup only.
@@ -37,6 +47,9 @@ pub(crate) fn register() -> ext_php_rs::error::Result<()> {
     class::register::<Queue>(&[
         Union { method: "__construct", parameter: 0, or_null: true },
         Union { method: "reserve", parameter: 0, or_null: false },
+        Union { method: "reservemany", parameter: 0, or_null: false },
+        Union { method: "consume", parameter: 0, or_null: false },
+        Union { method: "messages", parameter: 0, or_null: false },
     ])
 }
 
@@ -50,7 +63,11 @@ fn build(call: &Call<'_>) -> Result<Queue, Thrown> {
     let servers = settings::servers(call, 1)?;
     let options = settings::options(call.array(2)?, 2)?;
     match Cluster::new(state::pools(), servers, options) {
-        Ok(cluster) => Ok(Queue { cluster: Rc::new(cluster), number: state::next_number() }),
+        Ok(cluster) => Ok(Queue {
+            cluster: Rc::new(cluster),
+            number: state::next_number(),
+            owes_sync: Cell::new(false),
+        }),
         Err(problem) => Err(exceptions::throw(&problem)),
     }
 }
@@ -106,6 +123,42 @@ fn first_repeated(pairs: &[iterate::Pair]) -> Option<String> {
     pairs.iter().find(|pair| !seen.insert(&pair.key)).map(|pair| pair.key.to_string())
 }
 
+fn push_async(call: &Call<'_>) -> Return {
+    call.expect_arguments(2, 3)?;
+    let queue = arguments::queue(call, 1)?;
+    let body = call.string(2)?.as_bytes();
+    let ttl = arguments::ttl(call, 3)?;
+    let outcome = {
+        let this = call.this::<Queue>()?;
+        let outcome = this.cluster.put_async(queue, body, ttl);
+        if !this.owes_sync.replace(true) {
+            state::owe_sync(Rc::clone(&this.cluster));
+        }
+        outcome
+    };
+    match outcome {
+        Ok(()) => Ok(array::null()),
+        Err(failure) => Err(exceptions::throw(&failure)),
+    }
+}
+
+fn sync(call: &Call<'_>) -> Return {
+    call.expect_arguments(0, 0)?;
+    let outcome = cluster(call)?.sync(None);
+    match outcome {
+        Ok(stored) => Ok(array::int(stored as u64)),
+        Err(failure) => Err(throw_unsynced(failure)),
+    }
+}
+
+/// The keys are how many pushes came before each.
+fn throw_unsynced(failure: PushError<usize>) -> Thrown {
+    let key = |nth: usize| Key::Int(i64::try_from(nth).unwrap_or(i64::MAX));
+    let stored = failure.stored.into_iter().map(|(nth, id)| (key(nth), id));
+    let failed = failure.failed.into_iter().map(key);
+    exceptions::throw_push(&failure.source, stored.collect(), failed.collect())
+}
+
 fn pop(call: &Call<'_>) -> Return {
     call.expect_arguments(1, 2)?;
     let queue = arguments::queue(call, 1)?;
@@ -123,17 +176,104 @@ fn reserve(call: &Call<'_>) -> Return {
     let queues = arguments::queues(call, 1)?;
     let timeout = arguments::seconds(call, 2)?;
     let lease = arguments::seconds(call, 3)?;
-    let owner = call.this::<Queue>()?.number;
+    match reserve_some(call, queues, 1, timeout, lease)?.first() {
+        Some(arrived) => Ok(arrived.to_message()),
+        None => nothing_came(),
+    }
+}
+
+fn reserve_many(call: &Call<'_>) -> Return {
+    call.expect_arguments(2, 4)?;
+    let queues = arguments::queues(call, 1)?;
+    let max = arguments::at_most(call, 2)?;
+    let timeout = arguments::seconds(call, 3)?;
+    let lease = arguments::seconds(call, 4)?;
+    let arrived = reserve_some(call, queues, max, timeout, lease)?;
+    if arrived.is_empty() {
+        signal::dispatch()?;
+    }
+    let mut messages = ArrayBuilder::new();
+    for item in arrived.iter() {
+        messages.push(item.to_message());
+    }
+    Ok(messages.finish())
+}
+
+/// The items are registered with the process when this returns.
+fn reserve_some(
+    call: &Call<'_>,
+    queues: Vec<Vec<u8>>,
+    max: u32,
+    timeout: Duration,
+    lease: Duration,
+) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
+    let this = call.this::<Queue>()?;
+    take(Rc::clone(&this.cluster), this.number, queues, max, timeout, lease)
+}
+
+/// As [`reserve_some`], for an object that may be gone.
+pub(crate) fn take(
+    cluster: Rc<Cluster>,
+    owner: u64,
+    queues: Vec<Vec<u8>>,
+    max: u32,
+    timeout: Duration,
+    lease: Duration,
+) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
+    let interrupt = || signal::is_pending() || signal::Loop::is_told_to_end();
     let outcome = {
-        let queues: Vec<&[u8]> = queues.iter().map(Vec::as_slice).collect();
-        cluster(call)?.reserve(&queues, 1, timeout, lease, &signal::is_pending)
+        let names: Vec<&[u8]> = queues.iter().map(Vec::as_slice).collect();
+        cluster.reserve(&names, max, timeout, lease, &interrupt)
     };
-    drop(queues);
-    match outcome.map(|mut items| items.pop()) {
-        Ok(Some(held)) => Ok(message::deliver(held, owner)),
-        Ok(None) => nothing_came(),
+    drop((queues, cluster));
+    match outcome {
+        Ok(items) => Ok(message::take_charge(items, owner)),
         Err(failure) => Err(exceptions::throw(&failure)),
     }
+}
+
+/// Nothing that needs to be dropped is held while the handler runs, but what a guard drops.
+fn consume(call: &Call<'_>) -> Return {
+    call.expect_arguments(2, 4)?;
+    let queues = BailoutGuard::new(arguments::queues(call, 1)?);
+    let handler = call.callable(2)?;
+    let max = arguments::stop_after(call, 3)?;
+    let timeout = if call.is_given(4) { arguments::seconds(call, 4)? } else { CONSUME_TIMEOUT };
+    let worker = signal::Loop::begin();
+    let mut handled = 0_u64;
+    while max.is_none_or(|max| handled < max) && !signal::Loop::is_told_to_end() {
+        let arrived = reserve_some(call, queues.clone(), 1, timeout, Duration::ZERO)?;
+        let Some(item) = arrived.first() else { break };
+        let ticket = item.ticket();
+        let message = item.to_message();
+        drop(arrived);
+        let returned = match call_user(handler, &message) {
+            Ok(returned) => returned,
+            Err(thrown) => {
+                // As the queue's settings say; what the handler has settled is left alone.
+                state::give_back(ticket);
+                return Err(thrown);
+            }
+        };
+        handled += 1;
+        if state::is_held(ticket) {
+            message::settle(ticket, Held::ack)?;
+        }
+        if returned.is_false() {
+            break;
+        }
+    }
+    drop(worker);
+    signal::dispatch()?;
+    Ok(array::int(handled))
+}
+
+fn messages(call: &Call<'_>) -> Return {
+    call.expect_arguments(1, 2)?;
+    let queues = arguments::queues(call, 1)?;
+    let timeout = arguments::seconds(call, 2)?;
+    let this = call.this::<Queue>()?;
+    Ok(Messages::over(Rc::clone(&this.cluster), this.number, queues, timeout))
 }
 
 /// Null; if it is because of a signal, its handlers run first (and may throw).
@@ -244,9 +384,11 @@ fn close(call: &Call<'_>) -> Return {
     call.expect_arguments(0, 0)?;
     let number = call.this::<Queue>()?.number;
     let cluster = cluster(call)?;
+    let synced = cluster.sync(None);
     state::give_back_all(number);
     cluster.close();
-    Ok(array::null())
+    drop(cluster);
+    synced.map(|_| array::null()).map_err(throw_unsynced)
 }
 
 fn close_all(call: &Call<'_>) -> Return {
@@ -306,6 +448,15 @@ fn queue_parameter() -> ext_php_rs::args::Arg<'static> {
     required("queue", DataType::String)
 }
 
+/// Its type is a union, set after registration.
+fn queues_parameter() -> ext_php_rs::args::Arg<'static> {
+    required("queues", DataType::String)
+}
+
+fn lease_parameter() -> ext_php_rs::args::Arg<'static> {
+    optional("lease", DataType::Double, "0.0")
+}
+
 fn timeout_parameter() -> ext_php_rs::args::Arg<'static> {
     optional("timeout", DataType::Double, "0.0")
 }
@@ -325,17 +476,43 @@ fn moving_methods() -> Vec<FunctionBuilder<'static>> {
             .arg(optional("ttl", DataType::Long, "0"))
             .required_args(2)
             .returns(DataType::Array, false, false),
+        method("pushAsync", handler!(push_async))
+            .arg(queue_parameter())
+            .arg(required("body", DataType::String))
+            .arg(optional("ttl", DataType::Long, "0"))
+            .required_args(2)
+            .returns(DataType::Void, false, false),
+        method("sync", handler!(sync)).returns(DataType::Long, false, false),
         method("pop", handler!(pop))
             .arg(queue_parameter())
             .arg(timeout_parameter())
             .required_args(1)
             .returns(DataType::String, false, true),
         method("reserve", handler!(reserve))
-            .arg(required("queues", DataType::String))
+            .arg(queues_parameter())
             .arg(timeout_parameter())
-            .arg(optional("lease", DataType::Double, "0.0"))
+            .arg(lease_parameter())
             .required_args(1)
             .returns(DataType::object("KQueue\\Message"), false, true),
+        method("reserveMany", handler!(reserve_many))
+            .arg(queues_parameter())
+            .arg(required("max", DataType::Long))
+            .arg(timeout_parameter())
+            .arg(lease_parameter())
+            .required_args(2)
+            .returns(DataType::Array, false, false),
+        method("consume", handler!(consume))
+            .arg(queues_parameter())
+            .arg(required("handler", DataType::Callable))
+            .arg(optional("max", DataType::Long, "0"))
+            .arg(optional("timeout", DataType::Double, "1.0"))
+            .required_args(2)
+            .returns(DataType::Long, false, false),
+        method("messages", handler!(messages))
+            .arg(queues_parameter())
+            .arg(timeout_parameter())
+            .required_args(1)
+            .returns(DataType::object("Iterator"), false, false),
     ]
 }
 

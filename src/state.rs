@@ -1,4 +1,5 @@
-//! What the process keeps between calls: the connection pools and the reserved items.
+//! What the process keeps between calls: the connection pools, the reserved items, and who has pushed
+//! without awaiting the answers.
 //!
 //! One instance per thread, which is per process on a PHP without threads; made at first use, so
 //! after an FPM worker has been forked. The client notices a later fork itself: a child neither uses
@@ -13,8 +14,10 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::time::Instant;
 
-use kqueue_client::{Error, Held, Pools};
+use kqueue_client::{Cluster, Error, Held, Pools, PushError};
 
 /// What a message object knows of its reservation: never reused, meaningless once it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +42,8 @@ struct State {
     pools: OnceCell<Pools>,
     /// In the order of arrival.
     reservations: RefCell<BTreeMap<Ticket, Reservation>>,
+    /// Clusters with pushes that nobody may have asked about yet.
+    unsynced: RefCell<Vec<Rc<Cluster>>>,
     /// The last number given to a ticket or an owner.
     last_number: Cell<u64>,
 }
@@ -83,22 +88,19 @@ pub(crate) fn held_count() -> usize {
     STATE.with(|state| state.reservations.borrow().len())
 }
 
-/// Removes the item from its queue for good.
-pub(crate) fn ack(ticket: Ticket) -> Result<(), NotSettled> {
-    settle(ticket, Held::ack)
-}
-
-/// Puts the item back to its place.
-pub(crate) fn release(ticket: Ticket) -> Result<(), NotSettled> {
-    settle(ticket, Held::release)
-}
-
-fn settle(
+/// Does something to an item in hand. It stays in hand if it is not settled by that.
+///
+/// No borrow is held meanwhile: `how` talks to a server.
+pub(crate) fn with(
     ticket: Ticket,
     how: impl FnOnce(&mut Held) -> Result<(), Error>,
 ) -> Result<(), NotSettled> {
-    let mut held = take(ticket).ok_or(NotSettled::NotHeld)?;
-    how(&mut held).map_err(NotSettled::Failed)
+    let mut reservation = take(ticket).ok_or(NotSettled::NotHeld)?;
+    let result = how(&mut reservation.held).map_err(NotSettled::Failed);
+    if !reservation.held.is_settled() {
+        STATE.with(|state| state.reservations.borrow_mut().insert(ticket, reservation));
+    }
+    result
 }
 
 /// Puts the item back if it is still held, without complaint if that fails (then the connection is
@@ -107,10 +109,10 @@ pub(crate) fn give_back(ticket: Ticket) {
     drop(take(ticket));
 }
 
-fn take(ticket: Ticket) -> Option<Held> {
+fn take(ticket: Ticket) -> Option<Reservation> {
     // An object may be freed when the thread, and with it the state, is already gone.
     let taken = STATE.try_with(|state| state.reservations.borrow_mut().remove(&ticket));
-    taken.ok().flatten().map(|reservation| reservation.held)
+    taken.ok().flatten()
 }
 
 /// Puts back everything reserved through `owner`.
@@ -122,16 +124,28 @@ pub(crate) fn give_back_all(owner: u64) {
     tickets.into_iter().for_each(give_back);
 }
 
-/// Puts back everything reserved in this request. The connections stay.
-pub(crate) fn end_request() {
-    let left = STATE.with(|state| std::mem::take(&mut *state.reservations.borrow_mut()));
+/// Takes note that `cluster` has pushes whose answers are to be awaited before the request ends.
+pub(crate) fn owe_sync(cluster: Rc<Cluster>) {
+    STATE.with(|state| state.unsynced.borrow_mut().push(cluster));
+}
+
+/// Puts back everything reserved in this request, and awaits the answers of its pushes; returns what
+/// became of those that failed. The connections stay.
+pub(crate) fn end_request() -> Vec<PushError<usize>> {
+    let (left, unsynced) = STATE.with(|state| (state.reservations.take(), state.unsynced.take()));
     drop(left);
+    let begun = Instant::now();
+    let syncs = unsynced.iter().map(|cluster| {
+        // Once for the server they were sent to, and once for another one.
+        cluster.sync(Some(begun + 2 * cluster.options().timeout))
+    });
+    syncs.filter_map(Result::err).collect()
 }
 
 /// Puts back everything and closes every idle connection of this process.
 pub(crate) fn close_all() {
     let _ = STATE.try_with(|state| {
-        let left = std::mem::take(&mut *state.reservations.borrow_mut());
+        let left = state.reservations.take();
         drop(left);
         if let Some(pools) = state.pools.get() {
             pools.close_all();

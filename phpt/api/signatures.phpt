@@ -3,10 +3,10 @@ Reflection shows exactly what php/kqueue.stub.php declares
 --FILE--
 <?php
 $stub = file_get_contents(getenv('KQUEUE_ROOT') . '/php/kqueue.stub.php');
-preg_match_all('/^class (\w+)/m', $stub, $names);
+preg_match_all('/^(?:final )?class (\w+)/m', $stub, $names);
 
 // The stub is loaded under other names, and these are undone where they show.
-$renamed = preg_replace('/^class (\w+)/m', 'class Stub$1', $stub);
+$renamed = preg_replace('/^(final )?class (\w+)/m', '$1class Stub$2', $stub);
 $renamed = preg_replace('/^namespace KQueue\b/m', 'namespace StubKQueue', $renamed);
 $renamed = preg_replace('/extends (KQueue\w+)/', 'extends Stub$1', $renamed);
 eval(substr($renamed, strlen('<?php')));
@@ -37,12 +37,14 @@ function describe(string $class): array
     sort($lines);
     $parent = $reflection->getParentClass();
     $lines[] = 'extends ' . ($parent ? $parent->getName() : 'nothing');
-    return str_replace('StubKQueue', 'KQueue', $lines);
+    $lines[] = implode(' ', ['implements', ...$reflection->getInterfaceNames()]);
+    $lines[] = $reflection->isFinal() ? 'final' : 'open';
+    return str_replace(['StubKQueue', 'StubMessage'], ['KQueue', 'Message'], $lines);
 }
 
 foreach ($names[1] as $name) {
-    [$real, $declared] = $name === 'Message'
-        ? ['KQueue\Message', 'StubKQueue\StubMessage']
+    [$real, $declared] = str_starts_with($name, 'Message')
+        ? ["KQueue\\$name", "StubKQueue\\Stub$name"]
         : [$name, "Stub$name"];
     $differences = array_merge(
         array_map(fn ($line) => "only in the extension: $line", array_diff(describe($real), describe($declared))),
@@ -69,3 +71,4 @@ KQueuePushException: same
 KQueueLostException: same
 KQueueProtocolException: same
 KQueue\Message: same
+KQueue\Messages: same

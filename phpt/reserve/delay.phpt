@@ -1,23 +1,35 @@
 --TEST--
-A delayed release is refused clearly and leaves the item reserved
+A released item comes again after its delay, with the same id; a delay out of range sends nothing
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';
 $server = Server::start();
 $q = new KQueue($server->address());
-$q->push('q', 'b');
-$message = $q->reserve('q');
-outcome(fn () => $message->release(1.5));
-outcome(fn () => $message->release(-1));
-outcome(fn () => $message->release(NAN));
+$id = $q->push('jobs', 'later');
+$message = $q->reserve('jobs');
+foreach ([-1.0, 315360001.0, NAN] as $delay) {
+    try {
+        $message->release($delay);
+    } catch (ValueError $e) {
+        echo get_class($e), ': ', $e->getMessage(), "\n";
+    }
+}
 var_dump($message->isSettled());
-$message->ack();
-var_dump($q->size('q'), $server->stat('queue_q_open_transactions'));
+$message->release(0.2);
+var_dump($message->isSettled(), $q->reserve('jobs'));
+$again = $q->reserve('jobs', 10.0);
+var_dump($again->getId() === $id, $again->getAttempts(), $again->getAge() >= 0.2);
+$again->release(0.0);
+var_dump($q->reserve('jobs')->getAttempts());
 ?>
---EXPECTF--
-KQueueServerException: %sdelay%s
-ValueError: KQueue\Message::release(): Argument #1 ($delay) must be between 0 and 2147483 seconds
-ValueError: KQueue\Message::release(): Argument #1 ($delay) must be between 0 and 2147483 seconds
+--EXPECT--
+ValueError: KQueue\Message::release(): Argument #1 ($delay) must be between 0 and 315360000 seconds
+ValueError: KQueue\Message::release(): Argument #1 ($delay) must be between 0 and 315360000 seconds
+ValueError: KQueue\Message::release(): Argument #1 ($delay) must be between 0 and 315360000 seconds
 bool(false)
-int(0)
-string(1) "0"
+bool(true)
+NULL
+bool(true)
+int(2)
+bool(true)
+int(3)

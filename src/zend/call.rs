@@ -7,13 +7,14 @@
 //! Reading an argument may run PHP code (`__toString`, an error handler). So read all of them first,
 //! and take the object ([`Call::this`]) afterwards.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 use std::ptr;
 
 use ext_php_rs::class::RegisteredClass;
 use ext_php_rs::ffi::{
-    _zend_expected_type_Z_EXPECTED_DOUBLE, _zend_expected_type_Z_EXPECTED_LONG,
-    _zend_expected_type_Z_EXPECTED_STRING, zend_wrong_parameters_count_error,
+    _call_user_function_impl, _efree, _zend_expected_type_Z_EXPECTED_DOUBLE,
+    _zend_expected_type_Z_EXPECTED_LONG, _zend_expected_type_Z_EXPECTED_STRING,
+    zend_is_callable_ex, zend_wrong_parameters_count_error,
 };
 use ext_php_rs::types::{ZendClassObject, ZendHashTable, ZendObject, ZendStr, Zval};
 use ext_php_rs::zend::{ExecuteData, run_handler};
@@ -169,6 +170,39 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A required `callable` argument. Runs no PHP code but autoloaders.
+    pub(crate) fn callable(&self, number: u32) -> Result<&Zval, Thrown> {
+        let value = self.value(number).ok_or_else(|| missing(number))?;
+        let mut problem: *mut c_char = ptr::null_mut();
+        // SAFETY: a live value; on failure the engine hands over a text of its own memory.
+        unsafe {
+            let is_callable = zend_is_callable_ex(
+                ptr::from_ref(value).cast_mut(),
+                ptr::null_mut(),
+                0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &raw mut problem,
+            );
+            let text = (!problem.is_null()).then(|| {
+                let text = CStr::from_ptr(problem).to_string_lossy().into_owned();
+                _efree(problem.cast());
+                text
+            });
+            Thrown::check()?;
+            if is_callable {
+                return Ok(value);
+            }
+            let text = text.unwrap_or_else(|| "no array or string given".to_owned());
+            Err(error::type_error_because(number, &format!("must be a valid callback, {text}")))
+        }
+    }
+
+    /// Whether argument `number` was given.
+    pub(crate) fn is_given(&self, number: u32) -> bool {
+        number <= self.count()
+    }
+
     /// `$this`, for classes without a Rust side.
     pub(crate) fn object(&self) -> Result<&ZendObject, Thrown> {
         self.ex.This.object().ok_or_else(|| error::misuse("Not called on an object"))
@@ -191,6 +225,25 @@ impl<'a> Call<'a> {
                 ))
             })
     }
+}
+
+/// Calls PHP code with one argument, and returns what it returns. Hold nothing.
+pub(crate) fn call_user(callable: &Zval, argument: &Zval) -> Result<Zval, Thrown> {
+    let mut result = Zval::new();
+    let mut arguments = [argument.shallow_clone()];
+    // SAFETY: checked to be callable; the engine copies the arguments and fills in the result.
+    unsafe {
+        _call_user_function_impl(
+            ptr::null_mut(),
+            ptr::from_ref(callable).cast_mut(),
+            &raw mut result,
+            1,
+            arguments.as_mut_ptr(),
+            ptr::null_mut(),
+        );
+    }
+    Thrown::check()?;
+    Ok(result)
 }
 
 /// A `string|array|null` argument.

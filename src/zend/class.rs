@@ -45,6 +45,9 @@ pub(crate) fn register<T: RegisteredClass>(unions: &[Union]) -> Result<()> {
     for (method, flags) in T::method_builders() {
         builder = builder.method(method, flags);
     }
+    for interface in T::IMPLEMENTS {
+        builder = builder.implements(*interface);
+    }
     builder
         .flags(T::FLAGS)
         .object_override::<T>()

@@ -76,6 +76,13 @@ pub(crate) fn value_error(number: u32, text: &str) -> Thrown {
     Thrown(())
 }
 
+/// Writes a line to PHP's error log. Runs no PHP code, so it may be used when the request is over.
+pub(crate) fn log_warning(text: &str) {
+    let text = c_text(&format!("PHP Warning:  kqueue: {text}"));
+    // SAFETY: the function copies the text.
+    unsafe { sys::php_log_err_with_severity(text.as_ptr(), libc::LOG_WARNING) };
+}
+
 fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\\0")).unwrap_or_default()
 }

@@ -11,8 +11,8 @@ use ext_php_rs::flags::ErrorType;
 use ext_php_rs::php_module;
 use ext_php_rs::zend::ModuleEntry;
 
-use super::ini;
-use crate::{exceptions, message, phpinfo, queue, settings, state};
+use super::{error, ini, signal};
+use crate::{exceptions, message, messages, phpinfo, queue, settings, state};
 
 const SUCCESS: c_int = 0;
 const FAILURE: c_int = -1;
@@ -34,6 +34,7 @@ unsafe extern "C" fn module_startup(_type: c_int, module_number: c_int) -> c_int
         settings::register(module_number);
         exceptions::register()?;
         message::register()?;
+        messages::register()?;
         queue::register()
     });
     let problem = match outcome {
@@ -56,7 +57,13 @@ unsafe extern "C" fn module_shutdown(_type: c_int, module_number: c_int) -> c_in
 /// Runs after the request's shutdown functions and destructors, but before the objects that are
 /// still alive are freed; also after `exit`, a fatal error and `memory_limit`.
 unsafe extern "C" fn request_shutdown(_type: c_int, _module_number: c_int) -> c_int {
-    if catch_unwind(state::end_request).is_err() { FAILURE } else { SUCCESS }
+    let outcome = catch_unwind(|| {
+        signal::end_loops();
+        for failure in state::end_request() {
+            error::log_warning(&format!("at the end of the request, of pushAsync(): {failure}"));
+        }
+    });
+    if outcome.is_err() { FAILURE } else { SUCCESS }
 }
 
 unsafe extern "C" fn info(module: *mut ModuleEntry) {

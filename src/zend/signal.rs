@@ -4,10 +4,119 @@
 //! the VM's next stop. An exception thrown meanwhile makes the VM skip that stop, and the signal is
 //! lost. So: waiting ends when the flag is set ([`is_pending`]), and before throwing or reporting
 //! "nothing" the handlers run ([`dispatch`]).
+//!
+//! And SIGTERM, for workers: while a [`Loop`] runs on the command line, it does not end the process
+//! in the middle of an item; the loop sees [`Loop::is_told_to_end`] after it.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use ext_php_rs::zend::ExecutorGlobals;
 
 use super::{compat, error::Thrown, sys};
+
+/// SIGTERM has come since a loop began.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
+/// What was to happen on SIGTERM before the loop began.
+static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+static PREVIOUS_FLAGS: AtomicI32 = AtomicI32::new(0);
+
+thread_local! {
+    /// The loops in progress: a handler may run one itself.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A worker's loop, in which SIGTERM waits for the item in hand.
+///
+/// If the program has a handler of its own, that is called as ever. If it has none, the loop ends
+/// after the item, and whatever follows it in the program is done; the next loop lets the signal end
+/// the process. Only on the command line: elsewhere the signal is not the script's business.
+pub(crate) struct Loop(());
+
+impl Loop {
+    /// Begins a loop. Does not return if SIGTERM has ended one before and there is no handler.
+    pub(crate) fn begin() -> Self {
+        let depth = DEPTH.get();
+        DEPTH.set(depth + 1);
+        if depth == 0 && compat::is_command_line() {
+            install();
+        }
+        Self(())
+    }
+
+    /// True from the moment SIGTERM came. A signal that is ignored tells nothing.
+    pub(crate) fn is_told_to_end() -> bool {
+        IS_TOLD.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get().saturating_sub(1));
+        if DEPTH.get() == 0 {
+            restore();
+        }
+    }
+}
+
+/// Ends the loops that a fatal error has jumped out of.
+pub(crate) fn end_loops() {
+    if DEPTH.replace(0) > 0 {
+        restore();
+    }
+}
+
+fn install() {
+    let now = compat::signal_action(libc::SIGTERM);
+    if IS_TOLD.swap(false, Ordering::AcqRel) && now.sa_sigaction == libc::SIG_DFL {
+        // SAFETY: the process signals itself, with the action that has been the program's all along.
+        unsafe { libc::raise(libc::SIGTERM) };
+    }
+    if now.sa_sigaction == libc::SIG_IGN {
+        return;
+    }
+    PREVIOUS.store(now.sa_sigaction, Ordering::Release);
+    PREVIOUS_FLAGS.store(now.sa_flags, Ordering::Release);
+    let mut ours = now;
+    ours.sa_sigaction = on_term as *const () as usize;
+    ours.sa_flags = libc::SA_SIGINFO;
+    compat::set_signal_action(libc::SIGTERM, &ours);
+}
+
+fn restore() {
+    let mut now = compat::signal_action(libc::SIGTERM);
+    if now.sa_sigaction != on_term as *const () as usize {
+        // The program has set its own meanwhile, or nothing was installed.
+        return;
+    }
+    now.sa_sigaction = PREVIOUS.load(Ordering::Acquire);
+    now.sa_flags = PREVIOUS_FLAGS.load(Ordering::Acquire);
+    compat::set_signal_action(libc::SIGTERM, &now);
+    if now.sa_sigaction != libc::SIG_DFL {
+        // The program knows.
+        IS_TOLD.store(false, Ordering::Release);
+    }
+}
+
+/// Only what may be done in a signal handler: notes the signal, and passes it on.
+extern "C" fn on_term(number: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    IS_TOLD.store(true, Ordering::Release);
+    let previous = PREVIOUS.load(Ordering::Acquire);
+    if previous == libc::SIG_DFL || previous == libc::SIG_IGN {
+        return;
+    }
+    // SAFETY: a handler that was installed for this signal, called with the arguments its flags ask
+    // for.
+    unsafe {
+        if PREVIOUS_FLAGS.load(Ordering::Acquire) & libc::SA_SIGINFO == 0 {
+            std::mem::transmute::<usize, extern "C" fn(c_int)>(previous)(number);
+        } else {
+            type Action = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+            std::mem::transmute::<usize, Action>(previous)(number, info, context);
+        }
+    }
+}
 
 /// Whether the VM has been asked to stop: a signal with a PHP handler, or `max_execution_time`.
 ///

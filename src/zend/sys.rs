@@ -1,7 +1,7 @@
 //! The C functions of the engine that ext-php-rs does not bind.
 //!
 //! Signatures are those of PHP 8.1 to 8.5 (`Zend/zend_API.h`, `zend_ini.h`, `zend_iterators.h`,
-//! `main/php_ini.h`, `ext/spl/spl_exceptions.h`). A function whose signature or name differs
+//! `main/php_ini.h`, `main/php.h`, `ext/spl/spl_exceptions.h`). A function whose signature or name differs
 //! between versions belongs into [`super::compat`].
 
 use std::ffi::{c_char, c_int};
@@ -50,6 +50,8 @@ unsafe extern "C" {
     ) -> *const c_char;
     pub(super) fn zend_unregister_ini_entries(module_number: c_int);
     pub(super) fn display_ini_entries(module: *mut ModuleEntry);
+
+    pub(super) fn php_log_err_with_severity(message: *const c_char, severity: c_int);
 
     pub(super) fn zend_iterator_dtor(iterator: *mut ZendIterator);
 }

@@ -70,6 +70,11 @@ impl Error {
     }
 }
 
+/// What kqueue-server says where room is what is missing.
+pub(crate) fn is_about_room(text: &str) -> bool {
+    text.starts_with("out of ") || text.starts_with("too many ")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -4,7 +4,7 @@
 //! - ack and release travel over the very connection that reserved the item; when it is gone, the
 //!   server has taken the item back;
 //! - a connection returns to its pool only when nothing is held on it any more;
-//! - an item is settled at most once, whatever the outcome; an unsettled one is released when its
+//! - an item is settled at most once; what the server cannot do now leaves it held; an unsettled one is released when its
 //!   [`Held`] is dropped;
 //! - in another process than the one that reserved it (after `fork`), nothing is sent.
 
@@ -14,9 +14,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kqueue_proto::client::{BODY_END, EncodeError};
 use kqueue_proto::{GetOptions, Name};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_about_room};
 use crate::link::{Dialect, Link};
 use crate::options::Options;
 use crate::pools::{Node, Pools};
@@ -28,9 +29,33 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// What is to become of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
+enum Verb<'a> {
     Ack,
-    Release,
+    /// `None`: as the queue's settings say.
+    Release(Option<Duration>),
+    Bury(&'a [u8]),
+    /// Zero: as when it was reserved without a lease.
+    Touch(Duration),
+}
+
+impl Verb<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Release(_) => "release",
+            Self::Bury(_) => "bury",
+            Self::Touch(_) => "touch",
+        }
+    }
+}
+
+/// How it went.
+enum Told {
+    Done,
+    /// Nothing has changed: the item is still held.
+    Unable(Error),
+    /// The item is not ours any more.
+    Lost(Error),
 }
 
 /// What identifies an item on its connection. Kestrel's commands know one open item per queue.
@@ -104,27 +129,36 @@ impl Pin {
         let tickets: Vec<_> = self.held.borrow().clone();
         for ticket in &tickets {
             // Failing closes the connection, and with it the server takes back the rest.
-            let _ = self.settle(ticket, Verb::Release);
+            if let Told::Unable(_) = self.tell(ticket, Verb::Release(None)) {
+                self.link.take();
+            }
         }
     }
 
-    fn settle(&self, ticket: &Ticket, verb: Verb) -> Result<(), Error> {
+    fn tell(&self, ticket: &Ticket, verb: Verb<'_>) -> Told {
         let at = self.held.borrow().iter().position(|held| held == ticket);
         let Some(at) = at else {
-            return Err(lost(ticket, "it was given back when its KQueue was closed", false));
+            return Told::Lost(lost(ticket, "it was given back when its KQueue was closed", false));
         };
-        self.held.borrow_mut().remove(at);
         let link = self.link.take();
         if self.pools.check_pid() != self.pid {
-            return Err(lost(ticket, "another process reserved it", false));
+            return Told::Lost(lost(ticket, "another process reserved it", false));
         }
         let Some(mut link) = link else {
-            return Err(lost(ticket, "its connection is gone", false));
+            return Told::Lost(lost(ticket, "its connection is gone", false));
         };
         if link.last_used().elapsed() > TRUSTED_IDLE && !link.is_quiet() {
-            return Err(lost(ticket, "the server closed its connection", false));
+            return Told::Lost(lost(ticket, "the server closed its connection", false));
         }
-        let result = self.exchange(&mut link, ticket, verb);
+        let told = self.exchange(&mut link, ticket, verb);
+        let is_kept = match &told {
+            Told::Done => matches!(verb, Verb::Touch(_)),
+            Told::Unable(_) => true,
+            Told::Lost(_) => false,
+        };
+        if !is_kept {
+            self.held.borrow_mut().remove(at);
+        }
         if link.is_clean() {
             if self.held.borrow().is_empty() {
                 self.pools.check_in(&self.node, link, &self.options);
@@ -132,24 +166,46 @@ impl Pin {
                 self.link.replace(Some(link));
             }
         }
-        result
+        told
     }
 
-    fn exchange(&self, link: &mut Link, ticket: &Ticket, verb: Verb) -> Result<(), Error> {
-        let mut head = Vec::with_capacity(32 + ticket.queue.len());
-        encode_settle(&mut head, link.dialect(), ticket, verb)
-            .map_err(|problem| lost(ticket, problem, false))?;
-        let deadline = Instant::now() + self.options.timeout;
+    fn exchange(&self, link: &mut Link, ticket: &Ticket, verb: Verb<'_>) -> Told {
         let server = self.node.server.address();
-        match link.exchange(Expect::Done, &[&head], deadline) {
-            Ok(Answer::Done) => Ok(()),
-            Ok(Answer::Refused { text, .. }) => {
-                Err(lost(ticket, &format!("{server} refused: {text}"), false))
+        let unable = |kind, reason: &str| {
+            let text = format!("{} failed: {server} {reason}", shown_verb(verb, ticket));
+            Told::Unable(Error::new(kind, text))
+        };
+        let mut head = Vec::with_capacity(32 + ticket.queue.len());
+        let expect = match encode(&mut head, link.dialect(), ticket, verb) {
+            Ok(Some(expect)) => expect,
+            Ok(None) => return Told::Done,
+            Err(Impossible::Argument(problem)) => {
+                let text = format!("{}: {problem}", shown_verb(verb, ticket));
+                return Told::Unable(Error::new(ErrorKind::InvalidArgument, text));
             }
-            Ok(_) => Err(lost(ticket, "its lease has ended", false)),
+            Err(Impossible::Here) => {
+                let reason = "does not offer this, so the item stays held: settle it otherwise";
+                return unable(ErrorKind::Server, reason);
+            }
+        };
+        let parts: [&[u8]; 3] = match verb {
+            Verb::Bury(reason) => [&head, reason, BODY_END],
+            _ => [&head, &[], &[]],
+        };
+        let deadline = Instant::now() + self.options.timeout;
+        match link.exchange(expect, &parts, deadline) {
+            Ok(Answer::Done) => Told::Done,
+            Ok(Answer::Unable(text)) => {
+                let kind = if is_about_room(&text) { ErrorKind::Full } else { ErrorKind::Server };
+                unable(kind, &format!("refused: {text}; the item stays held"))
+            }
+            Ok(Answer::Refused { text, .. }) => {
+                Told::Lost(lost(ticket, &format!("{server} refused: {text}"), false))
+            }
+            Ok(_) => Told::Lost(lost(ticket, "its lease has ended", false)),
             Err(fault) => {
                 self.pools.count(|counters| counters.failures += 1);
-                Err(lost(ticket, &format!("{server}: {}", fault.text), fault.is_sent))
+                Told::Lost(lost(ticket, &format!("{server}: {}", fault.text), fault.is_sent))
             }
         }
     }
@@ -166,6 +222,12 @@ impl Held {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The body, which is not kept here any longer.
+    #[must_use]
+    pub fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
     }
 
     /// The server's id in decimal, the same as [`crate::Cluster::put`] returned; a local one over
@@ -189,7 +251,7 @@ impl Held {
         self.age_ms.saturating_add(held_ms)
     }
 
-    /// True after [`Self::ack`] or [`Self::release`], successful or not.
+    /// True once it is not ours any more: acknowledged, given back, buried, or found lost.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_settled
@@ -202,32 +264,61 @@ impl Held {
     /// reserved it. With [`Error::outcome_unknown`] the
     /// server may have removed it all the same.
     pub fn ack(&mut self) -> Result<(), Error> {
-        self.settle(Verb::Ack)
+        self.tell(Verb::Ack)
     }
 
-    /// Gives the item back to its place in the queue.
+    /// Gives the item back to its place in the queue: after `delay` (at once if zero), or, without
+    /// one, as the queue's settings say.
     ///
     /// # Errors
     /// As [`Self::ack`]; the item is then back, or will be when the server notices that the
-    /// connection is gone.
-    pub fn release(&mut self) -> Result<(), Error> {
-        self.settle(Verb::Release)
+    /// connection is gone. `Server`, `Full`, `InvalidArgument` (over ten years): the server cannot delay it, or not now; it
+    /// stays held.
+    pub fn release(&mut self, delay: Option<Duration>) -> Result<(), Error> {
+        self.tell(Verb::Release(delay))
     }
 
-    fn settle(&mut self, verb: Verb) -> Result<(), Error> {
+    /// Puts the item among its queue's dead letters, with a reason of up to 1024 bytes.
+    ///
+    /// # Errors
+    /// As [`Self::release`].
+    pub fn bury(&mut self, reason: &[u8]) -> Result<(), Error> {
+        self.tell(Verb::Bury(reason))
+    }
+
+    /// Lets the lease end `lease` from now; zero: none but the queue's own. Kestrel knows no lease:
+    /// there, an item that is held stays so, and this only looks whether its connection lives.
+    ///
+    /// # Errors
+    /// As [`Self::ack`]. `Server`: the server has no such command; the item stays held.
+    pub fn touch(&mut self, lease: Duration) -> Result<(), Error> {
+        self.tell(Verb::Touch(lease))
+    }
+
+    fn tell(&mut self, verb: Verb<'_>) -> Result<(), Error> {
         if self.is_settled {
             return Err(lost(&self.ticket, "it was settled before", false));
         }
-        self.is_settled = true;
-        self.pin.settle(&self.ticket, verb)
+        match self.pin.tell(&self.ticket, verb) {
+            Told::Done => {
+                self.is_settled = !matches!(verb, Verb::Touch(_));
+                Ok(())
+            }
+            Told::Unable(error) => Err(error),
+            Told::Lost(error) => {
+                self.is_settled = true;
+                Err(error)
+            }
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_settled {
-            // Nobody to tell; what matters holds either way: the item is not ours any more.
-            let _ = self.settle(Verb::Release);
+            // Nobody to tell of a failure: then it goes back with the connection, which is not used
+            // for anything else while an item is held on it.
+            let _ = self.tell(Verb::Release(None));
         }
     }
 }
@@ -239,26 +330,69 @@ impl fmt::Debug for Held {
     }
 }
 
-fn encode_settle(
+/// Why there is nothing to send.
+enum Impossible {
+    /// The server has no word for it.
+    Here,
+    /// No server would take it.
+    Argument(EncodeError),
+}
+
+/// Appends the request; `None`: there is nothing to be said.
+fn encode(
     head: &mut Vec<u8>,
     dialect: Dialect,
     ticket: &Ticket,
-    verb: Verb,
-) -> Result<(), &'static str> {
-    let name = Name::check(&ticket.queue).map_err(|_| "its queue has no valid name")?;
-    match (dialect, ticket.id) {
-        (Dialect::Extended, Some(id)) => match verb {
-            Verb::Ack => kqueue_proto::client::ack(head, name, id),
-            Verb::Release => kqueue_proto::client::release(head, name, id, None)
-                .map_err(|_| "its delay is too long")?,
-        },
-        _ => {
+    verb: Verb<'_>,
+) -> Result<Option<Expect>, Impossible> {
+    // The name came from a server, which was asked for it.
+    let name = Name::check(&ticket.queue).map_err(|_| Impossible::Here)?;
+    let words = dialect.words();
+    let encoded = match (ticket.id, verb) {
+        (Some(id), Verb::Ack) => {
+            kqueue_proto::client::ack(head, name, id);
+            Ok(())
+        }
+        (Some(id), Verb::Release(delay)) => {
+            let delay = delay.filter(|delay| words.delay || !delay.is_zero());
+            if delay.is_some() && !words.delay {
+                return Err(Impossible::Here);
+            }
+            kqueue_proto::client::release(head, name, id, delay.map(whole_millis))
+        }
+        (Some(id), Verb::Bury(reason)) if words.bury => {
+            kqueue_proto::client::bury(head, name, id, reason.len())
+        }
+        (Some(id), Verb::Touch(lease)) if words.touch => {
+            let lease_ms = u32::try_from(whole_millis(lease)).unwrap_or(u32::MAX);
+            kqueue_proto::client::touch(head, name, id, lease_ms);
+            Ok(())
+        }
+        (None, Verb::Ack | Verb::Release(None | Some(Duration::ZERO))) => {
             let is_ack = verb == Verb::Ack;
             let options = GetOptions { close: is_ack, abort: !is_ack, ..GetOptions::default() };
-            kqueue_proto::client::get(head, name, &options).map_err(|_| "bad options")?;
+            // Each of them alone excludes nothing.
+            let _ = kqueue_proto::client::get(head, name, &options);
+            return Ok(Some(Expect::Done));
         }
+        (None, Verb::Touch(_)) => return Ok(None),
+        (_, Verb::Release(_) | Verb::Bury(_) | Verb::Touch(_)) => return Err(Impossible::Here),
+    };
+    encoded.map(|()| Some(Expect::Settled)).map_err(Impossible::Argument)
+}
+
+/// Rounded up: what is short must not become nothing.
+fn whole_millis(duration: Duration) -> u64 {
+    let part = u64::from(!duration.subsec_nanos().is_multiple_of(1_000_000));
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).saturating_add(part)
+}
+
+fn shown_verb(verb: Verb<'_>, ticket: &Ticket) -> String {
+    let queue = shown(&ticket.queue);
+    match ticket.id {
+        Some(id) => format!("{} of item {id} of queue {queue}", verb.name()),
+        None => format!("{} of an item of queue {queue}", verb.name()),
     }
-    Ok(())
 }
 
 fn lost(ticket: &Ticket, reason: &str, is_unknown: bool) -> Error {

@@ -17,9 +17,37 @@ const READ_BYTES: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// `put reserve ack release`: items have ids, held items share a connection.
-    Extended,
+    Extended(Words),
     /// Kestrel's commands: a held item pins its connection.
     Kestrel,
+}
+
+impl Dialect {
+    /// Everything this crate knows.
+    pub(crate) const ALL: Self =
+        Self::Extended(Words { touch: true, bury: true, delay: true, key: true });
+
+    pub(crate) fn is_extended(self) -> bool {
+        matches!(self, Self::Extended(_))
+    }
+
+    pub(crate) fn words(self) -> Words {
+        match self {
+            Self::Extended(words) => words,
+            Self::Kestrel => Words::default(),
+        }
+    }
+}
+
+/// Which of the later extended words a server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) touch: bool,
+    pub(crate) bury: bool,
+    /// `release` with a delay.
+    pub(crate) delay: bool,
+    /// `put` with a key: repeated, it is stored once.
+    pub(crate) key: bool,
 }
 
 /// Why an exchange failed, as far as it decides what may be done next.

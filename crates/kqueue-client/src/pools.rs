@@ -172,8 +172,8 @@ impl Pools {
         draw(&mut self.0.rng.borrow_mut())
     }
 
-    /// An id for an item whose server gives none: unique over processes by its random half, in this
-    /// process by its count.
+    /// An id for an item whose server gives none, and the key of a push: unique over processes by
+    /// its random half, in this process by its count.
     pub(crate) fn local_id(&self) -> String {
         let count = self.0.ids.get() + 1;
         self.0.ids.set(count);

@@ -133,7 +133,7 @@ impl Server {
         Health {
             is_up: !self.is_ejected(now_ms),
             refuses_pushes: self.refuses_pushes(now_ms),
-            is_extended: self.dialect.get().map(|dialect| dialect == Dialect::Extended),
+            is_extended: self.dialect.get().map(Dialect::is_extended),
             idle_connections: 0,
             opened: self.opened.get(),
             failures: self.failures.get(),

@@ -24,8 +24,10 @@ pub(crate) enum Expect {
     Value { queue: Bytes },
     /// `reserve`.
     Items { max: u32, queues: Vec<Bytes> },
-    /// `get q/close`, `get q/abort`, `flush`, `delete`, `ack`, `release`: done, or `NOT_HELD`.
+    /// `get q/close`, `get q/abort`, `flush`, `delete`: done.
     Done,
+    /// `ack`, `release`, `bury`, `touch`: done, `NOT_HELD`, or not now.
+    Settled,
     /// `stats`.
     Stats,
     /// `version`.
@@ -53,6 +55,8 @@ pub(crate) enum Answer {
     Items(Vec<Item>),
     Done,
     NotHeld,
+    /// Not now: nothing has changed, the item stays held, and the connection in step.
+    Unable(String),
     Stats(Vec<(Bytes, Bytes)>),
     Version,
     Capabilities(Capabilities),
@@ -155,6 +159,9 @@ impl Session {
         let Some(expect) = self.due.front() else { return Ok(None) };
         let has_begun = !self.partial.items.is_empty() || !self.partial.stats.is_empty();
         Ok(Some(match (expect, reply) {
+            (Expect::Settled, Reply::ServerError(text)) => {
+                Answer::Unable(error_text("SERVER_ERROR", text))
+            }
             (_, Reply::ClientError(text) | Reply::Error(text)) if !has_begun => {
                 Answer::Refused { by_server: false, text: error_text("CLIENT_ERROR", text) }
             }
@@ -192,10 +199,9 @@ impl Session {
             (Expect::Value { .. } | Expect::Items { .. }, Reply::End) => {
                 Answer::Items(std::mem::take(&mut self.partial.items))
             }
-            (Expect::Done, Reply::End | Reply::Deleted | Reply::Ok | Reply::Flushed) => {
-                Answer::Done
-            }
-            (Expect::Done, Reply::NotHeld) => Answer::NotHeld,
+            (Expect::Done, Reply::End | Reply::Deleted | Reply::Flushed) => Answer::Done,
+            (Expect::Settled, Reply::Ok) => Answer::Done,
+            (Expect::Settled, Reply::NotHeld) => Answer::NotHeld,
             (Expect::Stats, Reply::Stat { name, value }) => return self.collect_stat(name, value),
             (Expect::Stats, Reply::End) => Answer::Stats(std::mem::take(&mut self.partial.stats)),
             (Expect::Version, Reply::Version(_)) => Answer::Version,

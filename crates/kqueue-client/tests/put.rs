@@ -44,14 +44,14 @@ fn fails(result: Result<String, Error>, kind: ErrorKind, is_unknown: bool) -> Er
 
 #[test]
 fn extended_and_kestrel_servers_store_what_was_given() {
-    for speaks in [Speaks::Extended, Speaks::Kestrel] {
+    for speaks in [Speaks::All, Speaks::Extended, Speaks::Kestrel] {
         let model = Model::start(speaks);
         let cluster = cluster(&[model.address()], options());
         let bodies = [&b""[..], b"\r\nEND\r\n", b"\0\xff", &[7; 3_000_000]];
         let ids: Vec<_> = bodies.iter().map(|body| cluster.put(b"q", body, 0).unwrap()).collect();
         assert_eq!(model.ready("q"), bodies);
         match speaks {
-            Speaks::Extended => assert_eq!(ids, ["1", "2", "3", "4"]),
+            Speaks::All | Speaks::Extended => assert_eq!(ids, ["1", "2", "3", "4"]),
             Speaks::Kestrel => {
                 assert!(ids.iter().all(|id| !id.is_empty()));
                 let distinct: std::collections::HashSet<_> = ids.iter().collect();
@@ -59,6 +59,19 @@ fn extended_and_kestrel_servers_store_what_was_given() {
             }
         }
     }
+}
+
+#[test]
+fn a_repeated_push_is_stored_once_where_the_server_knows_keys() {
+    let model = Model::start(Speaks::All);
+    let pools = Pools::new(5);
+    let cluster = cluster_on(&pools, &[model.address()], options());
+    cluster.put(b"q", b"first", 0).unwrap();
+    // It is stored, and the connection ends before the answer.
+    model.swallow_next_put();
+    assert_eq!(cluster.put(b"q", b"second", 0).unwrap(), "2");
+    assert_eq!(model.ready("q"), [b"first".to_vec(), b"second".to_vec()]);
+    assert_eq!(model.logged("put"), 3);
 }
 
 #[test]

@@ -44,13 +44,13 @@ fn acked_is_gone_and_released_is_back_in_its_place() {
             (first.queue(), &first.body()[..], first.is_settled()),
             (&b"q"[..], &b"1"[..], false)
         );
-        first.release().unwrap();
+        first.release(None).unwrap();
         assert_eq!(model.ready("q"), [b"1", b"2"]);
         let mut first = one(&cluster);
         first.ack().unwrap();
         assert!(first.is_settled());
         is_lost(first.ack());
-        is_lost(first.release());
+        is_lost(first.release(None));
         assert_eq!(model.ready("q"), [b"2"]);
     }
 }
@@ -93,7 +93,7 @@ fn items_of_one_reserve_share_a_connection_and_settle_in_any_order() {
     assert_eq!(held.len(), 3);
     assert_eq!(pools.counters().idle, 0, "a connection that holds items is nobody else's");
     held[2].ack().unwrap();
-    held[0].release().unwrap();
+    held[0].release(None).unwrap();
     // Other calls meanwhile go over other connections.
     cluster.put(b"q", b"5", 0).unwrap();
     held[1].ack().unwrap();
@@ -114,7 +114,7 @@ fn a_kestrel_gives_several_over_as_many_connections() {
     assert_eq!(held.len(), 3, "bounded by the size of the pool");
     // Each confirmation must reach the connection that holds the item: out of order tells.
     held[1].ack().unwrap();
-    held[2].release().unwrap();
+    held[2].release(None).unwrap();
     held[0].ack().unwrap();
     assert_eq!(model.ready("q"), [b"3", b"4"]);
     assert_eq!(pools.counters().idle, 3);
@@ -403,7 +403,7 @@ fn held_items_outlive_their_cluster() {
     let persistent = options();
     for options in [Options { persistent: false, ..options() }, persistent] {
         let mut held = one(&cluster(&[model.address()], options));
-        held.release().unwrap();
+        held.release(None).unwrap();
     }
 }
 

@@ -7,9 +7,10 @@
 //! - a server is ejected by the failure of a *fresh* connection or by silence; a pooled connection
 //!   that breaks is first replaced.
 //!
-//! `put`, `put_many`, `reserve`, `wait`, `admin` hold the operations, `tally` the errors.
+//! `put`, `put_many`, `outbox` (pushes whose answers are awaited later), `reserve`, `wait`, `admin` hold the operations, `tally` the errors.
 
 mod admin;
+mod outbox;
 mod put;
 mod put_many;
 mod reserve;
@@ -26,11 +27,12 @@ use crate::address::Address;
 use crate::choice::{Order, backoff_ms};
 use crate::error::{Error, ErrorKind};
 use crate::held::Pin;
-use crate::link::{Cause, Dialect, Fault, Link};
+use crate::link::{Cause, Dialect, Fault, Link, Words};
 use crate::options::Options;
 use crate::pools::{Node, Pools};
 use crate::session::{Answer, Expect, shown};
 use crate::stream::{Stream, wait_any};
+use outbox::Outbox;
 use tally::Tally;
 
 pub use admin::ServerStats;
@@ -47,6 +49,8 @@ pub struct Cluster {
     nodes: Vec<Rc<Node>>,
     /// Connections that hold items for this cluster's callers.
     pins: RefCell<Vec<Weak<Pin>>>,
+    /// Boxed, because most have none.
+    outbox: RefCell<Option<Box<Outbox>>>,
 }
 
 /// Whether a request that was sent and not answered may be sent again.
@@ -68,7 +72,8 @@ impl Cluster {
             return Err(Error::new(ErrorKind::InvalidArgument, text.into()));
         }
         let nodes = addresses.iter().map(|address| pools.node(address, &options)).collect();
-        Ok(Self { pools, addresses, options, nodes, pins: RefCell::default() })
+        let (pins, outbox) = (RefCell::default(), RefCell::default());
+        Ok(Self { pools, addresses, options, nodes, pins, outbox })
     }
 
     /// As given.
@@ -165,11 +170,15 @@ impl Cluster {
     /// A new connection in place of a pooled one that broke: its companions are of the same age and
     /// not trusted either.
     fn replace(&self, at: usize, deadline: Instant) -> Result<Link, Fault> {
-        let node = &self.nodes[at];
-        node.clear();
-        node.server.forget();
+        self.distrust(at);
         self.pools.count(|counters| counters.retried += 1);
         self.open(at, deadline)
+    }
+
+    /// A pooled connection broke.
+    fn distrust(&self, at: usize) {
+        self.nodes[at].clear();
+        self.nodes[at].server.forget();
     }
 
     /// Notes a failure; ejects the server unless only an old connection broke.
@@ -267,7 +276,13 @@ fn learn_dialect(link: &mut Link, deadline: Instant) -> Result<Option<Dialect>, 
     match link.exchange(Expect::Capabilities, &[&head], deadline) {
         Ok(Answer::Capabilities(list)) => {
             let is_extended = EXTENDED_WORDS.iter().all(|command| list.has(command));
-            Ok(Some(if is_extended { Dialect::Extended } else { Dialect::Kestrel }))
+            let words = || Words {
+                touch: list.has("touch"),
+                bury: list.has("bury"),
+                delay: list.has("delay"),
+                key: list.has("key"),
+            };
+            Ok(Some(if is_extended { Dialect::Extended(words()) } else { Dialect::Kestrel }))
         }
         Ok(_) => Ok(Some(Dialect::Kestrel)),
         Err(fault) if fault.cause == Cause::Broken && fault.is_sent => Ok(None),

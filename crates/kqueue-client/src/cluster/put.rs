@@ -38,9 +38,10 @@ impl Cluster {
         self.pools.check_pid();
         let name = checked(queue)?;
         let operation = Operation { verb: "push to", queues: &[queue] };
-        let mut head = Vec::with_capacity(64 + queue.len());
-        encode_put(&mut head, Dialect::Extended, name, body.len(), ttl_seconds)
-            .map_err(|problem| invalid(operation, &problem))?;
+        let stamp = self.may_repeat().then(|| self.pools.local_id());
+        let push = Push { name, body, ttl_seconds, stamp: stamp.as_deref() };
+        let mut head = Vec::with_capacity(96 + queue.len());
+        push.encode(&mut head, Dialect::ALL).map_err(|problem| invalid(operation, &problem))?;
         let deadline = self.deadline();
         let mut tally = Tally::default();
         for round in 0..=self.options.retries {
@@ -64,7 +65,7 @@ impl Cluster {
                 if tally.has_notes() {
                     self.pools.count(|counters| counters.retried += 1);
                 }
-                match self.put_at(at, limit, name, body, ttl_seconds, &mut head, &mut tally) {
+                match self.put_at(at, limit, &push, &mut head, &mut tally) {
                     Some(Verdict::Stored(id)) => return Ok(id),
                     Some(Verdict::Invalid(error)) => {
                         return Err(error.with_unknown_outcome(tally.is_unknown));
@@ -80,14 +81,11 @@ impl Cluster {
         Err(tally.error(operation, &self.addresses, true))
     }
 
-    #[allow(clippy::too_many_arguments)] // one item, one place; a struct would only rename them
     fn put_at(
         &self,
         at: usize,
         limit: Instant,
-        name: NameRef<'_>,
-        body: &[u8],
-        ttl_seconds: u32,
+        push: &Push<'_>,
         head: &mut Vec<u8>,
         tally: &mut Tally,
     ) -> Option<Verdict> {
@@ -95,12 +93,18 @@ impl Cluster {
             head.clear();
             // Cannot fail: the same body was accepted before, and Kestrel's form has the same
             // limit.
-            let _ = encode_put(head, link.dialect(), name, body.len(), ttl_seconds);
-            link.exchange(Expect::Stored, &[head, body, BODY_END], limit)
+            let _ = push.encode(head, link.dialect());
+            link.exchange(Expect::Stored, &[head, push.body, BODY_END], limit)
         };
         let (answer, link) = self.attempt(at, limit, self.resend(), tally, run)?;
         self.check_in(at, link);
-        Some(self.verdict(at, answer, name, tally))
+        Some(self.verdict(at, answer, push.name, tally))
+    }
+
+    /// Whether a push of this cluster may be sent twice: then it carries a key, by which a server
+    /// that stored the first copy knows the second.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.options.retry_mode != RetryMode::Never
     }
 
     /// Whether an unanswered push may be sent again on a new connection to the same server.
@@ -162,21 +166,33 @@ impl Cluster {
     }
 }
 
-pub(super) fn encode_put(
-    head: &mut Vec<u8>,
-    dialect: Dialect,
-    name: NameRef<'_>,
-    body_bytes: usize,
-    ttl_seconds: u32,
-) -> Result<(), EncodeError> {
-    match dialect {
-        Dialect::Extended => {
-            let options = PutOptions { ttl_seconds, ..PutOptions::default() };
-            kqueue_proto::client::put(head, name, body_bytes, &options)
-        }
-        Dialect::Kestrel => {
-            let expiry = kestrel_expiry(ttl_seconds, unix_seconds());
-            kqueue_proto::client::set(head, name, 0, expiry, body_bytes)
+/// One item on its way to a server.
+#[derive(Clone, Copy)]
+pub(super) struct Push<'a> {
+    pub(super) name: NameRef<'a>,
+    pub(super) body: &'a [u8],
+    pub(super) ttl_seconds: u32,
+    /// The same for every copy of the item.
+    pub(super) stamp: Option<&'a str>,
+}
+
+impl Push<'_> {
+    /// Appends the request line.
+    pub(super) fn encode(&self, head: &mut Vec<u8>, dialect: Dialect) -> Result<(), EncodeError> {
+        let bytes = self.body.len();
+        match dialect {
+            Dialect::Extended(words) => {
+                let options = PutOptions {
+                    ttl_seconds: self.ttl_seconds,
+                    idempotency_key: self.stamp.filter(|_| words.key).map(str::as_bytes),
+                    ..PutOptions::default()
+                };
+                kqueue_proto::client::put(head, self.name, bytes, &options)
+            }
+            Dialect::Kestrel => {
+                let expiry = kestrel_expiry(self.ttl_seconds, unix_seconds());
+                kqueue_proto::client::set(head, self.name, 0, expiry, bytes)
+            }
         }
     }
 }

@@ -226,7 +226,7 @@ impl Cluster {
 /// One question, without waiting, to all the queues.
 fn ask_on(link: &mut Link, want: &Want<'_>, limit: Instant) -> Result<Answer, Fault> {
     let mut head = Vec::with_capacity(64);
-    if link.dialect() == Dialect::Extended
+    if link.dialect().is_extended()
         && let Ok(expect) = want.reserve(&mut head, 0)
     {
         return link.exchange(expect, &[&head], limit);

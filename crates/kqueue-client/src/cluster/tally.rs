@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::address::Address;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_about_room};
 use crate::link::{Cause, Fault};
 use crate::session::shown;
 
@@ -70,8 +70,7 @@ impl Tally {
 
     /// A server that answers `SERVER_ERROR` to a put.
     pub(super) fn note_unable(&mut self, at: usize, text: &str) {
-        // What kqueue-server says where room is what is missing.
-        if text.starts_with("out of ") || text.starts_with("too many ") {
+        if is_about_room(text) {
             return self.note_full(at, text);
         }
         self.note(at, Problem::Closed, text.to_owned());

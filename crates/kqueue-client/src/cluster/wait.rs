@@ -246,7 +246,7 @@ fn ask_waiting(
 ) -> Result<(), Fault> {
     let mut head = Vec::with_capacity(64);
     let remaining = end.saturating_duration_since(Instant::now());
-    if link.dialect() == Dialect::Extended
+    if link.dialect().is_extended()
         && let Ok(expect) = want.reserve(&mut head, to_wire_ms(remaining))
     {
         return link.request(expect, &[&head], limit);

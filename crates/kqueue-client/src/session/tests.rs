@@ -48,9 +48,10 @@ fn every_answer_at_every_split() {
             Answer::Items(vec![item("b", Some(9), 2, 50, "y"), item("a", Some(3), 1, 0, "")]),
         ),
         (Expect::Done, "END\r\n", Answer::Done),
-        (Expect::Done, "OK\r\n", Answer::Done),
+        (Expect::Settled, "OK\r\n", Answer::Done),
         (Expect::Done, "DELETED\r\n", Answer::Done),
-        (Expect::Done, "NOT_HELD\r\n", Answer::NotHeld),
+        (Expect::Settled, "NOT_HELD\r\n", Answer::NotHeld),
+        (Expect::Settled, "SERVER_ERROR full\r\n", Answer::Unable("full".into())),
         (
             Expect::Stats,
             "STAT uptime 5\r\nSTAT v a b\r\nEND\r\n",

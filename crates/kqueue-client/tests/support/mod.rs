@@ -136,6 +136,13 @@ impl Scripted {
         self.accepted.load(Ordering::SeqCst)
     }
 
+    /// Ends every connection; new ones are accepted.
+    pub fn cut(&self) {
+        for stream in self.peers.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// As if killed: the port is closed, then every connection.
     pub fn kill(&mut self) {
         if let Some(acceptor) = self.acceptor.take() {

@@ -8,8 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::{CAPABILITIES, Peer, Scripted};
 
+const ALL_CAPABILITIES: &str = "CAPABILITIES 1.0 put reserve ack release touch bury delay key\r\n";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
+    /// All of the extended commands that the client knows.
+    All,
+    /// The first of the extended commands only.
     Extended,
     Kestrel,
 }
@@ -22,6 +27,13 @@ struct State {
     log: Vec<String>,
     waiting: usize,
     put_answer: Option<String>,
+    settle_answer: Option<String>,
+    is_mute: bool,
+    swallows_put: bool,
+    /// Ids by queue and key.
+    keys: HashMap<(String, String), u64>,
+    /// Queue, body and reason.
+    buried: Vec<(String, Vec<u8>, Vec<u8>)>,
 }
 
 /// Shared by the connections of one model server.
@@ -82,6 +94,26 @@ impl Model {
     /// Blocks until so many items are ready.
     pub fn await_ready(&self, queue: &str, count: usize) {
         self.store.await_state(|state| state.ready.get(queue).map_or(0, BTreeMap::len) == count);
+    }
+
+    /// What was buried, with the reasons.
+    pub fn buried(&self) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+        self.store.state.lock().unwrap().buried.clone()
+    }
+
+    /// From now on every ack, release, bury and touch is answered so (None: done).
+    pub fn answer_settling(&self, line: Option<&str>) {
+        self.store.state.lock().unwrap().settle_answer = line.map(str::to_owned);
+    }
+
+    /// It does what it is told, and answers nothing.
+    pub fn mute(&self, is_mute: bool) {
+        self.store.state.lock().unwrap().is_mute = is_mute;
+    }
+
+    /// It stores the next push, and closes its connection instead of answering.
+    pub fn swallow_next_put(&self) {
+        self.store.state.lock().unwrap().swallows_put = true;
     }
 
     /// From now on every push is answered so (None: stored).
@@ -175,11 +207,22 @@ fn serve(peer: &mut Peer, store: &Store, speaks: Speaks) {
         store.state.lock().unwrap().log.push(format!("{} {}", peer.nth, line.trim_end()));
         let words: Vec<&str> = line.trim_end().split(' ').collect();
         let answer = match (speaks, words[0]) {
+            (Speaks::All, "capabilities") => ALL_CAPABILITIES.into(),
             (Speaks::Extended, "capabilities") => CAPABILITIES.into(),
-            (Speaks::Extended, "put") => put(peer, store, words[1], words[2], speaks),
-            (Speaks::Extended, "reserve") => reserve(peer, store, &words, &mut open),
-            (Speaks::Extended, "ack" | "release") => settle(store, &words, &mut open),
-            (_, "set") => put(peer, store, words[1], words[4], Speaks::Kestrel),
+            (Speaks::All | Speaks::Extended, "put") => {
+                put(peer, store, words[1], words[2], speaks, key_of(&words))
+            }
+            (Speaks::All | Speaks::Extended, "reserve") => reserve(peer, store, &words, &mut open),
+            (Speaks::All | Speaks::Extended, "ack" | "release") => {
+                settle(store, &words, &mut open, None)
+            }
+            (Speaks::All, "touch") => settle(store, &words, &mut open, None),
+            (Speaks::All, "bury") => {
+                let reason = peer.bytes(words[3].parse().unwrap());
+                assert_eq!(peer.bytes(2), b"\r\n");
+                settle(store, &words, &mut open, Some(reason))
+            }
+            (_, "set") => put(peer, store, words[1], words[4], Speaks::Kestrel, None),
             (_, "get") => get(peer, store, words[1], &mut open),
             (_, "stats") => stats(store),
             (_, "version") => b"VERSION test\r\n".to_vec(),
@@ -192,20 +235,45 @@ fn serve(peer: &mut Peer, store: &Store, speaks: Speaks) {
                 break;
             }
         };
-        peer.send(answer);
+        let mut state = store.state.lock().unwrap();
+        if matches!(words[0], "put" | "set") && std::mem::take(&mut state.swallows_put) {
+            break;
+        }
+        if !state.is_mute {
+            drop(state);
+            peer.send(answer);
+        }
     }
     store.give_back(open);
 }
 
-fn put(peer: &mut Peer, store: &Store, queue: &str, bytes: &str, speaks: Speaks) -> Vec<u8> {
+fn key_of(words: &[&str]) -> Option<String> {
+    words.iter().find_map(|word| word.strip_prefix("key=")).map(str::to_owned)
+}
+
+fn put(
+    peer: &mut Peer,
+    store: &Store,
+    queue: &str,
+    bytes: &str,
+    speaks: Speaks,
+    key: Option<String>,
+) -> Vec<u8> {
     let body = peer.bytes(bytes.parse().unwrap());
     assert_eq!(peer.bytes(2), b"\r\n");
     if let Some(answer) = &store.state.lock().unwrap().put_answer {
         return answer.clone().into_bytes();
     }
-    let id = store.put(queue, body);
+    assert!(key.is_none() || speaks == Speaks::All, "a key that the server does not know");
+    let known = key.as_ref().and_then(|key| {
+        store.state.lock().unwrap().keys.get(&(queue.to_owned(), key.clone())).copied()
+    });
+    let id = known.unwrap_or_else(|| store.put(queue, body));
+    if let Some(key) = key {
+        store.state.lock().unwrap().keys.insert((queue.to_owned(), key), id);
+    }
     match speaks {
-        Speaks::Extended => format!("STORED {id}\r\n").into_bytes(),
+        Speaks::All | Speaks::Extended => format!("STORED {id}\r\n").into_bytes(),
         Speaks::Kestrel => b"STORED\r\n".to_vec(),
     }
 }
@@ -225,13 +293,22 @@ fn reserve(peer: &Peer, store: &Store, words: &[&str], open: &mut Open) -> Vec<u
     answer
 }
 
-fn settle(store: &Store, words: &[&str], open: &mut Open) -> Vec<u8> {
+fn settle(store: &Store, words: &[&str], open: &mut Open, reason: Option<Vec<u8>>) -> Vec<u8> {
+    if let Some(answer) = &store.state.lock().unwrap().settle_answer {
+        return answer.clone().into_bytes();
+    }
     let id: u64 = words[2].parse().unwrap();
     let at = open.iter().position(|(queue, held, ..)| queue == words[1] && *held == id);
     let Some(at) = at else { return b"NOT_HELD\r\n".to_vec() };
+    if words[0] == "touch" {
+        return b"OK\r\n".to_vec();
+    }
     let item = open.remove(at);
     if words[0] == "release" {
         store.give_back([item]);
+    } else if let Some(reason) = reason {
+        let (queue, _, body, _) = item;
+        store.state.lock().unwrap().buried.push((queue, body, reason));
     }
     b"OK\r\n".to_vec()
 }
