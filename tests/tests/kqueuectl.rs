@@ -82,6 +82,37 @@ mod items {
     }
 
     #[test]
+    fn every_line_is_put_though_nobody_reads_the_ids() {
+        let (_daemon, ctl) = started("");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut put = ctl.command(&["put", "jobs", "--lines"]);
+        let mut child = put.stdin(Stdio::piped()).stdout(writer).spawn().expect("it can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all("x\n".repeat(5000).as_bytes()).expect("it is read");
+        drop(stdin);
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        assert_eq!(figure(&ctl, "jobs", "items"), 5000);
+    }
+
+    #[test]
+    fn what_is_stored_is_told_if_the_ids_cannot_be_written() {
+        let (_daemon, ctl) = started("");
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+        let mut put = ctl.command(&["put", "jobs", "--lines"]);
+        put.stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+        let mut child = put.spawn().expect("it can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        // It may end before it has read everything.
+        let _ = stdin.write_all("x\n".repeat(5000).as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("No space left") && err.contains("stored for sure"), "{err}");
+    }
+
+    #[test]
     fn the_options_of_put() {
         let (daemon, ctl) = started("");
         ctl.says("put jobs normal --flags 7");
