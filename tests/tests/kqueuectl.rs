@@ -546,6 +546,21 @@ mod server {
     use super::*;
 
     #[test]
+    fn a_server_that_still_takes_puts_is_not_drained() {
+        let (_daemon, ctl) = started("status_change_grace_period = \"30s\"\n----");
+        let done = ctl.run(&["drain", "--within", "100ms", "--every", "10ms"]);
+        assert_eq!((done.code, &done.out[..]), (Some(1), ""), "{done:?}");
+        assert!(done.err.contains("status_change_grace_period"), "{done:?}");
+        ctl.says("put jobs x");
+
+        let (_daemon, ctl) = started("status_change_grace_period = \"300ms\"\n----");
+        let said = ctl.run(&["drain", "--every", "10ms"]);
+        assert!(said.code == Some(0) && said.out.contains("is drained"), "{said:?}");
+        assert!(ctl.fails(1, "put jobs x").contains("READONLY"));
+        assert!(ctl.objects("stats").is_empty(), "asking made no queue");
+    }
+
+    #[test]
     fn status_is_told_and_set() {
         let (_daemon, ctl) = started("");
         assert_eq!(ctl.says("status"), "UP\n");

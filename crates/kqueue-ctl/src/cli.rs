@@ -167,7 +167,7 @@ pub(crate) enum Command {
     },
     /// Refuses puts and waits until everything has been worked off.
     ///
-    /// Sets the status to readonly, so that producers go to another server, and waits until no item is ready or open. Delayed items and dead letters are told and stay, and so does what is in
+    /// Sets the status to readonly, so that producers go to another server, and waits until puts are refused (after server.status_change_grace_period) and no item is ready or open. Delayed items and dead letters are told and stay, and so does what is in
     /// the queues named by --except, such as a dead_letter_queue that nobody reads. The status stays readonly, also if it is interrupted: `kqueuectl status up` goes back.
     ///
     /// Example: kqueuectl drain --within 10m && systemctl stop kqueue-server
