@@ -258,6 +258,8 @@ fn what_a_server_says_cannot_steer_the_terminal() {
     let (code, out, _) = said(script, "stats");
     assert_eq!(code, 0);
     assert!(out.contains("\\u{1b}[2J") && !out.contains('\x1b'), "{out:?}");
+    let (code, _, err) = said(&[("status\r\n", "SERVER_ERROR no\x1b[2J\r\n")], "status");
+    assert!(code == 1 && err.contains("[2J") && !err.contains('\x1b'), "{err:?}");
 }
 
 #[test]
