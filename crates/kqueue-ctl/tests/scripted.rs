@@ -98,6 +98,14 @@ fn every_request_has_the_bytes_of_the_protocol() {
             ],
             "",
         ),
+        (
+            "reserve a --retry-after 30d --exec true",
+            &[
+                ("reserve 1 0 60000 a\r\n", "ITEM a 5 0 2 1000 2\r\nhi\r\nEND\r\n"),
+                ("ack a 5\r\n", "OK\r\n"),
+            ],
+            "",
+        ),
         ("peek q", &[("get q/peek\r\n", "VALUE q 0 2\r\nhi\r\nEND\r\n")], "hi\n"),
         (
             "bury q --reason why",
@@ -229,6 +237,19 @@ fn an_answer_about_something_else_is_no_answer() {
     let (code, _, err) = said(&[("kick q all\r\n", "OK\r\n")], "kick q --all");
     assert_eq!(code, 1);
     assert!(err.contains("does not answer like a kqueue-server"), "{err}");
+}
+
+#[test]
+fn what_the_protocol_does_not_allow_is_not_sent() {
+    for (words, reason) in [
+        ("reserve q --max 1001", "1000 at most without --exec"),
+        ("reserve q --wait 30d", "a wait or a lease is at most 24 days"),
+        ("reserve q --retry-after 11years --exec true", "--retry-after is at most 10 years"),
+    ] {
+        let (code, out, err) = said(&[], words);
+        assert_eq!((code, &out[..]), (2, ""), "{words}: {err}");
+        assert!(err.contains(reason), "{words}: {err}");
+    }
 }
 
 #[test]
