@@ -514,6 +514,24 @@ mod top {
         assert_eq!(ended, 0, "{said}");
         assert!(said.ends_with("\x1b[?25h\x1b[?1049l"), "{said:?}");
     }
+
+    #[test]
+    fn ctrl_c_ends_it_though_the_server_is_silent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let ctl = Ctl::at(&listener.local_addr().expect("it has one").to_string());
+        let mut silent = None;
+        let (said, ended) = at_a_terminal(&ctl, "top --timeout 20s", |stdin, stdout| {
+            let mut seen = [0; b"\x1b[?1049h\x1b[?25l".len()];
+            stdout.read_exact(&mut seen).expect("the other screen");
+            // It has asked, and waits.
+            let (mut peer, _) = listener.accept().expect("it comes");
+            peer.read_exact(&mut [0; 4]).expect("it asks");
+            silent = Some(peer);
+            stdin.write_all(b"\x03").expect("it is read");
+        });
+        assert_eq!(ended, 0, "{said}");
+        assert!(said.ends_with("\x1b[?25h\x1b[?1049l"), "{said:?}");
+    }
 }
 
 /// Runs it in a terminal of its own; `act` sees it from the keyboard. Answers what it showed then, and its exit code.
