@@ -236,7 +236,7 @@ pub(crate) struct Reserve {
     /// Up to 16 queues, tried in this order.
     #[arg(required = true, num_args = 1..=16, value_name = "QUEUE", value_parser = queue())]
     pub(crate) queues: Vec<Name>,
-    /// At most so many items; with --exec one after the other.
+    /// At most so many items; with --exec one after the other, without it 1000 at most.
     #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max: u32,
     /// Waits so long for each item.
