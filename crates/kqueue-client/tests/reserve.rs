@@ -102,6 +102,18 @@ fn items_of_one_reserve_share_a_connection_and_settle_in_any_order() {
 }
 
 #[test]
+fn what_other_servers_gave_counts_towards_the_most_items() {
+    let models = [Model::start(Speaks::Extended), Model::start(Speaks::Extended)];
+    for model in &models {
+        (0..3).for_each(|_| _ = model.add("q", b"x"));
+    }
+    let cluster = cluster(&[models[0].address(), models[1].address()], options());
+    let held = reserve(&cluster, &[b"q"], 4, NO_WAIT);
+    assert_eq!(held.len(), 4);
+    assert_eq!(models[1].ready("q").len(), 2);
+}
+
+#[test]
 fn a_kestrel_gives_several_over_as_many_connections() {
     let model = Model::start(Speaks::Kestrel);
     for body in [b"1", b"2", b"3", b"4"] {

@@ -247,7 +247,7 @@ fn ask_waiting(
     let mut head = Vec::with_capacity(64);
     let remaining = end.saturating_duration_since(Instant::now());
     if link.dialect().is_extended()
-        && let Ok(expect) = want.reserve(&mut head, to_wire_ms(remaining))
+        && let Ok(expect) = want.reserve(&mut head, want.max, to_wire_ms(remaining))
     {
         return link.request(expect, &[&head], limit);
     }
