@@ -26,6 +26,8 @@ const UNANSWERED_BYTES: usize = 8 << 20;
 const ITEM_BYTES: usize = 128;
 /// How many pushes go by before the answers are looked at.
 const LOOK_EVERY: usize = 32;
+/// Or how many bytes: so much can the bound be passed by, and by one item.
+const LOOK_BYTES: usize = 1 << 20;
 /// So many ids of stored items are kept for an error, up to twice as many for a while.
 const RECEIPTS: usize = 100_000;
 /// For messages: the queues may be many.
@@ -70,6 +72,8 @@ pub(super) struct Outbox {
     open: Option<Open>,
     /// Pushes so far.
     count: usize,
+    /// Bytes of pushes since the bound was looked at.
+    unlooked: usize,
     /// Stored items whose ids are not kept.
     unlisted: usize,
     /// Nothing more is sent before `sync`: a server refused.
@@ -88,7 +92,7 @@ struct Open {
 impl Outbox {
     fn new(pid: u32, job: Job<Letter, Empty<Letter>>) -> Self {
         let (is_stuck, is_stopped) = (false, false);
-        Self { pid, job, open: None, count: 0, unlisted: 0, is_stuck, is_stopped }
+        Self { pid, job, open: None, count: 0, unlooked: 0, unlisted: 0, is_stuck, is_stopped }
     }
 
     /// Roughly what it holds in memory.
@@ -130,6 +134,7 @@ impl Cluster {
         if has_room.is_ok() {
             let nth = outbox.count;
             outbox.count += 1;
+            outbox.unlooked += body.len() + ITEM_BYTES;
             let (name, body) = (name.to_name(), body.into());
             outbox.job.again.push_back(Letter { name, body, ttl_seconds, nth });
             self.advance(&mut outbox);
@@ -166,10 +171,15 @@ impl Cluster {
 
     /// Looks at what is unanswered, now and then; at the bound, waits until it is answered.
     fn make_room(&self, outbox: &mut Outbox) -> Result<(), Error> {
-        if !outbox.count.is_multiple_of(LOOK_EVERY) || outbox.bytes() < UNANSWERED_BYTES {
+        if !outbox.count.is_multiple_of(LOOK_EVERY) && outbox.unlooked < LOOK_BYTES {
+            return Ok(());
+        }
+        if outbox.bytes() < UNANSWERED_BYTES {
+            outbox.unlooked = 0;
             return Ok(());
         }
         if self.settle_outbox(outbox) {
+            outbox.unlooked = 0;
             outbox.job.tally = Tally::default();
             outbox.is_stuck = false;
             return Ok(());
