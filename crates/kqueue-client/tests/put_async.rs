@@ -138,6 +138,20 @@ fn the_bound_holds_for_large_bodies_too() {
 }
 
 #[test]
+fn at_the_bound_a_server_that_refused_is_asked_again() {
+    let model = Model::start(Speaks::All);
+    let cluster = cluster(&[model.address()], options());
+    model.answer_puts(Some("NOT_STORED queue full\r\n"));
+    let body = vec![0; 1 << 20];
+    let kept = (0..1000).take_while(|_| cluster.put_async(b"q", &body, 0).is_ok()).count();
+    assert_eq!(cluster.put_async(b"q", &body, 0).unwrap_err().kind(), ErrorKind::Full);
+    model.answer_puts(None);
+    cluster.put_async(b"q", &body, 0).unwrap();
+    assert_eq!(cluster.sync(None).unwrap(), kept + 1);
+    assert_eq!(model.ready("q").len(), kept + 1);
+}
+
+#[test]
 fn a_bad_argument_is_told_at_once_and_is_not_counted() {
     let model = Model::start(Speaks::All);
     let cluster = cluster(&[model.address()], options());

@@ -178,6 +178,8 @@ impl Cluster {
             outbox.unlooked = 0;
             return Ok(());
         }
+        // Who had no room may have some now, and each of these pushes is a call of its own.
+        outbox.job.tally.forget_refusals();
         if self.settle_outbox(outbox) {
             outbox.unlooked = 0;
             outbox.job.tally = Tally::default();
