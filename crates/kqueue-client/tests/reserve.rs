@@ -4,6 +4,7 @@
 mod support;
 
 use std::cell::Cell;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -206,6 +207,30 @@ fn an_item_at_each_server_at_once_loses_none() {
         left += 1;
     }
     assert_eq!(left, 1);
+}
+
+#[test]
+fn a_kestrel_that_does_not_wait_is_not_asked_without_a_pause() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let server = Scripted::start(move |peer| {
+        loop {
+            let line = peer.line();
+            match line.split('/').next() {
+                Some("") | None => break,
+                Some("capabilities\r\n") => peer.send("ERROR\r\n"),
+                Some(queue) => {
+                    log.lock().unwrap().push(queue.to_owned());
+                    peer.send("END\r\n");
+                }
+            }
+        }
+    });
+    let cluster = cluster(&[&server.address], options());
+    assert!(reserve(&cluster, &[b"q", b"r"], 1, Duration::from_millis(300)).is_empty());
+    let asked = asked.lock().unwrap();
+    assert!((2..=20).contains(&asked.len()), "{}", asked.len());
+    assert!(asked.contains(&"get q".to_owned()) && asked.contains(&"get r".to_owned()));
 }
 
 #[test]

@@ -42,6 +42,10 @@ struct Waiter {
     link: Link,
     /// Which queue it waits at, if it is a Kestrel.
     turn: usize,
+    /// When that turn began.
+    asked: Instant,
+    /// How many turns in a row ended early.
+    early_turns: usize,
 }
 
 /// One wait at a fixed set of servers.
@@ -124,7 +128,7 @@ impl<'a> Group<'a> {
             ask_waiting(link, want, 0, end, limit)
         });
         if let Some(((), link)) = sent {
-            self.waiters.push(Waiter { at, link, turn: 0 });
+            self.waiters.push(Waiter { at, link, turn: 0, asked: Instant::now(), early_turns: 0 });
         }
     }
 
@@ -217,10 +221,16 @@ impl<'a> Group<'a> {
     fn next_turn(&mut self, mut waiter: Waiter, tally: &mut Tally) {
         self.has_answer = true;
         let is_rotating = waiter.link.dialect() == Dialect::Kestrel && self.want.names.len() > 1;
-        if !is_rotating || Instant::now() >= self.end {
+        let now = Instant::now();
+        let is_early = now < self.end.min(waiter.asked + EARLY_END_PAUSE);
+        waiter.early_turns = if is_early { waiter.early_turns + 1 } else { 0 };
+        // It waits at none of them: the pause of the whole wait is for this, too.
+        let is_useless = waiter.early_turns >= self.want.names.len();
+        if !is_rotating || now >= self.end || is_useless {
             self.cluster.check_in(waiter.at, waiter.link);
             return;
         }
+        waiter.asked = now;
         waiter.turn = (waiter.turn + 1) % self.want.names.len();
         let limit = self.cluster.deadline();
         match ask_waiting(&mut waiter.link, self.want, waiter.turn, self.end, limit) {
