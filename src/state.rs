@@ -121,7 +121,13 @@ pub(crate) fn give_back_all(owner: u64) {
         let reservations = state.reservations.borrow();
         reservations.iter().filter(|(_, item)| item.owner == owner).map(|(&key, _)| key).collect()
     });
-    tickets.into_iter().for_each(give_back);
+    abandon(tickets.into_iter().filter_map(take));
+}
+
+/// Puts back what nobody will ask for any more. A server that does not answer is waited for once, not
+/// once per item.
+fn abandon(left: impl IntoIterator<Item = Reservation>) {
+    left.into_iter().for_each(|reservation| reservation.held.abandon());
 }
 
 /// Takes note that `cluster` has pushes whose answers are to be awaited before the request ends.
@@ -133,7 +139,7 @@ pub(crate) fn owe_sync(cluster: Rc<Cluster>) {
 /// became of those that failed. The connections stay.
 pub(crate) fn end_request() -> Vec<PushError<usize>> {
     let (left, unsynced) = STATE.with(|state| (state.reservations.take(), state.unsynced.take()));
-    drop(left);
+    abandon(left.into_values());
     let begun = Instant::now();
     let syncs = unsynced.iter().map(|cluster| {
         // Once for the server they were sent to, and once for another one.
@@ -146,7 +152,7 @@ pub(crate) fn end_request() -> Vec<PushError<usize>> {
 pub(crate) fn close_all() {
     let _ = STATE.try_with(|state| {
         let left = state.reservations.take();
-        drop(left);
+        abandon(left.into_values());
         if let Some(pools) = state.pools.get() {
             pools.close_all();
         }
