@@ -132,7 +132,11 @@ fn push_async(call: &Call<'_>) -> Return {
         let this = call.this::<Queue>()?;
         let outcome = this.cluster.put_async(queue, body, ttl);
         if !this.owes_sync.replace(true) {
-            state::owe_sync(Rc::clone(&this.cluster));
+            for failure in state::owe_sync(Rc::clone(&this.cluster)) {
+                error::log_warning(&format!(
+                    "of pushAsync(), by an object that is gone: {failure}"
+                ));
+            }
         }
         outcome
     };
