@@ -49,6 +49,12 @@ impl Loop {
     pub(crate) fn is_told_to_end() -> bool {
         IS_TOLD.load(Ordering::Acquire)
     }
+
+    /// Whether the loop is not to wait any longer for the next item. Other waits do not ask this: a
+    /// handler finishes its item, and what follows a loop is done.
+    pub(crate) fn is_interrupted() -> bool {
+        is_pending() || Self::is_told_to_end()
+    }
 }
 
 impl Drop for Loop {
