@@ -94,7 +94,14 @@ fn install() {
     PREVIOUS_FLAGS.store(now.sa_flags, Ordering::Release);
     let mut ours = now;
     ours.sa_sigaction = on_term as *const () as usize;
-    ours.sa_flags = libc::SA_SIGINFO;
+    // What the item in hand is doing goes on: a system call of it does not fail for a signal that used
+    // to end the process. (Our own waits are by poll, which ends all the same.) Who has a handler has
+    // chosen.
+    let restart = match now.sa_sigaction {
+        libc::SIG_DFL => libc::SA_RESTART,
+        _ => now.sa_flags & libc::SA_RESTART,
+    };
+    ours.sa_flags = libc::SA_SIGINFO | restart;
     compat::set_signal_action(libc::SIGTERM, &ours);
 }
 
