@@ -265,7 +265,7 @@ fn consume(call: &Call<'_>) -> Return {
         if state::is_held(ticket) {
             message::settle(ticket, Held::ack)?;
         }
-        if returned.is_false() {
+        if returned.dereference().is_false() {
             break;
         }
     }
