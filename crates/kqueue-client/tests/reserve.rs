@@ -6,7 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kqueue_client::{Cluster, Error, ErrorKind, Held, NeverInterrupted, Options, Pools};
 use support::model::{Model, Speaks};
@@ -458,4 +458,28 @@ fn bad_arguments_send_nothing() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
     }
     assert_eq!(model.server.accepted(), 0);
+}
+
+#[test]
+fn many_stopped_servers_share_the_time_of_one_call() {
+    let model = Model::start(Speaks::Extended);
+    let stopped: Vec<_> = (0..6).map(|_| black_hole()).collect();
+    let pools = Pools::new(1);
+    let addresses: Vec<&str> = stopped.iter().map(|server| &*server.address).collect();
+    let options = Options { eject_time: LONG, ..impatient() };
+    // Known to be dead; the living one dies during the wait, and then they are asked again.
+    let _ = cluster_on(&pools, &addresses, options.clone()).ping();
+    let all = [&[model.address()], &addresses[..]].concat();
+    let cluster = cluster_on(&pools, &all, options.clone());
+    let begun = Instant::now();
+    let wait = Duration::from_millis(300);
+    let _ = thread::scope(|scope| {
+        scope.spawn(|| {
+            model.await_waiting(1);
+            model.server.cut();
+        });
+        cluster.reserve(&[b"q"], 1, wait, NO_WAIT, &NeverInterrupted)
+    });
+    let took = begun.elapsed();
+    assert!(took < wait + 2 * options.timeout, "{took:?}");
 }

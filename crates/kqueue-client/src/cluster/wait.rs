@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::Cluster;
 use super::reserve::{Want, to_wire_ms};
 use super::tally::Tally;
-use super::{Resend, sleep_until};
+use super::{Resend, share, sleep_until};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::link::{Cause, Dialect, Fault, Link};
@@ -74,8 +74,10 @@ impl Cluster {
             members.sort_by_key(|&at| self.nodes[at].server.is_doubtful());
             let slice_end = end.min(self.next_probe());
             let mut group = Group::new(self, want, slice_end);
-            for at in members {
-                group.start(at, &mut tally);
+            // They share the time of one call, as everywhere: several stopped ones cost no more than one.
+            let deadline = self.deadline();
+            for (nth, &at) in members.iter().enumerate() {
+                group.start(at, share(deadline, nth + 1 < members.len()), &mut tally);
             }
             match group.run(interrupt, &mut tally) {
                 Waited::Nothing => {}
@@ -121,9 +123,8 @@ impl<'a> Group<'a> {
     }
 
     /// Sends the waiting request to one server.
-    fn start(&mut self, at: usize, tally: &mut Tally) {
+    fn start(&mut self, at: usize, limit: Instant, tally: &mut Tally) {
         let (want, end) = (self.want, self.end);
-        let limit = self.cluster.deadline();
         let sent = self.cluster.attempt(at, limit, Resend::Yes, tally, |link, limit| {
             ask_waiting(link, want, 0, end, limit)
         });
@@ -189,7 +190,7 @@ impl<'a> Group<'a> {
         drop(link);
         self.cluster.nodes[at].clear();
         self.cluster.nodes[at].server.forget();
-        self.start(at, tally);
+        self.start(at, self.cluster.deadline(), tally);
     }
 
     /// Takes the whole answers received so far; the first with items ends the wait.
