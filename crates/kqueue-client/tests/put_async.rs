@@ -193,6 +193,23 @@ fn after_a_restart_a_repeated_push_is_stored_once() {
 }
 
 #[test]
+fn a_restart_with_unread_answers_does_not_stop_what_comes_after_it() {
+    let model = Model::start(Speaks::All);
+    let options = Options { eject_time: Duration::from_millis(1), ..options() };
+    let cluster = cluster(&[model.address()], options);
+    push(&cluster, 3);
+    model.await_ready("q", 3);
+    model.server.cut();
+    // One to be told that the connection is gone, one to find the answers before that, and so on.
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(20));
+        push(&cluster, 1);
+    }
+    model.await_ready("q", 11);
+    assert_eq!(cluster.sync(None).unwrap(), 11);
+}
+
+#[test]
 fn never_sends_nothing_twice() {
     let model = Model::start(Speaks::All);
     let never = Options { retry_mode: RetryMode::Never, ..options() };

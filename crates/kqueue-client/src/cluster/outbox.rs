@@ -206,12 +206,12 @@ impl Cluster {
                 open.pipe.give_back(&mut outbox.job.again);
             }
             Ok(_) => {
-                outbox.is_stuck = !open.pipe.may_go_on() || outbox.job.is_over();
+                outbox.is_stuck = open.pipe.is_refused() || outbox.job.is_over();
                 outbox.open = Some(open);
             }
             Err(fault) => {
                 let Open { at, link, pipe } = open;
-                let is_refused = !pipe.may_go_on();
+                let is_refused = pipe.is_refused();
                 pipe.give_back(&mut outbox.job.again);
                 let ended = self.broken_off(at, &link, &fault, is_refused, &mut outbox.job);
                 outbox.is_stuck = is_refused;

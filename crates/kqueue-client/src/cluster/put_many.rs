@@ -259,7 +259,7 @@ impl Cluster {
         job: &mut Job<P, I>,
     ) -> Ended {
         let result = self.pump(at, &mut link, job, &mut pipe);
-        let is_refused = !pipe.refused.is_empty();
+        let is_refused = pipe.is_refused();
         pipe.give_back(&mut job.again);
         let Err(fault) = result else {
             self.nodes[at].server.note_success();
@@ -466,9 +466,14 @@ impl<P: Parcel> Pipe<P> {
         }
     }
 
-    /// False: this server gets nothing more.
-    pub(super) fn may_go_on(&self) -> bool {
-        self.refused.is_empty() && !self.is_deaf
+    /// The server said no to one of them.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// False: this connection gets nothing more.
+    fn may_go_on(&self) -> bool {
+        !self.is_refused() && !self.is_deaf
     }
 
     /// How many items are unanswered.
