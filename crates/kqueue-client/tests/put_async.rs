@@ -152,6 +152,32 @@ fn at_the_bound_a_server_that_refused_is_asked_again() {
 }
 
 #[test]
+fn after_a_refusal_it_goes_on_without_a_sync() {
+    for answer in ["NOT_STORED queue full\r\n", "SERVER_ERROR read-only\r\n"] {
+        let model = Model::start(Speaks::All);
+        let options = Options { eject_time: Duration::from_millis(200), ..options() };
+        let cluster = cluster(&[model.address()], options);
+        push(&cluster, 1);
+        model.await_ready("q", 1);
+        model.answer_puts(Some(answer));
+        for _ in 0..5 {
+            push(&cluster, 31);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let asked = model.logged("put");
+        model.answer_puts(None);
+        // The first may find the last of the refusals.
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(250));
+            push(&cluster, 1);
+        }
+        model.await_ready("q", 158);
+        assert!(asked < 158, "{asked}");
+        assert_eq!(cluster.sync(None).unwrap(), 158);
+    }
+}
+
+#[test]
 fn a_bad_argument_is_told_at_once_and_is_not_counted() {
     let model = Model::start(Speaks::All);
     let cluster = cluster(&[model.address()], options());
