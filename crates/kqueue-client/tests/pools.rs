@@ -276,3 +276,19 @@ fn a_cluster_needs_servers_and_sane_options() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }
 }
+
+#[test]
+fn a_server_is_not_ejected_for_want_of_time() {
+    let model = Model::start(Speaks::Extended);
+    let hole = black_hole();
+    let pools = Pools::new(1);
+    let options = Options { eject_time: Duration::from_secs(60), ..impatient() };
+    let model_only = cluster_on(&pools, &[model.address()], options.clone());
+    model.mute(true);
+    assert_eq!(model_only.ping()[0].1, None);
+    model.mute(false);
+    // It is back, but its turn would come after the silent one has used up the time.
+    let both = cluster_on(&pools, &[&hole.address, model.address()], options);
+    assert_eq!(both.size(b"q").unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(model_only.stats()[0].health.failures, 1);
+}
