@@ -22,6 +22,7 @@ use super::tally::{Operation, Tally};
 use super::{Cluster, Resend, checked};
 use crate::error::{Error, PushError};
 use crate::link::{Cause, Fault, Link};
+use crate::options::RetryMode;
 use crate::session::{Answer, Expect};
 use crate::stream::{Interest, Woken};
 
@@ -201,8 +202,14 @@ impl Cluster {
 
     /// True: all stored.
     pub(super) fn run_job<P: Parcel, I: Iterator<Item = P>>(&self, job: &mut Job<P, I>) -> bool {
+        let (mut stored, mut since) = (job.stored.len(), Instant::now());
         for round in 0..=self.options.retries {
-            let deadline = self.deadline_of(job);
+            // A round without progress uses up the time, unless the silent are to be asked again.
+            if job.stored.len() > stored || self.options.retry_mode == RetryMode::Always {
+                (stored, since) = (job.stored.len(), Instant::now());
+            }
+            let deadline = since + self.options.timeout;
+            let deadline = job.limit.map_or(deadline, |limit| limit.min(deadline));
             if round > 0 && (job.tally.is_full() || !self.pause(round, deadline)) {
                 return false;
             }
