@@ -483,3 +483,33 @@ fn many_stopped_servers_share_the_time_of_one_call() {
     let took = begun.elapsed();
     assert!(took < wait + 2 * options.timeout, "{took:?}");
 }
+
+#[test]
+fn a_server_that_comes_back_during_a_long_wait_is_asked() {
+    for is_there_first in [false, true] {
+        let living = Model::start(Speaks::Extended);
+        let address = refusing();
+        let before = is_there_first.then(|| Model::start_at(&address, Speaks::Extended));
+        let addresses = [living.address().to_owned(), address.clone()];
+        let taker = thread::spawn(move || {
+            let options = Options { eject_time: Duration::from_millis(100), ..options() };
+            let cluster = cluster(&addresses.each_ref().map(|text| &**text), options);
+            pop(&cluster)
+        });
+        living.await_waiting(1);
+        if let Some(mut before) = before {
+            before.await_waiting(1);
+            before.server.kill();
+        }
+        // Some probes find nobody.
+        thread::sleep(Duration::from_millis(500));
+        let back = Model::start_at(&address, Speaks::Extended);
+        back.add("q", b"x");
+        back.await_ready("q", 0);
+        assert_eq!(taker.join().unwrap(), b"x");
+    }
+}
+
+fn pop(cluster: &Cluster) -> Vec<u8> {
+    cluster.pop(b"q", LONG, &NeverInterrupted).unwrap().unwrap().to_vec()
+}

@@ -54,6 +54,8 @@ struct Group<'a> {
     want: &'a Want<'a>,
     end: Instant,
     waiters: Vec<Waiter>,
+    /// Servers that failed meanwhile, to be probed when their time has come.
+    gone: Vec<usize>,
     has_answer: bool,
 }
 
@@ -119,7 +121,7 @@ impl Cluster {
 
 impl<'a> Group<'a> {
     fn new(cluster: &'a Cluster, want: &'a Want<'a>, end: Instant) -> Self {
-        Self { cluster, want, end, waiters: Vec::new(), has_answer: false }
+        Self { cluster, want, end, waiters: Vec::new(), gone: Vec::new(), has_answer: false }
     }
 
     /// Sends the waiting request to one server.
@@ -130,6 +132,23 @@ impl<'a> Group<'a> {
         });
         if let Some(((), link)) = sent {
             self.waiters.push(Waiter { at, link, turn: 0, asked: Instant::now(), early_turns: 0 });
+        } else {
+            self.gone.push(at);
+        }
+    }
+
+    fn fail(&mut self, at: usize, is_reused: bool, fault: &Fault, tally: &mut Tally) {
+        self.cluster.fail::<()>(at, is_reused, fault, tally);
+        self.gone.push(at);
+    }
+
+    /// Asks a server that failed during this wait, and may be back: one at a time, the others wait.
+    fn probe_gone(&mut self, tally: &mut Tally) {
+        let now_ms = self.cluster.pools.now_ms();
+        let is_due = |&at: &usize| !self.cluster.nodes[at].server.is_ejected(now_ms);
+        if let Some(nth) = self.gone.iter().position(is_due) {
+            let at = self.gone.swap_remove(nth);
+            self.start(at, self.cluster.deadline(), tally);
         }
     }
 
@@ -147,6 +166,9 @@ impl<'a> Group<'a> {
             if interrupt.interrupted() {
                 self.cancel();
                 return Waited::Interrupted;
+            }
+            if Instant::now() < self.end {
+                self.probe_gone(tally);
             }
             let now = Instant::now();
             if now >= last {
@@ -184,7 +206,7 @@ impl<'a> Group<'a> {
     fn revive(&mut self, waiter: Waiter, fault: &Fault, tally: &mut Tally) {
         let Waiter { at, link, .. } = waiter;
         if !(link.is_reused() && fault.cause == Cause::Broken) {
-            self.cluster.fail::<()>(at, link.is_reused(), fault, tally);
+            self.fail(at, link.is_reused(), fault, tally);
             return;
         }
         drop(link);
@@ -209,9 +231,7 @@ impl<'a> Group<'a> {
                 }
                 Ok(Some(Answer::Refused { text, .. })) => tally.note_refused(waiter.at, &text),
                 Ok(Some(_)) => self.next_turn(waiter, tally),
-                Err(fault) => {
-                    self.cluster.fail::<()>(waiter.at, false, &fault, tally);
-                }
+                Err(fault) => self.fail(waiter.at, false, &fault, tally),
             }
         }
         None
