@@ -4,6 +4,7 @@
 mod support;
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -507,6 +508,33 @@ fn a_server_that_comes_back_during_a_long_wait_is_asked() {
         back.add("q", b"x");
         back.await_ready("q", 0);
         assert_eq!(taker.join().unwrap(), b"x");
+    }
+}
+
+#[test]
+fn a_server_that_ends_its_wait_early_is_asked_again_while_others_wait() {
+    for early in ["END\r\n", "SERVER_ERROR not now\r\n"] {
+        let living = Model::start(Speaks::Extended);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let leaving = Scripted::start(move |peer| {
+            peer.greet();
+            loop {
+                let line = peer.line();
+                if line.is_empty() {
+                    break;
+                } else if line.starts_with("ack") {
+                    peer.send("OK\r\n");
+                } else if count.fetch_add(1, Ordering::SeqCst) < 4 {
+                    peer.send(early);
+                } else {
+                    peer.send("ITEM q 1 0 1 5 1\r\nx\r\nEND\r\n");
+                }
+            }
+        });
+        let options = Options { eject_time: Duration::from_millis(100), ..options() };
+        assert_eq!(pop(&cluster(&[living.address(), &leaving.address], options)), b"x");
+        assert_eq!(asked.load(Ordering::SeqCst), 5);
     }
 }
 

@@ -54,8 +54,9 @@ struct Group<'a> {
     want: &'a Want<'a>,
     end: Instant,
     waiters: Vec<Waiter>,
-    /// Servers that failed meanwhile, to be probed when their time has come.
-    gone: Vec<usize>,
+    /// Servers that failed, refused or ended their wait meanwhile: to be asked again, not before the
+    /// moment given.
+    gone: Vec<(usize, Instant)>,
     has_answer: bool,
 }
 
@@ -133,21 +134,23 @@ impl<'a> Group<'a> {
         if let Some(((), link)) = sent {
             self.waiters.push(Waiter { at, link, turn: 0, asked: Instant::now(), early_turns: 0 });
         } else {
-            self.gone.push(at);
+            self.gone.push((at, Instant::now()));
         }
     }
 
     fn fail(&mut self, at: usize, is_reused: bool, fault: &Fault, tally: &mut Tally) {
         self.cluster.fail::<()>(at, is_reused, fault, tally);
-        self.gone.push(at);
+        self.gone.push((at, Instant::now()));
     }
 
-    /// Asks a server that failed during this wait, and may be back: one at a time, the others wait.
+    /// Asks a server again that may be back: one at a time, the others wait.
     fn probe_gone(&mut self, tally: &mut Tally) {
-        let now_ms = self.cluster.pools.now_ms();
-        let is_due = |&at: &usize| !self.cluster.nodes[at].server.is_ejected(now_ms);
+        let (now, now_ms) = (Instant::now(), self.cluster.pools.now_ms());
+        let is_due = |&(at, from): &(usize, Instant)| {
+            now >= from && !self.cluster.nodes[at].server.is_ejected(now_ms)
+        };
         if let Some(nth) = self.gone.iter().position(is_due) {
-            let at = self.gone.swap_remove(nth);
+            let (at, _) = self.gone.swap_remove(nth);
             self.start(at, self.cluster.deadline(), tally);
         }
     }
@@ -229,7 +232,11 @@ impl<'a> Group<'a> {
                         items,
                     });
                 }
-                Ok(Some(Answer::Refused { text, .. })) => tally.note_refused(waiter.at, &text),
+                Ok(Some(Answer::Refused { text, .. })) => {
+                    tally.note_refused(waiter.at, &text);
+                    let eject_time = self.cluster.options.eject_time;
+                    self.gone.push((waiter.at, Instant::now() + eject_time));
+                }
                 Ok(Some(_)) => self.next_turn(waiter, tally),
                 Err(fault) => self.fail(waiter.at, false, &fault, tally),
             }
@@ -249,6 +256,7 @@ impl<'a> Group<'a> {
         let is_useless = waiter.early_turns >= self.want.names.len();
         if !is_rotating || now >= self.end || is_useless {
             self.cluster.check_in(waiter.at, waiter.link);
+            self.gone.push((waiter.at, now + EARLY_END_PAUSE));
             return;
         }
         waiter.asked = now;
