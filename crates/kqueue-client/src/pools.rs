@@ -14,7 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::address::Address;
 use crate::link::Link;
@@ -142,7 +142,11 @@ impl Pools {
         if pid != self.0.pid.replace(pid) {
             let inherited: usize = self.nodes().iter().map(|node| node.clear()).sum();
             self.0.counters.set(Counters { inherited: inherited as u64, ..Counters::default() });
-            self.0.rng.borrow_mut().mix(pid.into());
+            let mut rng = self.0.rng.borrow_mut();
+            rng.mix(pid.into());
+            // A parent that forks often sees its children's numbers again; their keys must not come
+            // again, or a server takes a new item for a second copy.
+            rng.mix(unix_nanos());
         }
         pid
     }
@@ -267,6 +271,10 @@ impl Pools {
         nodes.extend(self.0.private_nodes.borrow().iter().filter_map(Weak::upgrade));
         nodes
     }
+}
+
+fn unix_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 impl Node {
