@@ -87,7 +87,8 @@ fn install() {
         // SAFETY: the process signals itself, with the action that has been the program's all along.
         unsafe { libc::raise(libc::SIGTERM) };
     }
-    if now.sa_sigaction == libc::SIG_IGN {
+    if now.sa_sigaction == libc::SIG_IGN || now.sa_sigaction == on_term as *const () as usize {
+        // Ignored; or, with threads, another one's loop has seen to it.
         return;
     }
     PREVIOUS.store(now.sa_sigaction, Ordering::Release);
