@@ -360,7 +360,8 @@ impl Oracle {
         let mut is_one_of_several = false;
         for &other in alike.iter().filter(|&&other| other != number) {
             let (put, one) = (&self.puts[number], &self.puts[other]);
-            if one.arrived.is_none() {
+            // What repeated another one says nothing that the other one does not.
+            if one.arrived.is_none() || (one.id == Some(id) && one.state == State::Refused) {
                 continue;
             }
             if one.id == Some(id) {

@@ -199,7 +199,14 @@ impl Oracle {
             for (&root, copy) in &put.copies {
                 // Who had it may not have seen it before its lease ended.
                 let may_have_died = root == JOBS && self.may_be_dead(put, copy, root, now);
+                // Another one may be stored instead, and its time has not come.
+                let waits_instead = put.alternatives.iter().any(|&other| {
+                    let other = &self.puts[other];
+                    let due_by_ms = other.copies.get(root).map_or(0, |copy| copy.course.due_by_ms);
+                    !is_over(other.due_ms().1.unwrap_or(0).max(due_by_ms))
+                });
                 let is_late = is_due
+                    && !waits_instead
                     && is_over(copy.course.due_by_ms)
                     && !copy.course.may_be_buried
                     && !may_have_died;
