@@ -86,6 +86,18 @@ impl Stream {
         }
     }
 
+    /// As [`Self::send_now`], of one piece.
+    pub(crate) fn send_bytes_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::send(self, bytes, send_flags()) {
+                Ok(sent) => return Ok(sent),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(0),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Receives what is there, without waiting.
     pub(crate) fn receive_now(&self, into: &mut [u8]) -> io::Result<Received> {
         self.receive(into, RecvFlags::DONTWAIT)
