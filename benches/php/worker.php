@@ -1,14 +1,15 @@
 <?php
 /**
  * Does what kqueue-bench asks for: lines "ACTION COUNT" on standard input. Each is answered by a line: nanoseconds that passed, nanoseconds of this process's processor, and
- * what the action has to say. Its arguments are the server's address (or two, with a comma) and Redis' address, if there is one.
+ * what the action has to say. Its arguments are the server's address (or two, with a comma), and those of Redis and memcached, if there are any.
  */
 const BODY = 1024;
 const BATCH = 100;
 
-[, $kqueue, $redis] = $argv + [2 => ''];
+[, $kqueue, $redis, $memory] = $argv + [2 => '', 3 => ''];
 $body = str_repeat('x', BODY);
 $pooled = new KQueue($kqueue);
+$foreign = $memory === '' ? null : new KQueue($memory);
 $unkeyed = new KQueue($kqueue, ['retry_mode' => 'never']);
 
 /** As a site would make it: the same settings for all. */
@@ -75,6 +76,7 @@ if ($redis !== '') {
 $actions = [
     'push' => fn (int $count) => repeat($count, fn () => $pooled->push('ours', $body)),
     'push_unkeyed' => fn (int $count) => repeat($count, fn () => $unkeyed->push('unkeyed', $body)),
+    'push_memory' => fn (int $count) => repeat($count, fn () => $foreign->push('foreign', $body)),
     'push_object' => fn (int $count) => repeat($count, fn () => (new KQueue($kqueue))->push('object', $body)),
     'push_fresh' => fn (int $count) => repeat($count, fn () => (new KQueue($kqueue, ['persistent' => false]))->push('fresh', $body)),
     'push_many' => fn (int $count) => repeat(intdiv($count, BATCH), fn () => $pooled->pushMany('many', array_fill(0, BATCH, $body))),

@@ -9,6 +9,7 @@ mod binary;
 mod cost;
 mod cycles;
 mod failover;
+mod pinned;
 mod push_and_set;
 mod worker;
 
@@ -19,6 +20,7 @@ use clap::ValueEnum;
 
 pub(crate) use push_and_set::push_and_set;
 
+use self::pinned::Pinned;
 use crate::peers::median;
 use crate::storage::report::Report;
 
@@ -47,8 +49,10 @@ pub(crate) struct Args {
 enum Row {
     /// Size of the extension, and what its being loaded costs a request.
     Binary,
-    /// Pushes, reserves and acks beside php-memcached and phpredis.
+    /// Pushes, reserves and acks beside php-memcached and phpredis, PHP and the servers on one processor.
     Cost,
+    /// The same on as many as there are.
+    Spread,
     /// One of two servers is killed, or keeps silent.
     Failover,
     /// Memory and descriptors in a long run.
@@ -66,14 +70,16 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
         let name = match row {
             Row::Binary => "binary",
             Row::Cost => "cost",
+            Row::Spread => "spread",
             Row::Failover => "failover",
             Row::Cycles => "cycles",
         };
         eprintln!("-- {name}");
         report.begin(name);
+        let _pinned = (*row != Row::Spread).then(Pinned::new);
         let measure = || match row {
             Row::Binary => binary::run(built, data.path(), &mut report),
-            Row::Cost => cost::run(built, data.path(), args, &mut report),
+            Row::Cost | Row::Spread => cost::run(built, data.path(), args, &mut report),
             Row::Failover => failover::run(built, data.path(), args, &mut report),
             Row::Cycles => cycles::run(built, data.path(), args, &mut report),
         };

@@ -1,6 +1,6 @@
 //! What an operation costs: time, PHP's processor, the server's processor.
 //!
-//! All of one PHP process, on one server (Redis has its own), in turns; who goes first changes from one repetition to the next.
+//! All of one PHP process, on one server (Redis is beside it, and memcached, since what PHP's processor spends on an answer depends on how long it is waited for), in turns; who goes first changes from one repetition to the next.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +26,14 @@ type Figure = fn(&Cost) -> f64;
 
 /// Actions of `worker.php` that are measured side by side, and by how much fewer times than the others. `reserve`, `get` and `rpoplpush` take what was put before.
 const GROUPS: [&[(&str, usize)]; 4] = [
-    &[("push", 1), ("push_unkeyed", 1), ("set", 1), ("lpush", 1), ("push_object", 1)],
+    &[
+        ("push", 1),
+        ("push_unkeyed", 1),
+        ("set", 1),
+        ("lpush", 1),
+        ("push_memory", 1),
+        ("push_object", 1),
+    ],
     &[("reserve", 1), ("get", 1), ("rpoplpush", 1)],
     &[("push_fresh", 5), ("set_fresh", 5)],
     &[("push_many", 1), ("push_async_1", 1), ("push_async_10", 1), ("push_async_100", 1)],
@@ -47,8 +54,9 @@ impl Costs {
 pub(super) fn run(built: &Path, data: &Path, args: &Args, report: &mut Report) {
     let server = Server::kqueue(built, data, "never");
     let redis = Server::redis_in_memory();
-    let addresses = [&server, &redis].map(|server| server.address.to_string());
-    let mut worker = Worker::start(built, &addresses[0], &addresses[1]);
+    let memcached = Server::memcached();
+    let addresses = [&server, &redis, &memcached].map(|server| server.address.to_string());
+    let mut worker = Worker::start(built, &addresses);
     let mut costs = Costs::default();
     let items = args.items.next_multiple_of(BATCH);
     for action in GROUPS.iter().copied().flatten() {
@@ -63,8 +71,11 @@ pub(super) fn run(built: &Path, data: &Path, args: &Args, report: &mut Report) {
             for index in 0..group.len() {
                 let (action, fewer) = group[(index + repetition) % group.len()];
                 let count = (items / fewer).next_multiple_of(BATCH);
-                let is_redis = matches!(action, "lpush" | "rpoplpush");
-                let measured_on = if is_redis { &redis } else { &server };
+                let measured_on = match action {
+                    "lpush" | "rpoplpush" => &redis,
+                    "push_memory" => &memcached,
+                    _ => &server,
+                };
                 let before = cpu_time(measured_on);
                 let done = worker.run(action, count);
                 let server_busy = cpu_time(measured_on).saturating_sub(before);
@@ -94,6 +105,7 @@ fn tell(costs: &Costs, report: &mut Report) {
     for (what, ours, theirs, peer) in [
         ("push", "push", "set", "php-memcached set"),
         ("push", "push", "lpush", "phpredis lPush"),
+        ("push to memcached", "push_memory", "lpush", "phpredis lPush"),
         ("reserve, ack", "reserve", "get", "php-memcached get open, close"),
         ("reserve, ack", "reserve", "rpoplpush", "phpredis rPopLPush, lRem"),
     ] {

@@ -25,7 +25,7 @@ fn size_of(pid: Pid) -> (u64, u64) {
 
 pub(super) fn run(built: &Path, data: &Path, args: &Args, report: &mut Report) {
     let server = Server::kqueue(built, data, "never");
-    let mut worker = Worker::start(built, &server.address.to_string(), "");
+    let mut worker = Worker::start(built, &[server.address.to_string()]);
     let part = args.cycles.div_ceil(PARTS).max(1);
     // What PHP and the allocator take once.
     worker.run("cycle", part.min(10_000));

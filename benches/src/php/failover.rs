@@ -47,7 +47,7 @@ fn one_fails(built: &Path, data: &Path, items: usize, signal: Signal, figures: &
         Server::kqueue(built, &directory, "never")
     });
     let addresses = format!("{},{}", servers[0].address, servers[1].address);
-    let mut worker = Worker::start(built, &addresses, "");
+    let mut worker = Worker::start(built, &[addresses]);
     let (few, many) = (items.div_ceil(20), items);
     let mut push = |count: usize| -> (f64, f64) {
         let Done { said, .. } = worker.run("failover", count);

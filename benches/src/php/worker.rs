@@ -32,10 +32,10 @@ pub(crate) fn php(built: &Path, script: &str) -> Command {
 }
 
 impl Worker {
-    /// `servers` as `KQueue` takes them; `redis` may be empty.
-    pub(crate) fn start(built: &Path, servers: &str, redis: &str) -> Self {
+    /// `addresses`: the servers as `KQueue` takes them, and perhaps those of Redis and memcached.
+    pub(crate) fn start(built: &Path, addresses: &[String]) -> Self {
         let mut child = php(built, "worker.php")
-            .args([servers, redis])
+            .args(addresses)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
