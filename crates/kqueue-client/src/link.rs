@@ -284,7 +284,7 @@ impl Link {
     /// A short request is copied together, which costs the kernel less than to collect its parts.
     fn send_from(&mut self, parts: &[&[u8]], at: usize) -> Result<usize, Fault> {
         if let Some(bytes) = gather(&mut self.scratch, parts, at) {
-            let sent = self.stream.send_bytes_now(&self.scratch[..bytes]);
+            let sent = self.stream.send_now(&[IoSlice::new(&self.scratch[..bytes])]);
             return self.sent(sent);
         }
         let mut slices = [IoSlice::new(&[]); 3];

@@ -77,19 +77,12 @@ impl Stream {
     pub(crate) fn send_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let mut control = SendAncillaryBuffer::default();
-            match rustix::net::sendmsg(self, parts, &mut control, send_flags()) {
-                Ok(sent) => return Ok(sent),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(0),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// As [`Self::send_now`], of one piece.
-    pub(crate) fn send_bytes_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match rustix::net::send(self, bytes, send_flags()) {
+            // One piece costs the kernel less so.
+            let sent = match parts {
+                [only] => rustix::net::send(self, only, send_flags()),
+                _ => rustix::net::sendmsg(self, parts, &mut control, send_flags()),
+            };
+            match sent {
                 Ok(sent) => return Ok(sent),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(0),
