@@ -14,7 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::address::Address;
 use crate::link::Link;
@@ -142,7 +142,11 @@ impl Pools {
         if pid != self.0.pid.replace(pid) {
             let inherited: usize = self.nodes().iter().map(|node| node.clear()).sum();
             self.0.counters.set(Counters { inherited: inherited as u64, ..Counters::default() });
-            self.0.rng.borrow_mut().mix(pid.into());
+            let mut rng = self.0.rng.borrow_mut();
+            rng.mix(pid.into());
+            // A parent that forks often sees its children's numbers again; their keys must not come
+            // again, or a server takes a new item for a second copy.
+            rng.mix(unix_nanos());
         }
         pid
     }
@@ -281,6 +285,10 @@ fn push_hex(text: &mut String, number: u64, least: usize) {
         let value = (number >> (4 * digit)) & 0xf;
         text.push(char::from(b"0123456789abcdef"[value as usize]));
     }
+}
+
+fn unix_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 impl Node {
