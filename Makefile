@@ -38,9 +38,11 @@ test:                 ## Installs what is missing, then runs every test
 	scripts/install.sh test
 	scripts/test.sh
 
-bench:                ## Measures against memcached and redis in the same run
+bench:                ## Measures against memcached and redis in the same run: the server, the extended commands, the PHP extension
 	scripts/install.sh bench
 	scripts/bench.sh peers
+	scripts/bench.sh extended
+	scripts/bench.sh php
 
 bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million items, a million queues: make bench-storage SCALE=1
 	scripts/install.sh build

@@ -93,6 +93,15 @@ impl Server {
         Self::start(command, address)
     }
 
+    /// Redis that writes nothing anywhere.
+    pub(crate) fn redis_in_memory() -> Self {
+        let address = free_address();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no"]);
+        Self::start(command, address)
+    }
+
     fn start(mut command: Command, address: SocketAddr) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command

@@ -130,7 +130,7 @@ impl Cluster {
         let name = checked(queue)?;
         let operation = Operation { verb: "push to", queues: &[queue] };
         Push { name, body, ttl_seconds, stamp: None }
-            .encode(&mut Vec::new(), Dialect::ALL)
+            .encode(&mut Vec::with_capacity(96 + queue.len()), Dialect::ALL)
             .map_err(|problem| invalid(operation, &problem))?;
         let ours = self.outbox.take().filter(|outbox| outbox.pid == pid);
         let mut outbox =

@@ -554,7 +554,8 @@ impl<P: Parcel> Pipe<P> {
             skip -= from;
             *slice = IoSlice::new(&part[from..]);
         }
-        let sent = link.send_now(&slices)?;
+        let used = if self.has_large { slices.len() } else { 1 };
+        let sent = link.send_now(&slices[..used])?;
         self.sent += sent;
         if sent > 0 {
             self.progress = Instant::now();

@@ -4,6 +4,7 @@
 //! a connection, a signal or a deadline in
 //! between, the server takes back what was not confirmed.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use crate::session::{Answer, Expect, Item};
 
 /// The most items one request may ask for.
 const ITEMS_MAX: u32 = 1000;
+/// A request line of one queue is hardly longer.
+const HEAD_BYTES: usize = 64;
 /// How often `pop` begins anew when the item it got was taken back before the ack.
 const POP_TRIES: u32 = 3;
 
@@ -31,6 +34,8 @@ pub(super) struct Want<'a> {
     pub(super) max: u32,
     lease_ms: u32,
     pub(super) operation: Operation<'a>,
+    /// The request that does not wait, encoded to check it: for the first server that is asked for all items.
+    first: Cell<Option<(Vec<u8>, Expect)>>,
 }
 
 impl Want<'_> {
@@ -45,6 +50,16 @@ impl Want<'_> {
         kqueue_proto::client::reserve(head, max, wait_ms, self.lease_ms, &self.names)?;
         let copy = |name: &NameRef<'_>| Bytes::copy_from_slice(name.as_bytes());
         Ok(Expect::Items { max, queues: self.names.iter().map(copy).collect() })
+    }
+
+    /// The request that does not wait, for up to `max` of the items.
+    fn encoded(&self, max: u32) -> Result<(Vec<u8>, Expect), EncodeError> {
+        if let Some(first) = self.first.take().filter(|_| max == self.max) {
+            return Ok(first);
+        }
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let expect = self.reserve(&mut head, max, 0)?;
+        Ok((head, expect))
     }
 
     /// The request to a Kestrel, for one of the queues.
@@ -130,9 +145,10 @@ impl Cluster {
         self.pools.check_pid();
         let names: Result<Vec<_>, _> = operation.queues.iter().map(|name| checked(name)).collect();
         let lease_ms = to_wire_ms(lease);
-        let want = Want { names: names?, max: max.min(ITEMS_MAX), lease_ms, operation };
-        want.reserve(&mut Vec::new(), want.max, 0)
-            .map_err(|problem| invalid(operation, &problem))?;
+        let first = Cell::default();
+        let want = Want { names: names?, max: max.min(ITEMS_MAX), lease_ms, operation, first };
+        let first = want.encoded(want.max).map_err(|problem| invalid(operation, &problem))?;
+        want.first.set(Some(first));
         let end = Instant::now() + wait;
         // With one living server, one request both asks and waits.
         if wait.is_zero() || self.order(false).living.len() != 1 {
@@ -240,12 +256,12 @@ impl Cluster {
 
 /// One question, without waiting, to all the queues.
 fn ask_on(link: &mut Link, want: &Want<'_>, max: u32, limit: Instant) -> Result<Answer, Fault> {
-    let mut head = Vec::with_capacity(64);
     if link.dialect().is_extended()
-        && let Ok(expect) = want.reserve(&mut head, max, 0)
+        && let Ok((head, expect)) = want.encoded(max)
     {
         return link.exchange(expect, &[&head], limit);
     }
+    let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut answer = Answer::Items(Vec::new());
     for name in &want.names {
         let expect = Want::open(&mut head, *name, 0);
