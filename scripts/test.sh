@@ -35,10 +35,12 @@ for stage in $stages; do
             cargo run --locked --release --package kqueue-sim -- faults --seeds "$faults"
             ;;
         storage)
-            # Seconds: what must hold on any machine (memory, disk, no item lost), no times.
-            cargo build --locked --package kqueue-server --package kqueue-bench
+            # Seconds: what must hold on any machine (memory, disk, no item lost, no push failed), no times.
+            cargo build --locked --package kqueue-server --package kqueue --package kqueue-bench
             mkdir -p "$target/bench-data"
             "$target/debug/kqueue-bench" --built "$target/debug" --data "$target/bench-data" storage --scale 0.002 --untimed
+            "$target/debug/kqueue-bench" --built "$target/debug" --data "$target/bench-data" php \
+                --only binary,failover,cycles --repetitions 1 --items 200 --cycles 2000 --untimed
             ;;
         phpt)
             cargo build --locked --package kqueue --package kqueue-server

@@ -1,9 +1,10 @@
 //! One of two servers is killed, or keeps silent, while PHP pushes.
 
+use std::fs::{self, DirEntry};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::worker::{Done, Worker};
 use super::{Args, Ratio};
@@ -43,7 +44,7 @@ pub(super) fn run(built: &Path, data: &Path, args: &Args, report: &mut Report) {
 fn one_fails(built: &Path, data: &Path, items: usize, signal: Signal, figures: &mut Figures) {
     let servers = ["first", "second"].map(|name| {
         let directory = data.join(name);
-        std::fs::create_dir_all(&directory).expect("a directory for the server's data");
+        fs::create_dir_all(&directory).expect("a directory for the server's data");
         Server::kqueue(built, &directory, "never")
     });
     let addresses = format!("{},{}", servers[0].address, servers[1].address);
@@ -59,6 +60,7 @@ fn one_fails(built: &Path, data: &Path, items: usize, signal: Signal, figures: &
     push(few);
     let (_, normal) = push(many);
     kill_process(servers[0].pid(), signal).expect("the server runs");
+    await_end_or_stop(servers[0].pid());
     // Enough that one of them meets the dead server, whose turn is at random.
     let (longest, _) = push(few.max(50));
     let (later, after) = push(many);
@@ -66,6 +68,22 @@ fn one_fails(built: &Path, data: &Path, items: usize, signal: Signal, figures: &
     figures.later_ms.push(later / 1_000_000.0);
     figures.normal_us.push(normal / 1000.0);
     figures.after_us.push(after / 1000.0);
+}
+
+/// A signal is only sent when `kill` returns: until every thread has noticed, the server answers.
+fn await_end_or_stop(pid: Pid) {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    let is_running = |task: DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in parentheses.
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        state.is_some_and(|state| !matches!(state, 'T' | 'Z' | 'X'))
+    };
+    let tasks = || fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid())).into_iter().flatten();
+    while tasks().flatten().any(is_running) {
+        assert!(Instant::now() < give_up, "the server goes on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 impl Figures {
