@@ -16,13 +16,13 @@ php=$("$php_config" --version | cut -d. -f1,2)
 architecture=$(dpkg --print-architecture)
 # 1.0.0-alpha.1 comes before 1.0.0: Debian writes that with a tilde.
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml | tr - '~')
-# The same commit gives the same bytes.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
-export SOURCE_DATE_EPOCH
-
 # Set as by phpize (php/Makefile.frag), so that one build serves both.
 PHP=$("$php_config" --php-binary) PHP_CONFIG=$php_config cargo build --locked --profile dist --package kqueue
 cargo build --locked --profile dist --package kqueue-server --package kqueue-ctl
+
+# The same commit gives the same archive. Set only here: the build of ext-php-rs would begin anew for every commit.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
 
 rm -rf "$work"
 mkdir -p "$work"
