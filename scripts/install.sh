@@ -9,7 +9,8 @@ set -eu
 cd "$(dirname -- "$0")/.."
 foreign=${CARGO_TARGET_DIR:-target}/foreign
 
-# build: the server needs a linker, the extension PHP's headers and libclang (bindgen reads the headers with it)
+# build: the server needs a linker, the extension PHP's headers and libclang (bindgen reads the headers with it). Debian packages and phpize take
+# nothing else: dpkg-dev comes with build-essential, autoconf with php8.2-dev
 build="build-essential php8.2-cli php8.2-dev libclang-14-dev"
 # demo: a small web site in front of the queue
 demo="$build nginx-light php8.2-fpm php8.2-curl php8.2-sqlite3"

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Every test, one stage after the other; `make test` installs what they need first.
 #
-#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross storage
+#   scripts/test.sh [STAGE ...]        stages: lint deny unit sim phpt cross storage package
 #
 # Ends at the first stage that fails.
 set -eu
 cd "$(dirname -- "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
-stages=${*:-lint deny unit sim phpt cross storage}
+stages=${*:-lint deny unit sim phpt cross storage package}
 seeds=${SEEDS:-2000}
 # Lives in which every call of the disk fails once; each takes some seconds.
 faults=${FAULTS:-6}
@@ -49,6 +49,9 @@ for stage in $stages; do
         cross)
             cargo build --locked --package kqueue --package kqueue-server --package kqueue-ctl
             cargo test --locked --package kqueue-tests
+            ;;
+        package)
+            scripts/package.sh
             ;;
         *)
             echo "test.sh: no such stage: $stage" >&2

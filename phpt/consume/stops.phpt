@@ -1,5 +1,7 @@
 --TEST--
 consume stops after $max items, after false, and when nothing came
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';
