@@ -1,5 +1,7 @@
 --TEST--
 Objects that are gone with pushes that nobody asked about do not keep a connection each
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

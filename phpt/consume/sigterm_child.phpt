@@ -2,6 +2,8 @@
 SIGTERM ends a process that a handler has forked, unless it runs a loop itself
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

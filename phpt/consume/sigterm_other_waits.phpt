@@ -2,6 +2,8 @@
 SIGTERM during consume() ends no other wait: neither the handler's own, nor what follows the loop
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -2,6 +2,8 @@
 SIGTERM does not make a system call of the item in hand fail
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';
