@@ -221,6 +221,10 @@ impl Cluster {
                 if !job.has_work() || self.run_at(at, job) {
                     return true;
                 }
+                // It failed behind the last answer.
+                if job.fatal.is_none() && !job.has_work() {
+                    return true;
+                }
                 if job.is_over() || self.must_stop(at, &mut job.tally) {
                     return false;
                 }
