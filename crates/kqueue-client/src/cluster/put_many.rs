@@ -197,7 +197,10 @@ impl Cluster {
         operation: Operation<'_>,
     ) -> Error {
         let tally = &job.tally;
-        job.fatal.take().unwrap_or_else(|| tally.error(operation, &self.addresses, true))
+        let error = job.fatal.take();
+        let error = error.unwrap_or_else(|| tally.error(operation, &self.addresses, true));
+        // What came after the item that ended it all may have been stored unseen.
+        error.with_unknown_outcome(tally.is_unknown)
     }
 
     /// True: all stored.

@@ -530,6 +530,18 @@ fn answers_to_other_requests_are_no_answers() {
     }
 }
 
+/// What one item of many is told says nothing about the next.
+#[test]
+fn every_two_answers_to_many_pushes_are_understood_each_for_itself() {
+    let bench = Bench::new();
+    for is_extended in [false, true] {
+        for (first, second) in TOKENS.iter().flat_map(|one| TOKENS.map(|two| (one, two))) {
+            let pieces = vec![[first, second].map(|token| token.as_bytes()).concat()];
+            bench.check(&Case { call: Call::PutMany, is_extended, pieces });
+        }
+    }
+}
+
 /// Parts of answers, and what resembles them.
 const TOKENS: [&str; 34] = [
     "END\r\n",
