@@ -1,7 +1,7 @@
 //! A real HAProxy, with the configuration that is in `packaging/`.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -75,7 +75,8 @@ impl HaProxy {
             .expect("haproxy is not installed: run scripts/install.sh test");
         let mut proxy = Self { child, directory, address };
         let began = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        // It listens for clients before it listens on its own socket.
+        while TcpStream::connect(address).is_err() || proxy.connect().is_err() {
             let ended = proxy.child.try_wait().expect("it can be waited for");
             let said = || fs::read_to_string(&log).unwrap_or_default();
             assert!(ended.is_none(), "haproxy ended: {ended:?}\n{}", said());
@@ -120,9 +121,12 @@ impl HaProxy {
         }
     }
 
+    fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(self.directory.path().join("stats.sock"))
+    }
+
     fn ask(&self, command: &str) -> String {
-        let mut stream = UnixStream::connect(self.directory.path().join("stats.sock"))
-            .expect("haproxy answers on its socket");
+        let mut stream = self.connect().expect("haproxy answers on its socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         stream.write_all(format!("{command}\n").as_bytes()).expect("it reads");
         let mut answer = String::new();
