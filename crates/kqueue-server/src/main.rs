@@ -223,6 +223,7 @@ fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
         warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
         .enable_all()
         .build()
         .map_err(run::RunError::Thread)?;
@@ -234,6 +235,12 @@ fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
     // What still waits for a disk that does not answer is not waited for.
     runtime.shutdown_background();
     ended
+}
+
+/// Half of the processors: the kernel, the disk's threads and whoever shares the machine need the rest. Most of the work is the kernel's, for each connection, and
+/// the fewer threads share it, the more connections find each other there, so that their records are written together (`docs/performance.md`).
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1))
 }
 
 /// Resolves at the first signal; the second one ends the process without waiting for anybody. Nothing acknowledged is lost by that.
