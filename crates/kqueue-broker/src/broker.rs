@@ -236,8 +236,16 @@ impl Broker {
         self.counters.bytes_written += written;
     }
 
-    /// Gives the session what it waited for and runs its requests, until one has to wait, there is none, or its replies pile up.
+    /// Gives the session what it waited for and runs its requests, until one has to wait, there is none, or its replies pile up. It is named once those replies may leave
+    /// that wait for the disk.
     pub fn execute(&mut self, now: Now, session: &mut Session) {
+        self.run(now, session);
+        self.await_disk(session);
+    }
+
+    /// As [`Broker::execute`], but the session is named for its replies only if [`Broker::await_disk`] is called after this: who first sees to the disk may find that
+    /// nothing has to be waited for.
+    pub fn run(&mut self, now: Now, session: &mut Session) {
         session.take_ready();
         self.finish_waiting(now, session);
         loop {
@@ -271,6 +279,10 @@ impl Broker {
         if session.must_close() {
             session.state = State::Closing;
         }
+    }
+
+    /// The session is to be named once those of its replies may leave that wait for the disk now.
+    pub fn await_disk(&mut self, session: &Session) {
         let (written, synced) = session.last_gates();
         let progress = self.log.writer.progress();
         for gate in [written, synced] {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use kqueue_broker::{Output, Session, SessionId};
+use kqueue_broker::{Output, Progress, Session, SessionId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::{Notify, watch};
@@ -128,6 +128,7 @@ pub(crate) async fn serve<S: Socket>(
         write,
         notify: &notify,
         session: Session::with_codec(session, config.protocol.codec(), access),
+        must_write: false,
         input: BytesMut::new(),
         read_bytes: READ_MIN,
         output: Output::default(),
@@ -187,6 +188,8 @@ struct Connection<'a, R, W> {
     write: W,
     notify: &'a Notify,
     session: Session,
+    /// It has run since [`Shared::write_session`] was called last.
+    must_write: bool,
     input: BytesMut,
     read_bytes: usize,
     output: Output,
@@ -207,7 +210,17 @@ struct Connection<'a, R, W> {
 impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<End> {
         loop {
-            while self.work() {}
+            loop {
+                while self.work() {}
+                if !mem::take(&mut self.must_write) {
+                    break;
+                }
+                if self.shared.may_gather() {
+                    // Whoever else can run now runs first: the records of all of them are written at once.
+                    tokio::task::yield_now().await;
+                }
+                self.write();
+            }
             let was_full = self.is_output_full();
             self.shared.latencies.note_if_free(&mut self.session);
             self.flush()?;
@@ -259,15 +272,26 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         }
         let was_held_up = self.session.is_held_up();
         let was_full = !self.session.has_room_for_requests();
+        self.must_write = true;
         let progress = self.shared.run_session(&mut self.session, mem::take(&mut self.traffic));
-        self.session.note_time(self.now_us());
-        self.session.encode(&progress, &mut self.output);
-        self.had_much_output |= self.output.len() > OUTPUT_KEPT;
+        self.encode(progress);
         // What arrived during a wait, or while no more could be decoded, has not been decoded yet.
         decoded
             || self.session.can_run()
             || was_held_up && !self.session.is_held_up()
             || was_full && self.session.has_room_for_requests()
+    }
+
+    /// Sees to the disk, and to the replies that may leave then.
+    fn write(&mut self) {
+        let progress = self.shared.write_session(&self.session);
+        self.encode(progress);
+    }
+
+    fn encode(&mut self, progress: Progress) {
+        self.session.note_time(self.now_us());
+        self.session.encode(&progress, &mut self.output);
+        self.had_much_output |= self.output.len() > OUTPUT_KEPT;
     }
 
     /// For measurements.

@@ -16,9 +16,10 @@
 mod threads;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use kqueue_broker::{
     Access, Ask, Broker, DiskFault, DiskOp, FaultKind, Job, Load, Now, Progress, Session, SessionId,
@@ -41,6 +42,9 @@ const INLINE_JOBS_MAX: usize = 4;
 /// A server that stops leaves no more than this to be replayed, in bytes, so that the next start is quick.
 const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Every so many times somebody waits for others although nobody gathered the last time.
+const PROBE_EVERY: u32 = 32;
+
 /// What the lock protects.
 pub(crate) struct Core {
     /// Queues, journal, gates.
@@ -50,6 +54,8 @@ pub(crate) struct Core {
     handed: Option<Job>,
     /// A job on its way to the housekeeping thread.
     background: Option<Job>,
+    /// How many sessions have run since something was written last.
+    gathered: u32,
     /// Reads on their way to the reader thread.
     loads: VecDeque<Load>,
     /// It has been told that the disk is full.
@@ -88,6 +94,9 @@ pub(crate) struct Shared {
     /// Told once, when the journal has failed for good.
     pub(crate) journal_failed: Notify,
     failed: AtomicBool,
+    /// Several sessions ran before something was written the last time.
+    gathers: AtomicBool,
+    probes: AtomicU32,
     housekeeping_wake: Condvar,
     reader_wake: Condvar,
     /// Something was written or synced: for tools that wait for it.
@@ -124,6 +133,7 @@ impl Shared {
             broker,
             connections: Connections::default(),
             handed: None,
+            gathered: 0,
             background: None,
             loads: VecDeque::new(),
             is_full_told: false,
@@ -143,6 +153,8 @@ impl Shared {
             timer_wake: Notify::new(),
             journal_failed: Notify::new(),
             failed: AtomicBool::new(false),
+            gathers: AtomicBool::new(false),
+            probes: AtomicU32::new(0),
             housekeeping_wake: Condvar::new(),
             reader_wake: Condvar::new(),
             done_wake: Condvar::new(),
@@ -172,7 +184,7 @@ impl Shared {
     /// Ends a connection: what it holds goes back to the queues, unless others may confirm that (`leaves`).
     pub(crate) fn disconnect(&self, session: SessionId, leaves: bool) {
         let now = self.clock.now();
-        self.drive(now, |core| {
+        self.drive(now, None, |core| {
             match leaves {
                 true => core.broker.handle_leave(now, session),
                 false => core.broker.handle_disconnect(now, session),
@@ -182,19 +194,40 @@ impl Shared {
     }
 
     /// Runs what the session has decoded and picks up what the broker has for it; the replies whose gate is open when this returns may leave. `traffic` is what went
-    /// over the wire since the last time.
+    /// over the wire since the last time. [`Shared::write_session`] has to follow, whatever happens; what this puts into the journal is on its way only then, unless somebody
+    /// else writes before.
     pub(crate) fn run_session(&self, session: &mut Session, traffic: Traffic) -> Progress {
         let now = self.clock.now();
+        let _fatal = AbortOnPanic::new();
         let take = |last: &AtomicU64| match last.load(Ordering::Relaxed) {
             0 => 0,
             _ => last.swap(0, Ordering::Relaxed),
         };
         let read = traffic.read + take(&self.last_read);
         let written = traffic.written + take(&self.last_written);
-        self.drive(now, |core| {
-            core.broker.note_traffic(read, written);
-            core.broker.execute(now, session);
-        })
+        let mut ready = Ready::default();
+        let mut core = self.lock();
+        core.broker.note_traffic(read, written);
+        core.broker.run(now, session);
+        core.gathered += 1;
+        self.see_to_others(&mut core, &mut ready);
+        self.rearm_timer(&mut core);
+        let progress = core.broker.progress();
+        drop(core);
+        ready.wake();
+        progress
+    }
+
+    /// Whether other sessions are likely to run before long whose records could be written together with those that wait now. Where it was so the last time, and now and
+    /// then to find out.
+    pub(crate) fn may_gather(&self) -> bool {
+        self.gathers.load(Ordering::Relaxed)
+            || self.probes.fetch_add(1, Ordering::Relaxed).is_multiple_of(PROBE_EVERY)
+    }
+
+    /// Writes what was put into the journal; the session's replies whose gate is open when this returns may leave, and for the others it will be woken.
+    pub(crate) fn write_session(&self, session: &Session) -> Progress {
+        self.drive(self.clock.now(), Some(session), |_| {})
     }
 
     /// What a connection read and wrote after its session ran for the last time.
@@ -224,20 +257,17 @@ impl Shared {
         result
     }
 
-    /// Lets `work` change the broker, then writes what that put into the journal and wakes whom it concerns.
-    fn drive(&self, now: Now, work: impl FnOnce(&mut Core)) -> Progress {
+    /// Lets `work` change the broker, then writes what that put into the journal and wakes whom it concerns: of `session` only for replies that may not leave by the progress
+    /// that is returned.
+    fn drive(&self, now: Now, session: Option<&Session>, work: impl FnOnce(&mut Core)) -> Progress {
         // A job that is never reported would stop the journal.
         let _fatal = AbortOnPanic::new();
         let mut ready = Ready::default();
         let mut core = self.lock();
         work(&mut core);
         let mut job = self.next_inline_job(&mut core, now);
-        core.collect_ready(&mut ready);
-        self.collect_loads(&mut core);
-        while let Some(ask) = core.broker.poll_ask() {
-            // Without a receiver there is nobody to be asked: the server ends.
-            let _ = self.asks.send(ask);
-        }
+        core.await_disk(session, job.is_none());
+        self.see_to_others(&mut core, &mut ready);
         self.rearm_timer(&mut core);
         let mut progress = core.broker.progress();
         drop(core);
@@ -253,6 +283,7 @@ impl Shared {
                 0 => self.hand_over(&mut core, now),
                 _ => self.next_inline_job(&mut core, now),
             };
+            core.await_disk(session, job.is_none());
             core.collect_ready(&mut ready);
             self.collect_loads(&mut core);
             self.rearm_disk(&mut core);
@@ -268,7 +299,7 @@ impl Shared {
     pub(crate) fn change<R>(&self, work: impl FnOnce(Now, &mut Broker) -> R) -> R {
         let now = self.clock.now();
         let mut result = None;
-        self.drive(now, |core| result = Some(work(now, &mut core.broker)));
+        self.drive(now, None, |core| result = Some(work(now, &mut core.broker)));
         result.expect("drive does the work")
     }
 
@@ -289,6 +320,16 @@ impl Shared {
         }
     }
 
+    /// Everybody for whom the broker has something is told.
+    fn see_to_others(&self, core: &mut Core, ready: &mut Ready) {
+        core.collect_ready(ready);
+        self.collect_loads(core);
+        while let Some(ask) = core.broker.poll_ask() {
+            // Without a receiver there is nobody to be asked: the server ends.
+            let _ = self.asks.send(ask);
+        }
+    }
+
     /// Items that are not in memory are read by the reader thread.
     fn collect_loads(&self, core: &mut Core) {
         while let Some(load) = core.broker.poll_load() {
@@ -300,6 +341,10 @@ impl Shared {
     /// The next log job if the caller may run it itself; any other goes to the thread whose it is.
     fn next_inline_job(&self, core: &mut Core, now: Now) -> Option<Job> {
         while let Some(job) = core.broker.poll_job(now) {
+            if !job.is_background {
+                let gathered = mem::take(&mut core.gathered);
+                self.gathers.store(gathered > 1, Ordering::Relaxed);
+            }
             if job.is_write_only {
                 return Some(job);
             }
@@ -381,7 +426,7 @@ impl Shared {
                 is_apart = ahead_ms != 0;
                 tell_clock(ahead_ms);
             }
-            self.drive(now, |core| {
+            self.drive(now, None, |core| {
                 core.broker.note_clock(ahead_ms);
                 core.broker.handle_timeout(now);
             });
@@ -469,6 +514,13 @@ impl Core {
                 ),
                 false => info!("there is space on the disk again: puts are accepted"),
             }
+        }
+    }
+
+    /// Nothing more is written for this session now (`is_last`): what it still waits for comes later.
+    fn await_disk(&mut self, session: Option<&Session>, is_last: bool) {
+        if let Some(session) = session.filter(|_| is_last) {
+            self.broker.await_disk(session);
         }
     }
 

@@ -207,6 +207,8 @@ pub(crate) struct Conn {
     pub(crate) session: Session,
     pub(crate) input: BytesMut,
     pub(crate) output: Output,
+    /// It has run and lets others run before it sees to the disk.
+    pub(crate) lets_others_run: bool,
     /// Bytes on their way to the server.
     pub(crate) wire: VecDeque<u8>,
     /// How many bytes have ever been sent and have arrived, and which put ends where.
@@ -244,6 +246,7 @@ impl Conn {
             session,
             input: BytesMut::new(),
             output: Output::default(),
+            lets_others_run: false,
             wire: VecDeque::new(),
             sent_bytes: 0,
             arrived_bytes: 0,

@@ -280,6 +280,7 @@ impl World {
             self.summary.flips += 1;
             self.note(|| format!("a bit of segment {file}, byte {byte} turns over"));
         }
+        self.go_on();
         if self.broker.progress().poisoned && self.rng.u32(..30) == 0 {
             // The server says so and ends.
             let cut = if self.rng.bool() { Cut::Kill } else { Cut::Power };
@@ -334,6 +335,7 @@ impl World {
 
     /// What the shell does when a connection's task runs.
     fn run_conn(&mut self, index: usize) -> Outcome {
+        self.await_disk(index);
         let now = self.now();
         let conn = &mut self.conns[index];
         if conn.output.len() >= OUTPUT_HIGH {
@@ -341,12 +343,35 @@ impl World {
         }
         conn.session.feed(&mut conn.input);
         if conn.session.wants_broker() {
-            self.broker.execute(now, &mut conn.session);
+            self.broker.run(now, &mut conn.session);
             let progress = self.broker.progress();
             conn.session.encode(&progress, &mut conn.output);
+            conn.lets_others_run = true;
+            if self.calm || self.rng.bool() {
+                self.await_disk(index);
+            }
             self.see_status()?;
         }
         Ok(())
+    }
+
+    /// What a connection's task does after its session has run, and perhaps those of others.
+    fn await_disk(&mut self, index: usize) {
+        let conn = &mut self.conns[index];
+        if std::mem::take(&mut conn.lets_others_run) {
+            self.broker.await_disk(&conn.session);
+            let progress = self.broker.progress();
+            conn.session.encode(&progress, &mut conn.output);
+        }
+    }
+
+    /// Some of those that let others run go on.
+    fn go_on(&mut self) {
+        for index in 0..self.conns.len() {
+            if self.conns[index].lets_others_run && (self.calm || self.rng.bool()) {
+                self.await_disk(index);
+            }
+        }
     }
 
     /// Some of the server's bytes reach the client; the connection ends if the server is done with it.
