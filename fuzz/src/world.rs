@@ -44,7 +44,7 @@ impl Files {
                 self.superblock[slot * SLOT_BYTES..][..SLOT_BYTES].copy_from_slice(bytes);
             }
             DiskOp::Remove { segment } => drop(self.segments.remove(segment)),
-            DiskOp::Prepare { .. } | DiskOp::Sync { .. } => {}
+            DiskOp::Prepare { .. } | DiskOp::Sync { .. } | DiskOp::Flush { .. } => {}
         }
     }
 
@@ -122,6 +122,7 @@ pub(crate) fn sizes() -> WriterConfig {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
+        flush_bytes: u64::MAX,
     }
 }
 

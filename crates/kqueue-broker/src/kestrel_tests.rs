@@ -64,8 +64,12 @@ impl World {
             refuse_reads_over: setup.reads_over,
             refuse_writes_over: setup.writes_over,
         };
-        let sizes =
-            WriterConfig { segment_bytes: 1 << 20, log_cap_bytes: 8 << 20, max_record_bytes: 8192 };
+        let sizes = WriterConfig {
+            segment_bytes: 1 << 20,
+            log_cap_bytes: 8 << 20,
+            max_record_bytes: 8192,
+            flush_bytes: u64::MAX,
+        };
         let superblock = Superblock::default();
         let boot = Boot::from_checkpoint(config, sizes, 7, superblock, []).expect("sound sizes");
         let broker = boot.finish(START).expect("one log").expect("a whole log").broker;

@@ -58,6 +58,7 @@ fn boot_within(
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
+        flush_bytes: u64::MAX,
     };
     let mut boot = Boot::from_checkpoint(config, sizes, 7, superblock, []).expect("sound sizes");
     let headers: Vec<_> =

@@ -43,6 +43,7 @@ fn broker(memory_bytes: u64) -> Broker {
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: 4 * SEGMENT_BYTES,
         max_record_bytes: 8192,
+        flush_bytes: u64::MAX,
     };
     let boot = Boot::from_checkpoint(config, sizes, 7, Superblock::default(), []);
     boot.expect("sound sizes").finish(NOW).expect("one log").expect("a whole log").broker

@@ -136,6 +136,7 @@ fn names(job: &Job) -> Vec<&'static str> {
         DiskOp::Create { .. } => "create",
         DiskOp::Write { .. } => "write",
         DiskOp::Sync { .. } => "sync",
+        DiskOp::Flush { .. } => "flush",
         DiskOp::Remove { .. } => "remove",
         DiskOp::WriteSuper { .. } => "super",
     };

@@ -20,6 +20,8 @@ pub struct WriterConfig {
     pub log_cap_bytes: u64,
     /// Largest `meta` plus body of a new record; must fit into a segment.
     pub max_record_bytes: u64,
+    /// Where nothing else syncs, the disk is given so much at a time, so that the sync at the end of a segment has little left to do.
+    pub flush_bytes: u64,
 }
 
 /// A configuration that cannot work.

@@ -46,6 +46,12 @@ pub enum DiskOp {
         /// Number of the segment.
         segment: u64,
     },
+    /// `fdatasync` ahead of time, beside whatever else is done with the segment. Nobody relies on it; it is there so that a later [`DiskOp::Sync`] is short. It must not use
+    /// up the news of a failed write that [`DiskOp::Sync`] has to bring: through a descriptor that was opened for it. `NoSpace` if that could not be had for the moment.
+    Flush {
+        /// Number of the segment.
+        segment: u64,
+    },
     /// Takes the segment out of the log: renames it to a spare or unlinks it, then syncs the directory. Repeatable: a file that is gone is no fault.
     Remove {
         /// Number of the segment.
@@ -66,7 +72,7 @@ pub struct Job {
     pub ops: Vec<DiskOp>,
     /// Only writes into the page cache: cheap enough for the calling thread.
     pub is_write_only: bool,
-    /// Touches no file that a log job touches: it may run beside log jobs, in any order to them (or among them, on the same thread).
+    /// Changes no file that a log job touches: it may run beside log jobs, in any order to them (or among them, on the same thread).
     pub is_background: bool,
 }
 

@@ -92,7 +92,7 @@ impl TestDisk {
                 self.superblock[slot * SLOT_BYTES..][..SLOT_BYTES].copy_from_slice(bytes);
                 self.stable_superblock = self.superblock.clone();
             }
-            DiskOp::Sync { segment } => {
+            DiskOp::Sync { segment } | DiskOp::Flush { segment } => {
                 self.stable.insert(*segment, self.files[segment].clone());
             }
             DiskOp::Remove { segment } => {
@@ -365,6 +365,7 @@ pub(crate) fn config(segment_bytes: u64) -> WriterConfig {
         segment_bytes,
         log_cap_bytes: 4 * segment_bytes,
         max_record_bytes: segment_bytes / 2,
+        flush_bytes: u64::MAX,
     }
 }
 

@@ -99,6 +99,7 @@ enum LogAction {
 pub(crate) enum BackgroundAction {
     Prepare,
     Remove,
+    Flush,
 }
 
 /// See the module's description.
@@ -145,6 +146,8 @@ pub struct Writer {
     pub(crate) retiring: Option<u64>,
     pub(crate) freeing: VecDeque<Freeing>,
     pub(crate) remove_retry_ms: u64,
+    /// What was written since the last sync or flush began.
+    unflushed_bytes: u64,
     log_job: Option<(JobId, LogAction)>,
     background_job: Option<(JobId, BackgroundAction)>,
 }
@@ -184,6 +187,7 @@ impl Writer {
             retiring: None,
             freeing: VecDeque::new(),
             remove_retry_ms: 0,
+            unflushed_bytes: 0,
             log_job: None,
             background_job: None,
         })
@@ -338,12 +342,22 @@ impl Writer {
         if self.background_job.is_some() {
             return None;
         }
-        if let Some(job) = self.poll_remove(now_mono_ms) {
+        if let Some(job) = self.poll_remove(now_mono_ms).or_else(|| self.poll_flush()) {
             return Some(job);
         }
         self.wants_prepare(now_mono_ms).then(|| {
             self.background_job(BackgroundAction::Prepare, DiskOp::Prepare { spares: SPARES })
         })
+    }
+
+    /// The job that gives the disk what was written lately, once that is much.
+    fn poll_flush(&mut self) -> Option<Job> {
+        if self.unflushed_bytes < self.config.flush_bytes || self.active.is_none() {
+            return None;
+        }
+        let segment = self.segments.back()?.number;
+        self.unflushed_bytes = 0;
+        Some(self.background_job(BackgroundAction::Flush, DiskOp::Flush { segment }))
     }
 
     fn poll_log_job(&mut self, now_mono_ms: u64) -> Option<Job> {
@@ -420,6 +434,7 @@ impl Writer {
             through = batch.marker_seq;
             back.note_batch(batch.first_seq, back.used_bytes);
             back.used_bytes += batch.bytes;
+            self.unflushed_bytes += batch.bytes;
             back.is_unsynced = true;
             self.segments.place_through(through);
             batch.finish(&active.crc, self.synced, &mut chunks);
@@ -430,6 +445,7 @@ impl Writer {
         ops.push(DiskOp::Write { segment, offset, chunks });
         if syncs {
             ops.push(DiskOp::Sync { segment });
+            self.unflushed_bytes = 0;
             self.clear_sync_due(through);
         }
         self.log_job(LogAction::Write { through, syncs }, ops)
@@ -485,6 +501,7 @@ impl Writer {
     fn sync_job(&mut self) -> Option<Job> {
         let segment = self.segments.back()?.number;
         let through = self.written;
+        self.unflushed_bytes = 0;
         self.clear_sync_due(through);
         Some(self.log_job(LogAction::Sync { through }, [DiskOp::Sync { segment }].into()))
     }
@@ -569,6 +586,7 @@ impl Writer {
                 (self.may_take_last, self.on_last, self.has_last) = (true, false, true);
             }
             (BackgroundAction::Remove, Ok(())) => self.finish_remove(),
+            (BackgroundAction::Flush, Ok(())) => {}
             (BackgroundAction::Remove, Err(fault)) if fault.kind == FaultKind::Later => {
                 self.remove_retry_ms = retry_ms;
             }
@@ -576,6 +594,8 @@ impl Writer {
                 BackgroundAction::Prepare => self.refuse_space(now_mono_ms),
                 // Some file systems need space even to free some.
                 BackgroundAction::Remove => self.remove_retry_ms = retry_ms,
+                // It was not begun. What is written next brings the next one.
+                BackgroundAction::Flush => {}
             },
             (_, Err(_)) => self.poison(),
         }

@@ -27,6 +27,8 @@ use crate::tools::import_state;
 
 /// What a record has besides its body, at most (its list of queues).
 const META_BYTES_MAX: u64 = 64 * 1024;
+/// The sync of the last of so many parts is what puts wait for at the end of a segment; more of them would only be more work for the disk.
+const FLUSHES_PER_SEGMENT: u64 = 16;
 
 /// A broker, and the disk on which its journal lies.
 pub(crate) struct Booted {
@@ -583,6 +585,7 @@ fn sizes(config: &Config, layout: &Layout) -> WriterConfig {
         // As the configuration is checked.
         log_cap_bytes: config.log_cap_bytes.max(segment_bytes.saturating_mul(2)),
         max_record_bytes: config.max_item_size as u64 + META_BYTES_MAX,
+        flush_bytes: segment_bytes / FLUSHES_PER_SEGMENT,
     }
 }
 

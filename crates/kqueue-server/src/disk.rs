@@ -168,6 +168,13 @@ impl Disk {
                 .file(*segment)
                 .and_then(|file| file.sync_data())
                 .map_err(|error| self.fault_in("sync", *segment, &error)),
+            DiskOp::Flush { segment } => {
+                let open = || File::open(self.path(*segment));
+                let file = self
+                    .with_descriptor(open)
+                    .map_err(|error| self.fault_in("open", *segment, &error))?;
+                file.sync_data().map_err(|error| lasting(self.fault_in("sync", *segment, &error)))
+            }
             DiskOp::Remove { segment } => match self.hold_off_backups() {
                 Ok(Some(_held)) => {
                     self.remove(*segment).map_err(|error| self.fault_in("remove", *segment, &error))

@@ -208,10 +208,13 @@ impl Disk {
                 self.write(*segment, at, &bytes[..done]);
                 result
             }
-            DiskOp::Sync { segment } => {
+            DiskOp::Sync { segment } | DiskOp::Flush { segment } => {
                 let result = self.call(Call::Sync);
+                let is_flush = matches!(op, DiskOp::Flush { .. });
                 match (&result, self.died, self.files.get_mut(segment)) {
                     (Ok(()), ..) => self.sync(*segment),
+                    // It was not begun.
+                    (Err(fault), ..) if is_flush && fault.kind == FaultKind::NoSpace => {}
                     // The next sync would say that all is well.
                     (Err(_), None, Some(file)) => file.lost.append(&mut file.dirty),
                     _ => {}

@@ -62,6 +62,7 @@ fn read(disk: &Disk, settings: Settings<'_>, salt_seed: u64, now: Now) -> Result
         segment_bytes: SEGMENT_BYTES,
         log_cap_bytes: scenario.log_cap_segments * SEGMENT_BYTES,
         max_record_bytes: ITEM_BYTES_MAX as u64 + META_BYTES_MAX,
+        flush_bytes: SEGMENT_BYTES / 8,
     };
     let headers: Vec<(u64, Option<SegmentHeader>)> = disk
         .segments()

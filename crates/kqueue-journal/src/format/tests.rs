@@ -155,8 +155,12 @@ fn a_newer_format_is_refused_by_its_number() {
 
 /// The log of the fixture and of the example: one synced batch of two records, and one of a single record that was never synced.
 fn example() -> Vec<u8> {
-    let config =
-        WriterConfig { segment_bytes: 64 * 1024, log_cap_bytes: 0, max_record_bytes: 32 * 1024 };
+    let config = WriterConfig {
+        segment_bytes: 64 * 1024,
+        log_cap_bytes: 0,
+        max_record_bytes: 32 * 1024,
+        flush_bytes: u64::MAX,
+    };
     let mut writer = Writer::new(config, 1).unwrap();
     let mut disk = TestDisk::new(config.segment_bytes);
     let body = Bytes::from_static(b"hello, world");

@@ -26,6 +26,7 @@ fn names(job: &Job) -> Vec<&'static str> {
             DiskOp::Create { .. } => "create",
             DiskOp::Write { .. } => "write",
             DiskOp::Sync { .. } => "sync",
+            DiskOp::Flush { .. } => "flush",
             DiskOp::Remove { .. } => "remove",
             DiskOp::WriteSuper { .. } => "super",
         })
@@ -199,6 +200,48 @@ fn a_segment_is_synced_before_the_next_one_is_created() {
 }
 
 #[test]
+fn what_nobody_syncs_is_flushed_from_time_to_time_beside_what_is_written() {
+    let config = WriterConfig { flush_bytes: 10_000, ..config(64 * KIB) };
+    let (mut writer, mut disk) =
+        (Writer::new(config, 7).unwrap(), TestDisk::new(config.segment_bytes));
+    let write = |writer: &mut Writer, disk: &mut TestDisk, tag| {
+        append(writer, tag, 4000);
+        let job = writer.poll_job(0).unwrap();
+        assert_eq!(names(&job), ["write"]);
+        done(writer, disk, &job);
+    };
+    append(&mut writer, 0, 10);
+    disk.drain(&mut writer, 0);
+    write(&mut writer, &mut disk, 1);
+    write(&mut writer, &mut disk, 2);
+    assert_eq!(writer.poll_job(0), None);
+    write(&mut writer, &mut disk, 3);
+    let flush = writer.poll_job(0).unwrap();
+    assert_eq!((names(&flush), flush.is_background), (vec!["flush"], true));
+    write(&mut writer, &mut disk, 4);
+    write(&mut writer, &mut disk, 5);
+    // It is no sync that anybody may count on.
+    done(&mut writer, &mut disk, &flush);
+    assert_eq!(writer.progress().synced, Seq(0));
+    // A sync does the same.
+    writer.require_sync(0, 0);
+    step(&mut writer, &mut disk, 0, &["sync"]);
+    write(&mut writer, &mut disk, 6);
+    assert_eq!(writer.poll_job(0), None);
+    write(&mut writer, &mut disk, 7);
+    write(&mut writer, &mut disk, 8);
+    let flush = writer.poll_job(0).unwrap();
+    // Without a descriptor it was not begun; what could not be written is lost.
+    writer.handle_done(0, flush.id, Err(no_space()));
+    assert!(!writer.progress().poisoned);
+    (9..12).for_each(|tag| write(&mut writer, &mut disk, tag));
+    let flush = writer.poll_job(0).unwrap();
+    assert_eq!(names(&flush), ["flush"]);
+    writer.handle_done(0, flush.id, Err(io_fault()));
+    assert!(writer.progress().poisoned);
+}
+
+#[test]
 fn what_does_not_fit_into_one_segment_is_split_between_records() {
     let (mut writer, mut disk) = new_writer();
     let all: Vec<_> =
@@ -215,11 +258,18 @@ fn what_does_not_fit_into_one_segment_is_split_between_records() {
 #[test]
 fn the_largest_record_fits_and_a_smaller_segment_is_refused() {
     let max_record_bytes = 1024 * KIB;
-    let fits =
-        |segment_bytes| WriterConfig { segment_bytes, log_cap_bytes: 0, max_record_bytes }.check();
+    let fits = |segment_bytes| {
+        WriterConfig { segment_bytes, log_cap_bytes: 0, max_record_bytes, flush_bytes: u64::MAX }
+            .check()
+    };
     let Err(ConfigError::SegmentTooSmall { needed_bytes }) = fits(1024 * KIB) else { panic!() };
     assert!(fits(needed_bytes - 1).is_err());
-    let config = WriterConfig { segment_bytes: needed_bytes, log_cap_bytes: 0, max_record_bytes };
+    let config = WriterConfig {
+        segment_bytes: needed_bytes,
+        log_cap_bytes: 0,
+        max_record_bytes,
+        flush_bytes: u64::MAX,
+    };
     let mut writer = Writer::new(config, 1).unwrap();
     let mut disk = TestDisk::new(needed_bytes);
     let body = Bytes::from(vec![1; max_record_bytes as usize - 8]);

@@ -35,6 +35,7 @@ impl Config {
             segment_bytes: self.segment_bytes,
             log_cap_bytes: self.log_cap_bytes,
             max_record_bytes: self.max_item_size as u64 + RECORD_META_BYTES,
+            flush_bytes: u64::MAX,
         };
         if let Err(error) = sizes.check() {
             let key = self.first_written(&["journal.segment_size", "server.max_item_size"]);

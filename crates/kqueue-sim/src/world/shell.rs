@@ -195,6 +195,7 @@ fn name_of(op: &DiskOp) -> String {
             format!("write {segment} at {offset}, {bytes} bytes")
         }
         DiskOp::Sync { segment } => format!("sync {segment}"),
+        DiskOp::Flush { segment } => format!("flush {segment}"),
         DiskOp::Remove { segment } => format!("remove {segment}"),
     }
 }
