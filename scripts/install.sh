@@ -23,8 +23,8 @@ command -v npm >/dev/null || test="$test npm"
 # and the clients that are not Debian's: exact versions, into target/foreign, from these lists
 python_clients=tests/foreign/python/requirements.txt
 node_clients=tests/foreign/node/package-lock.json
-# bench: the servers that we compare with
-bench="$build php8.2-memcached php8.2-sqlite3 memcached redis-server"
+# bench: the servers that we compare with; nutcracker is the proxy that a web server would need without the extension's pool
+bench="$build php8.2-memcached php8.2-sqlite3 memcached redis-server beanstalkd nats-server nutcracker"
 
 cargo_deny=0.20.2
 

@@ -49,6 +49,10 @@ impl Machine {
     pub(crate) fn print(&self) {
         print!("{}", self.text);
     }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// The type of the file system that this directory lies on.
@@ -64,7 +68,8 @@ fn file_system(directory: &Path) -> String {
     found.max_by_key(|(length, _)| *length).and_then(|(_, name)| name).unwrap_or("?").to_owned()
 }
 
-fn sync_median_us(directory: &Path) -> f64 {
+/// Microseconds of a sync of a block that was written before.
+pub(crate) fn sync_median_us(directory: &Path) -> f64 {
     let file = tempfile::tempfile_in(directory).expect("a file for the disk's figures");
     let page = [7; 4 * KIB as usize];
     file.write_all_at(&page, 0).and_then(|()| file.sync_all()).expect("the disk takes a page");
