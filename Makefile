@@ -3,12 +3,13 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
+PROFILE ?= release
 SCALE ?= 1
 SEEDS ?= 20000
 ROUNDS ?= 500
 SECONDS ?= 300
 
-.PHONY: help build install demo test bench bench-storage soak fuzz advisories clean
+.PHONY: help build install deb demo test bench bench-storage soak fuzz advisories clean
 
 help:                 ## This list
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,17 +19,21 @@ build:                ## The server, kqueuectl and the PHP extension, optimised:
 	$(CARGO) build --locked --release --package kqueue-server --package kqueue-ctl --package kqueue
 
 install:              ## Copies the server, kqueuectl with man pages and completions, the unit and, if there is none, /etc/kqueue.toml: make install PREFIX=/usr/local DESTDIR=
-	install -D -m 755 $(TARGET)/release/kqueue-server $(DESTDIR)$(PREFIX)/bin/kqueue-server
-	install -D -m 755 $(TARGET)/release/kqueuectl $(DESTDIR)$(PREFIX)/bin/kqueuectl
+	install -D -m 755 $(TARGET)/$(PROFILE)/kqueue-server $(DESTDIR)$(PREFIX)/bin/kqueue-server
+	install -D -m 755 $(TARGET)/$(PROFILE)/kqueuectl $(DESTDIR)$(PREFIX)/bin/kqueuectl
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	$(TARGET)/release/kqueuectl generate man $(DESTDIR)$(PREFIX)/share/man/man1
-	$(TARGET)/release/kqueuectl generate completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kqueuectl
-	$(TARGET)/release/kqueuectl generate completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kqueuectl
-	$(TARGET)/release/kqueuectl generate completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kqueuectl.fish
+	$(TARGET)/$(PROFILE)/kqueuectl generate man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(TARGET)/$(PROFILE)/kqueuectl generate completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kqueuectl
+	$(TARGET)/$(PROFILE)/kqueuectl generate completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kqueuectl
+	$(TARGET)/$(PROFILE)/kqueuectl generate completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kqueuectl.fish
 	install -D -m 644 packaging/kqueue-server.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kqueue-server.service
 	sed -i 's|/usr/bin/kqueue-server|$(PREFIX)/bin/kqueue-server|' $(DESTDIR)$(PREFIX)/lib/systemd/system/kqueue-server.service
 	test -e $(DESTDIR)/etc/kqueue.toml || install -D -m 644 packaging/kqueue.toml $(DESTDIR)/etc/kqueue.toml
+
+deb:                  ## Debian packages of the PHP extension and the server: target/debian/*.deb
+	scripts/install.sh build
+	scripts/deb.sh
 
 demo:                 ## Installs what is missing, then runs a small site on the queue and kills parts of it
 	scripts/install.sh demo
@@ -38,9 +43,11 @@ test:                 ## Installs what is missing, then runs every test
 	scripts/install.sh test
 	scripts/test.sh
 
-bench:                ## Measures against memcached and redis in the same run
+bench:                ## Measures against memcached and redis in the same run: the server, the extended commands, the PHP extension
 	scripts/install.sh bench
 	scripts/bench.sh peers
+	scripts/bench.sh extended
+	scripts/bench.sh php
 
 bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million items, a million queues: make bench-storage SCALE=1
 	scripts/install.sh build

@@ -2,6 +2,8 @@
 # Builds everything optimised, then measures.
 #
 #   scripts/bench.sh peers [--repetitions N] [--seconds S]
+#   scripts/bench.sh extended [--repetitions N] [--items N]
+#   scripts/bench.sh php [--repetitions N] [--items N] [--cycles N] [--only ROW,...]
 #   scripts/bench.sh storage [--scale S] [--only ROW,...]
 #
 # kqueue-bench's --help has the rest.

@@ -9,7 +9,8 @@ set -eu
 cd "$(dirname -- "$0")/.."
 foreign=${CARGO_TARGET_DIR:-target}/foreign
 
-# build: the server needs a linker, the extension PHP's headers and libclang (bindgen reads the headers with it)
+# build: the server needs a linker, the extension PHP's headers and libclang (bindgen reads the headers with it). Debian packages and phpize take
+# nothing else: dpkg-dev comes with build-essential, autoconf with php8.2-dev
 build="build-essential php8.2-cli php8.2-dev libclang-14-dev"
 # demo: a small web site in front of the queue
 demo="$build nginx-light php8.2-fpm php8.2-curl php8.2-sqlite3"
@@ -23,8 +24,8 @@ command -v npm >/dev/null || test="$test npm"
 # and the clients that are not Debian's: exact versions, into target/foreign, from these lists
 python_clients=tests/foreign/python/requirements.txt
 node_clients=tests/foreign/node/package-lock.json
-# bench: the servers that we compare with; nutcracker is the proxy that a web server would need without the extension's pool
-bench="$build php8.2-memcached php8.2-sqlite3 memcached redis-server beanstalkd nats-server nutcracker"
+# bench: the servers that we compare with, and their clients for PHP; nutcracker is the proxy that a web server would need without the extension's pool
+bench="$build php8.2-memcached php8.2-redis memcached redis-server beanstalkd nats-server nutcracker"
 
 cargo_deny=0.20.2
 

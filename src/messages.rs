@@ -73,7 +73,8 @@ fn fetch(call: &Call<'_>) -> std::result::Result<(), Thrown> {
         let this = call.this::<Messages>()?;
         (Rc::clone(&this.cluster), this.owner, this.queues.clone(), this.timeout)
     };
-    let arrived = queue::take(cluster, owner, queues, 1, timeout, Duration::ZERO)?;
+    let (lease, interrupt) = (Duration::ZERO, signal::is_pending);
+    let arrived = queue::take(cluster, owner, queues, 1, timeout, lease, interrupt)?;
     let message = arrived.first().map(|item| item.to_message());
     drop(arrived);
     let is_end = message.is_none();

@@ -132,7 +132,11 @@ fn push_async(call: &Call<'_>) -> Return {
         let this = call.this::<Queue>()?;
         let outcome = this.cluster.put_async(queue, body, ttl);
         if !this.owes_sync.replace(true) {
-            state::owe_sync(Rc::clone(&this.cluster));
+            for failure in state::owe_sync(Rc::clone(&this.cluster)) {
+                error::log_warning(&format!(
+                    "of pushAsync(), by an object that is gone: {failure}"
+                ));
+            }
         }
         outcome
     };
@@ -176,7 +180,7 @@ fn reserve(call: &Call<'_>) -> Return {
     let queues = arguments::queues(call, 1)?;
     let timeout = arguments::seconds(call, 2)?;
     let lease = arguments::seconds(call, 3)?;
-    match reserve_some(call, queues, 1, timeout, lease)?.first() {
+    match reserve_some(call, queues, 1, timeout, lease, signal::is_pending)?.first() {
         Some(arrived) => Ok(arrived.to_message()),
         None => nothing_came(),
     }
@@ -188,7 +192,7 @@ fn reserve_many(call: &Call<'_>) -> Return {
     let max = arguments::at_most(call, 2)?;
     let timeout = arguments::seconds(call, 3)?;
     let lease = arguments::seconds(call, 4)?;
-    let arrived = reserve_some(call, queues, max, timeout, lease)?;
+    let arrived = reserve_some(call, queues, max, timeout, lease, signal::is_pending)?;
     if arrived.is_empty() {
         signal::dispatch()?;
     }
@@ -206,9 +210,10 @@ fn reserve_some(
     max: u32,
     timeout: Duration,
     lease: Duration,
+    interrupt: fn() -> bool,
 ) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
     let this = call.this::<Queue>()?;
-    take(Rc::clone(&this.cluster), this.number, queues, max, timeout, lease)
+    take(Rc::clone(&this.cluster), this.number, queues, max, timeout, lease, interrupt)
 }
 
 /// As [`reserve_some`], for an object that may be gone.
@@ -219,8 +224,8 @@ pub(crate) fn take(
     max: u32,
     timeout: Duration,
     lease: Duration,
+    interrupt: fn() -> bool,
 ) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
-    let interrupt = || signal::is_pending() || signal::Loop::is_told_to_end();
     let outcome = {
         let names: Vec<&[u8]> = queues.iter().map(Vec::as_slice).collect();
         cluster.reserve(&names, max, timeout, lease, &interrupt)
@@ -242,7 +247,8 @@ fn consume(call: &Call<'_>) -> Return {
     let worker = signal::Loop::begin();
     let mut handled = 0_u64;
     while max.is_none_or(|max| handled < max) && !signal::Loop::is_told_to_end() {
-        let arrived = reserve_some(call, queues.clone(), 1, timeout, Duration::ZERO)?;
+        let interrupt = signal::Loop::is_interrupted;
+        let arrived = reserve_some(call, queues.clone(), 1, timeout, Duration::ZERO, interrupt)?;
         let Some(item) = arrived.first() else { break };
         let ticket = item.ticket();
         let message = item.to_message();
@@ -259,7 +265,7 @@ fn consume(call: &Call<'_>) -> Return {
         if state::is_held(ticket) {
             message::settle(ticket, Held::ack)?;
         }
-        if returned.is_false() {
+        if returned.dereference().is_false() {
             break;
         }
     }

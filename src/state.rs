@@ -19,6 +19,9 @@ use std::time::Instant;
 
 use kqueue_client::{Cluster, Error, Held, Pools, PushError};
 
+/// So many objects may be gone whose pushes nobody has asked about.
+const ORPHANS: usize = 8;
+
 /// What a message object knows of its reservation: never reused, meaningless once it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
@@ -121,32 +124,57 @@ pub(crate) fn give_back_all(owner: u64) {
         let reservations = state.reservations.borrow();
         reservations.iter().filter(|(_, item)| item.owner == owner).map(|(&key, _)| key).collect()
     });
-    tickets.into_iter().for_each(give_back);
+    abandon(tickets.into_iter().filter_map(take));
+}
+
+/// Puts back what nobody will ask for any more. A server that does not answer is waited for once, not
+/// once per item.
+fn abandon(left: impl IntoIterator<Item = Reservation>) {
+    left.into_iter().for_each(|reservation| reservation.held.abandon());
 }
 
 /// Takes note that `cluster` has pushes whose answers are to be awaited before the request ends.
-pub(crate) fn owe_sync(cluster: Rc<Cluster>) {
-    STATE.with(|state| state.unsynced.borrow_mut().push(cluster));
+///
+/// A program that makes an object for each push, and lets it go, would keep a connection for each: if
+/// too many objects are gone, what they pushed is awaited now. Returns what became of that.
+pub(crate) fn owe_sync(cluster: Rc<Cluster>) -> Vec<PushError<usize>> {
+    let is_orphan = |cluster: &Rc<Cluster>| Rc::strong_count(cluster) == 1;
+    let orphans = STATE.with(|state| {
+        let mut unsynced = state.unsynced.borrow_mut();
+        unsynced.retain(|cluster| !is_orphan(cluster) || cluster.has_unsynced());
+        unsynced.push(cluster);
+        if unsynced.iter().filter(|cluster| is_orphan(cluster)).count() <= ORPHANS {
+            return Vec::new();
+        }
+        let (orphans, owned) = unsynced.drain(..).partition(is_orphan);
+        *unsynced = owned;
+        orphans
+    });
+    sync_all(&orphans)
 }
 
-/// Puts back everything reserved in this request, and awaits the answers of its pushes; returns what
-/// became of those that failed. The connections stay.
-pub(crate) fn end_request() -> Vec<PushError<usize>> {
-    let (left, unsynced) = STATE.with(|state| (state.reservations.take(), state.unsynced.take()));
-    drop(left);
+fn sync_all(clusters: &[Rc<Cluster>]) -> Vec<PushError<usize>> {
     let begun = Instant::now();
-    let syncs = unsynced.iter().map(|cluster| {
+    let syncs = clusters.iter().map(|cluster| {
         // Once for the server they were sent to, and once for another one.
         cluster.sync(Some(begun + 2 * cluster.options().timeout))
     });
     syncs.filter_map(Result::err).collect()
 }
 
+/// Puts back everything reserved in this request, and awaits the answers of its pushes; returns what
+/// became of those that failed. The connections stay.
+pub(crate) fn end_request() -> Vec<PushError<usize>> {
+    let (left, unsynced) = STATE.with(|state| (state.reservations.take(), state.unsynced.take()));
+    abandon(left.into_values());
+    sync_all(&unsynced)
+}
+
 /// Puts back everything and closes every idle connection of this process.
 pub(crate) fn close_all() {
     let _ = STATE.try_with(|state| {
         let left = state.reservations.take();
-        drop(left);
+        abandon(left.into_values());
         if let Some(pools) = state.pools.get() {
             pools.close_all();
         }

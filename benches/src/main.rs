@@ -37,6 +37,8 @@ enum Measurement {
     Echo(peers::echo::Args),
     /// What the extended commands cost beside Kestrel's; judges nothing.
     Extended(extended::Args),
+    /// What the PHP extension costs beside php-memcached and phpredis, against the project's targets; exit code 1 if one is not met.
+    Php(php::Args),
     /// Memory, disk, starts and compaction with much in the queues, against the project's targets; exit code 1 if one is not met.
     Storage(storage::Args),
 }
@@ -47,6 +49,11 @@ fn main() -> ExitCode {
         Measurement::Peers(peers) => peers::run(&args.built, &args.data, peers),
         Measurement::Echo(echo) => peers::echo::serve(echo).expect("the echo server serves"),
         Measurement::Extended(extended) => extended::run(&args.built, &args.data, extended),
+        Measurement::Php(php) => {
+            if !php::run(&args.built, &args.data, php) {
+                return ExitCode::FAILURE;
+            }
+        }
         Measurement::Storage(storage) => {
             if !storage::run(&args.built, &args.data, storage) {
                 return ExitCode::FAILURE;

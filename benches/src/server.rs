@@ -66,6 +66,33 @@ impl Server {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// memcached, as Debian has it, with one thread more than it needs.
+    pub(crate) fn memcached() -> Self {
+        let address = free_address();
+        let mut command = Command::new("memcached");
+        command.args([
+            "-l",
+            "127.0.0.1",
+            "-p",
+            &address.port().to_string(),
+            "-U",
+            "0",
+            "-m",
+            "256",
+        ]);
+        command.args(["-u", "nobody"]);
+        Self::start(command, address)
+    }
+
+    /// Redis that writes nothing anywhere.
+    pub(crate) fn redis_in_memory() -> Self {
+        let address = free_address();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no"]);
+        Self::start(command, address)
+    }
+
     /// Another server, at the address that its command names.
     pub(crate) fn start(mut command: Command, address: SocketAddr) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();

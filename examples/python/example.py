@@ -32,6 +32,9 @@ def gives_back(queue: KQueue) -> None:
     queue.release(item, delay=0)
     (item,) = queue.reserve("example-jobs")
     assert (item.id, item.attempts) == (item_id, 2)
+    queue.touch(item, lease=0.0001)
+    (item,) = queue.reserve("example-jobs", wait=10)
+    assert (item.id, item.attempts) == (item_id, 3)
     queue.release(item, delay=3600)
     (delayed,) = queue.browse("example-jobs", "delayed")
     assert delayed.id == item_id and 0 < int(delayed.values["due_ms"]) <= 3_600_000
@@ -100,6 +103,26 @@ def errors(queue: KQueue, address: str) -> None:
             raise AssertionError("nobody answers")
         except ConnectionLost:
             pass
+    for nonsense, ask in [
+        (b"STORED\r\n", lambda lost: lost.put("q", b"x")),
+        (b"OK many\r\n", lambda lost: lost.purge("q", "all")),
+        (b"ITEM q 1\r\n", lambda lost: lost.reserve("q")),
+        (b"ITEM q 1 0 1 5 -2\r\n", lambda lost: lost.reserve("q")),
+        (b"ITEM q 1 0 1 5 1\r\nxyz", lambda lost: lost.reserve("q")),
+        (b"FOUND q\r\n", lambda lost: list(lost.browse("q"))),
+        (b"HTTP/1.1 400 Bad Request\r\n", lambda lost: lost.capabilities()),
+    ]:
+        with socket.create_server(("127.0.0.1", 0)) as liar:
+            lost = KQueue("127.0.0.1:%d" % liar.getsockname()[1])
+            peer, _ = liar.accept()
+            peer.sendall(nonsense)
+            for what in [ask, KQueue.capabilities]:
+                try:
+                    what(lost)
+                    raise AssertionError(f"that is no answer: {nonsense!r}")
+                except ConnectionLost:
+                    pass
+            peer.close()
     lost = KQueue(address)
     lost.close()
     try:

@@ -61,7 +61,8 @@ class Found:
 
 
 def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+    # More than nothing stays that: a lease of 0 has no end.
+    return max(round(seconds * 1000), int(seconds > 0))
 
 
 class KQueue:
@@ -121,8 +122,7 @@ class KQueue:
         options += [f"priority={priority}"] if priority != "normal" else []
         options += [f"flags={flags}"] if flags else []
         options += [f"key={key}"] if key is not None else []
-        (item_id,) = self._ask("STORED", "put", queue, len(body), *options, body=body)
-        return int(item_id)
+        return self._ask_number("STORED", "put", queue, len(body), *options, body=body)
 
     def reserve(
         self, queues: Union[str, Sequence[str]], count: int = 1, *, wait: float = 0, lease: float = 0
@@ -169,8 +169,8 @@ class KQueue:
             found = []
             after = [f"after={cursor[0]}"] if cursor else []
             for words, part in self._listing("FOUND", "browse", queue, state, page, *after, *options, end=cursor):
-                pairs = (word.split("=", 1) for word in words[4:])
-                values = {name: value.encode("utf-8", "surrogateescape") for name, value in pairs}
+                pairs = (word.partition("=") for word in words[4:])
+                values = {name: value.encode("utf-8", "surrogateescape") for name, _, value in pairs}
                 if "reason" in values:
                     values["reason"] = unquote_to_bytes(values["reason"])
                 found.append(Found(words[0], int(words[1]), words[2], part, values))
@@ -181,13 +181,11 @@ class KQueue:
     def kick(self, queue: str, count: Optional[int] = None, *, id: Optional[int] = None) -> int:
         """Makes dead letters ready again: the `count` oldest, the one with this id, or all. Returns how many; 0 also if none has the id."""
         which = f"id={id}" if id is not None else "all" if count is None else str(count)
-        (kicked,) = self._ask("OK", "kick", queue, which, or_else={"NOT_FOUND": ["0"]})
-        return int(kicked)
+        return self._ask_number("OK", "kick", queue, which, or_else={"NOT_FOUND": ["0"]})
 
     def purge(self, queue: str, state: str) -> int:
         """Removes all items that are ready, delayed, dead, or all three; returns how many. Open ones stay."""
-        (purged,) = self._ask("OK", "purge", queue, state)
-        return int(purged)
+        return self._ask_number("OK", "purge", queue, state)
 
     def pause(self, queue: str) -> None:
         """Nothing is handed out until `resume`, also after a restart."""
@@ -211,6 +209,13 @@ class KQueue:
             return or_else[word]
         raise self._error(word, rest, words)
 
+    def _ask_number(self, hoped_for: str, *words: object, **more) -> int:
+        """As `_ask`, where one number is the answer."""
+        rest = self._ask(hoped_for, *words, **more)
+        if len(rest) != 1 or not rest[0].isdecimal():
+            raise self._error(hoped_for, rest, words)
+        return int(rest[0])
+
     def _listing(
         self, each: str, *words: object, wait: float = 0, end: Optional[List[str]] = None
     ) -> Iterator[Tuple[List[str], bytes]]:
@@ -227,9 +232,12 @@ class KQueue:
                 return
             if word != each:
                 raise self._error(word, rest, words)
-            size = int(rest[-1] if each == "ITEM" else rest[3])
-            body = self._receive(size + 2, self._timeout)
-            yield rest, body[:size]
+            numbers = rest[1:] if each == "ITEM" else rest[1:4:2]
+            is_sound = len(numbers) == (5 if each == "ITEM" else 2) and all(number.isdecimal() for number in numbers)
+            body = self._receive(int(numbers[-1]) + 2, self._timeout) if is_sound else b""
+            if not body.endswith(b"\r\n"):
+                raise self._error(word, rest, words)
+            yield rest, body[:-2]
 
     def _send(self, words: Sequence[object], body: Optional[bytes]) -> None:
         line = [str(word).encode("utf-8", "surrogateescape") for word in words]

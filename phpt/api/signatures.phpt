@@ -21,8 +21,10 @@ function describe(string $class): array
         }
         $parameters = [];
         foreach ($method->getParameters() as $parameter) {
-            $parameters[] = $parameter->getType() . ' $' . $parameter->getName()
-                . ($parameter->isOptional() ? ' = ' . json_encode($parameter->getDefaultValue()) : '');
+            $parameters[] = $parameter->getType() . ' ' . ($parameter->isPassedByReference() ? '&' : '')
+                . ($parameter->isVariadic() ? '...' : '') . '$' . $parameter->getName()
+                . ($parameter->isDefaultValueAvailable() ? ' = ' . json_encode($parameter->getDefaultValue()) : '')
+                . ($parameter->isOptional() ? ' (optional)' : '');
         }
         $lines[] = implode(' ', Reflection::getModifierNames($method->getModifiers()))
             . " {$method->getName()}(" . implode(', ', $parameters) . ')'
@@ -34,11 +36,17 @@ function describe(string $class): array
                 . " {$property->getType()} \${$property->getName()}";
         }
     }
+    foreach ($reflection->getReflectionConstants() as $constant) {
+        if ($constant->getDeclaringClass()->getName() === $class) {
+            $lines[] = implode(' ', Reflection::getModifierNames($constant->getModifiers()))
+                . " const {$constant->getName()} = " . json_encode($constant->getValue());
+        }
+    }
     sort($lines);
     $parent = $reflection->getParentClass();
     $lines[] = 'extends ' . ($parent ? $parent->getName() : 'nothing');
     $lines[] = implode(' ', ['implements', ...$reflection->getInterfaceNames()]);
-    $lines[] = $reflection->isFinal() ? 'final' : 'open';
+    $lines[] = implode(' ', ['modifiers', ...Reflection::getModifierNames($reflection->getModifiers())]);
     return str_replace(['StubKQueue', 'StubMessage'], ['KQueue', 'Message'], $lines);
 }
 
@@ -58,6 +66,9 @@ foreach ((new ReflectionExtension('kqueue'))->getClassNames() as $class) {
         echo "not in the stub: $class\n";
     }
 }
+// There is nothing but classes.
+$extension = new ReflectionExtension('kqueue');
+echo json_encode([array_keys($extension->getFunctions()), get_defined_constants(true)['kqueue'] ?? []]), "\n";
 ?>
 --EXPECT--
 KQueue: same
@@ -72,3 +83,4 @@ KQueueLostException: same
 KQueueProtocolException: same
 KQueue\Message: same
 KQueue\Messages: same
+[[],[]]

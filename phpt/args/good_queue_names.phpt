@@ -1,5 +1,7 @@
 --TEST--
 The longest name, high bytes and children are good queue names
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

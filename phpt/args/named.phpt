@@ -1,5 +1,7 @@
 --TEST--
 Named arguments, skipping optional ones
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A __toString that calls the constructor again does no harm
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

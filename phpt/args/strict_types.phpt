@@ -1,5 +1,7 @@
 --TEST--
 With strict_types, nothing is coerced but int to float
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 declare(strict_types=1);

@@ -1,5 +1,7 @@
 --TEST--
 Without strict_types, arguments are coerced as for native functions
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Bad arguments of pushAsync are told at once and are not counted
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 close() awaits the answers first, and throws after it has closed
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

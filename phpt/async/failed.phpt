@@ -1,5 +1,7 @@
 --TEST--
 sync() lists what was not stored by its place among the pushes
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

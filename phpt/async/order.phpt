@@ -1,5 +1,7 @@
 --TEST--
 pushAsync sends at once, sync() counts, and all is there in order
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 What was pushed without waiting is stored when the request has ended, however it ends
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

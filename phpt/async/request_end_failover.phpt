@@ -1,5 +1,7 @@
 --TEST--
 At the end of the request, what a dead server did not store goes to a living one
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 pushAsync takes a ttl and any bytes
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

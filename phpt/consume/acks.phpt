@@ -1,5 +1,7 @@
 --TEST--
 consume acks what its handler returns from, and counts it
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Everything callable is a handler, and nothing else
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 exit() in the handler gives the item back at once
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A fatal error in the handler gives the item back when the request ends
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A lease that ended in the handler is told by an exception, and the item belongs to another one
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A handler may consume itself, and construct and close objects
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 What the handler settles itself is left alone
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

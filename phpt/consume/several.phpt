@@ -1,5 +1,7 @@
 --TEST--
 Several queues are served in the order given
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

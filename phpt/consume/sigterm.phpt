@@ -2,6 +2,8 @@
 SIGTERM waits for the item in hand; what follows the loop is done; the next loop ends the process
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -2,6 +2,8 @@
 With async signals the program's handler runs at once, in the middle of the item
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 An exception of the handler gives its item back and propagates; the items before are done
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

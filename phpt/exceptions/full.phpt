@@ -1,5 +1,7 @@
 --TEST--
 A full queue: KQueueFullException, which is a KQueueServerException
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Items are taken from all living servers
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A push goes to a living server, also when a dead one comes first
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

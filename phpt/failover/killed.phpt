@@ -1,5 +1,7 @@
 --TEST--
 A server killed between two calls is not noticed; what it held is there when it is back
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 ping and stats are keyed by the addresses as they were given
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

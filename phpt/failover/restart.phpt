@@ -1,5 +1,7 @@
 --TEST--
 A restarted server is not noticed by a pooled connection
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Objects of one process share its connections; persistent_id and persistent=false do not
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Null servers means ini kqueue.servers, as it is when the object is made
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -2,6 +2,8 @@
 A waiting worker gets an item from a Kestrel promptly, and from whichever server has it
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 After break everything not settled is back in its place
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 The iterator can be driven by hand, and goes forward only
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

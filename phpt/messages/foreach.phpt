@@ -1,5 +1,7 @@
 --TEST--
 messages() yields items as they come, each taken when it is asked for
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 The iterator works when its KQueue is gone, and close() gives back what it has
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

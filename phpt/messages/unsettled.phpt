@@ -1,5 +1,7 @@
 --TEST--
 An item that is not settled goes back when its variable is overwritten
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

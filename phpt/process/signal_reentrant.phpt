@@ -2,6 +2,8 @@
 A signal handler may use the same KQueue while reserve waits
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -2,6 +2,8 @@
 A signal ends reserve with null, its handler has run, and no item is lost
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -2,6 +2,8 @@
 Without async signals waiting goes on, and the handler runs at the dispatch
 --EXTENSIONS--
 pcntl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

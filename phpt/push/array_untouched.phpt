@@ -1,5 +1,7 @@
 --TEST--
 pushMany does not change the caller's array
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Bodies are bytes: NUL, protocol text, empty, large
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

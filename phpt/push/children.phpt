@@ -1,5 +1,7 @@
 --TEST--
 A push to a queue reaches its children
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 pushMany takes generators, iterators and aggregates
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

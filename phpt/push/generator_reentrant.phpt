@@ -1,5 +1,7 @@
 --TEST--
 A generator may use the same KQueue
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 If the generator throws, or yields something wrong, nothing is sent
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 push returns the id that the message has
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 pushMany returns ids under the keys of the array, in order
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 pushMany into a queue that fills up says which items were stored
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A body above the server's limit is refused, and the connection stays usable
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

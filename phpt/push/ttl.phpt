@@ -1,5 +1,7 @@
 --TEST--
 An item expires after its ttl
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

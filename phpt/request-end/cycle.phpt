@@ -1,5 +1,7 @@
 --TEST--
 A message in a reference cycle
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A destructor at the end of the request can still settle its message
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 After exit() inside a generator that pushMany reads
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 memory_limit while a body is handed to the program: everything goes back
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

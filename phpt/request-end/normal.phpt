@@ -1,5 +1,7 @@
 --TEST--
 A message alive at the end of a request goes back; the connection stays
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 One connection serves many requests of a process
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

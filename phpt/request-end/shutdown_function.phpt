@@ -1,5 +1,7 @@
 --TEST--
 A shutdown function can still settle, also after a fatal error
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A worker killed with an item in its hands delays nothing
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

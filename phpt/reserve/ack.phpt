@@ -1,5 +1,7 @@
 --TEST--
 A reserved item is invisible, and gone after ack
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A buried item is a dead letter, with its reason
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

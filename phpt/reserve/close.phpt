@@ -1,5 +1,7 @@
 --TEST--
 close returns what is reserved through this object, and only that
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

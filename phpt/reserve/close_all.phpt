@@ -1,5 +1,7 @@
 --TEST--
 closeAll returns everything and closes the process's connections
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

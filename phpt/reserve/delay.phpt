@@ -1,5 +1,7 @@
 --TEST--
 A released item comes again after its delay, with the same id; a delay out of range sends nothing
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

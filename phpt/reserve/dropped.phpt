@@ -1,5 +1,7 @@
 --TEST--
 A message that is dropped unsettled goes back at once
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

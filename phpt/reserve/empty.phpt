@@ -1,5 +1,7 @@
 --TEST--
 Null when nothing is there
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 After its lease an item goes back; settling it then is a KQueueLostException
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 reserveMany takes up to $max at once, and each is settled by itself
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

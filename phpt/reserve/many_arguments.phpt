@@ -1,5 +1,7 @@
 --TEST--
 Arguments of reserveMany out of range
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 Many messages may be held at once and settled in any order
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 A memory limit that is met while the objects are made gives all items back
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

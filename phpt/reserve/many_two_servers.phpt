@@ -1,5 +1,7 @@
 --TEST--
 reserveMany collects from all servers, and waits only if all are empty
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

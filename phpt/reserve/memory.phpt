@@ -1,5 +1,7 @@
 --TEST--
 Thousands of messages and generators leak nothing
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

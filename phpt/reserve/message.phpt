@@ -1,5 +1,7 @@
 --TEST--
 What a message tells, also after it is settled
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

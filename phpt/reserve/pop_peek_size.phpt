@@ -1,5 +1,7 @@
 --TEST--
 pop takes in order, peek leaves, size counts
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 purge empties a queue, delete removes it
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

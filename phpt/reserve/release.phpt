@@ -1,5 +1,7 @@
 --TEST--
 release puts the item back to its place, with its attempts counted
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

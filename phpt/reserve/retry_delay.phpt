@@ -1,5 +1,7 @@
 --TEST--
 release() without a delay follows the queue's retry_delay, with one it does not
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

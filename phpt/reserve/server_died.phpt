@@ -1,5 +1,7 @@
 --TEST--
 If the server dies, its item is lost for this worker and there after the restart
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

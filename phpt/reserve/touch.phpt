@@ -1,5 +1,7 @@
 --TEST--
 touch extends the lease from now
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -1,5 +1,7 @@
 --TEST--
 reserve and pop wait for an item that another process pushes
+--SKIPIF--
+<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -21,6 +21,8 @@ static IS_TOLD: AtomicBool = AtomicBool::new(false);
 /// What was to happen on SIGTERM before the loop began.
 static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 static PREVIOUS_FLAGS: AtomicI32 = AtomicI32::new(0);
+/// The process that runs the innermost loop; 0: none does.
+static OWNER: AtomicI32 = AtomicI32::new(0);
 
 thread_local! {
     /// The loops in progress: a handler may run one itself.
@@ -32,22 +34,32 @@ thread_local! {
 /// If the program has a handler of its own, that is called as ever. If it has none, the loop ends
 /// after the item, and whatever follows it in the program is done; the next loop lets the signal end
 /// the process. Only on the command line: elsewhere the signal is not the script's business.
-pub(crate) struct Loop(());
+pub(crate) struct Loop {
+    /// The owner of the loop around it.
+    outer: i32,
+}
 
 impl Loop {
     /// Begins a loop. Does not return if SIGTERM has ended one before and there is no handler.
     pub(crate) fn begin() -> Self {
         let depth = DEPTH.get();
         DEPTH.set(depth + 1);
+        let outer = OWNER.swap(own_pid(), Ordering::AcqRel);
         if depth == 0 && compat::is_command_line() {
             install();
         }
-        Self(())
+        Self { outer }
     }
 
     /// True from the moment SIGTERM came. A signal that is ignored tells nothing.
     pub(crate) fn is_told_to_end() -> bool {
         IS_TOLD.load(Ordering::Acquire)
+    }
+
+    /// Whether the loop is not to wait any longer for the next item. Other waits do not ask this: a
+    /// handler finishes its item, and what follows a loop is done.
+    pub(crate) fn is_interrupted() -> bool {
+        is_pending() || Self::is_told_to_end()
     }
 }
 
@@ -57,6 +69,7 @@ impl Drop for Loop {
         if DEPTH.get() == 0 {
             restore();
         }
+        OWNER.store(self.outer, Ordering::Release);
     }
 }
 
@@ -64,6 +77,7 @@ impl Drop for Loop {
 pub(crate) fn end_loops() {
     if DEPTH.replace(0) > 0 {
         restore();
+        OWNER.store(0, Ordering::Release);
     }
 }
 
@@ -73,14 +87,22 @@ fn install() {
         // SAFETY: the process signals itself, with the action that has been the program's all along.
         unsafe { libc::raise(libc::SIGTERM) };
     }
-    if now.sa_sigaction == libc::SIG_IGN {
+    if now.sa_sigaction == libc::SIG_IGN || now.sa_sigaction == on_term as *const () as usize {
+        // Ignored; or, with threads, another one's loop has seen to it.
         return;
     }
     PREVIOUS.store(now.sa_sigaction, Ordering::Release);
     PREVIOUS_FLAGS.store(now.sa_flags, Ordering::Release);
     let mut ours = now;
     ours.sa_sigaction = on_term as *const () as usize;
-    ours.sa_flags = libc::SA_SIGINFO;
+    // What the item in hand is doing goes on: a system call of it does not fail for a signal that used
+    // to end the process. (Our own waits are by poll, which ends all the same.) Who has a handler has
+    // chosen.
+    let restart = match now.sa_sigaction {
+        libc::SIG_DFL => libc::SA_RESTART,
+        _ => now.sa_flags & libc::SA_RESTART,
+    };
+    ours.sa_flags = libc::SA_SIGINFO | restart;
     compat::set_signal_action(libc::SIGTERM, &ours);
 }
 
@@ -99,10 +121,26 @@ fn restore() {
     }
 }
 
+fn own_pid() -> i32 {
+    // SAFETY: always succeeds, in a signal handler too.
+    unsafe { libc::getpid() }
+}
+
 /// Only what may be done in a signal handler: notes the signal, and passes it on.
 extern "C" fn on_term(number: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    IS_TOLD.store(true, Ordering::Release);
     let previous = PREVIOUS.load(Ordering::Acquire);
+    if previous == libc::SIG_DFL && OWNER.load(Ordering::Acquire) != own_pid() {
+        // Forked by a handler, this process has no item in hand and no loop to end: it ends, when the
+        // signal is let in again.
+        // SAFETY: both calls may be used in a signal handler; zeros are the default action.
+        unsafe {
+            let default: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(number, &raw const default, std::ptr::null_mut());
+            libc::raise(number);
+        }
+        return;
+    }
+    IS_TOLD.store(true, Ordering::Release);
     if previous == libc::SIG_DFL || previous == libc::SIG_IGN {
         return;
     }

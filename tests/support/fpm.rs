@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Fpm {
     master: Child,
     directory: TempDir,
+    /// Each time it says that it is ready; how it ended, if it ends.
+    is_ready: Mutex<mpsc::Receiver<Result<(), String>>>,
 }
 
 impl Fpm {
@@ -27,12 +29,20 @@ impl Fpm {
     /// # Panics
     /// If it is not installed or does not start.
     pub fn start(children: u32, settings: &[&str]) -> Self {
+        Self::start_with(children, settings, "", "")
+    }
+
+    /// Like [`Self::start`], with lines for `[global]` and for the pool in its configuration.
+    ///
+    /// # Panics
+    /// Like [`Self::start`].
+    pub fn start_with(children: u32, settings: &[&str], global: &str, pool: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let is_root = rustix::process::geteuid().is_root();
         let user = if is_root { "user = root\ngroup = root\n" } else { "" };
         let socket = directory.path().join("fpm.sock");
         let config = format!(
-            "[global]\nerror_log = /proc/self/fd/2\n[site]\n{user}listen = {}\npm = static\npm.max_children = {children}\ncatch_workers_output = yes\n",
+            "[global]\nerror_log = /proc/self/fd/2\n{global}\n[site]\n{user}listen = {}\npm = static\npm.max_children = {children}\ncatch_workers_output = yes\n{pool}\n",
             socket.display()
         );
         let config_path = directory.path().join("fpm.conf");
@@ -60,17 +70,35 @@ impl Fpm {
                 log.push_str(&line);
                 log.push('\n');
                 if line.contains("ready to handle connections") {
-                    // Nobody listens any more once it is up; that is fine.
+                    // Nobody listens any more once the test is over; that is fine.
                     let _ = ready.send(Ok(()));
                 }
             }
             let _ = ready.send(Err(log));
         });
-        match is_ready.recv_timeout(PATIENCE) {
-            Ok(Ok(())) => Self { master, directory },
+        let fpm = Self { master, directory, is_ready: Mutex::new(is_ready) };
+        fpm.await_ready();
+        fpm
+    }
+
+    /// Waits until it says once more that it is ready.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn await_ready(&self) {
+        match self.is_ready.lock().expect("nobody panics with it").recv_timeout(PATIENCE) {
+            Ok(Ok(())) => {}
             Ok(Err(log)) => panic!("php-fpm did not start:\n{log}"),
             Err(error) => panic!("php-fpm did not start: {error}"),
         }
+    }
+
+    /// Tells the master to reload, as its service does; [`Self::await_ready`] says when that is done.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn begin_reload(&self) {
+        kill_process(Pid::from_child(&self.master), Signal::USR2).expect("it can be signalled");
     }
 
     /// Makes a script that requests can run; `code` follows `<?php`.

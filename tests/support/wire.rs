@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything takes; only a defect waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -118,6 +118,22 @@ impl Wire {
             if let Some(value) = line.strip_prefix(&prefix) {
                 found = Some(value.to_owned());
             }
+        }
+    }
+
+    /// Waits until a statistic has a value.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub fn await_stat(&mut self, name: &str, value: &str) {
+        let began = Instant::now();
+        loop {
+            let now = self.stat(name);
+            if now.as_deref() == Some(value) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{name} is {now:?}, not {value}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -512,3 +512,24 @@ fn reserve_tries_its_queues_in_order_and_waits_only_if_all_are_empty() {
     let id = daemon.connect().put_with("c", "c2", "");
     assert!(wire.line().starts_with(&format!("ITEM c {id} 0 1 ")));
 }
+
+#[test]
+fn a_queue_that_is_named_twice_is_waited_for_once() {
+    let daemon = daemon();
+    let (mut wire, mut other) = (daemon.connect(), daemon.connect());
+    wire.send(b"reserve 3 60000 0 q q p q\r\n");
+    let waiters = |wire: &mut Wire| {
+        wire.send(b"dump_stats q\r\n");
+        let lines = std::iter::from_fn(|| Some(wire.line()).filter(|line| line != "END"));
+        lines.filter_map(|line| line.strip_prefix("  waiters=").map(str::to_owned)).collect()
+    };
+    let mut seen: Vec<String> = Vec::new();
+    while seen.is_empty() || seen == ["0"] {
+        seen = waiters(&mut other);
+    }
+    assert_eq!(seen, ["1"]);
+    let id = other.put_with("q", "x", "");
+    assert!(wire.line().starts_with(&format!("ITEM q {id} ")));
+    wire.expect(b"x\r\nEND\r\n");
+    assert_eq!(waiters(&mut other), ["0"]);
+}

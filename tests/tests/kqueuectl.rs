@@ -82,6 +82,37 @@ mod items {
     }
 
     #[test]
+    fn every_line_is_put_though_nobody_reads_the_ids() {
+        let (_daemon, ctl) = started("");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut put = ctl.command(&["put", "jobs", "--lines"]);
+        let mut child = put.stdin(Stdio::piped()).stdout(writer).spawn().expect("it can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all("x\n".repeat(5000).as_bytes()).expect("it is read");
+        drop(stdin);
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        assert_eq!(figure(&ctl, "jobs", "items"), 5000);
+    }
+
+    #[test]
+    fn what_is_stored_is_told_if_the_ids_cannot_be_written() {
+        let (_daemon, ctl) = started("");
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+        let mut put = ctl.command(&["put", "jobs", "--lines"]);
+        put.stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+        let mut child = put.spawn().expect("it can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        // It may end before it has read everything.
+        let _ = stdin.write_all("x\n".repeat(5000).as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("No space left") && err.contains("stored for sure"), "{err}");
+    }
+
+    #[test]
     fn the_options_of_put() {
         let (daemon, ctl) = started("");
         ctl.says("put jobs normal --flags 7");
@@ -483,6 +514,24 @@ mod top {
         assert_eq!(ended, 0, "{said}");
         assert!(said.ends_with("\x1b[?25h\x1b[?1049l"), "{said:?}");
     }
+
+    #[test]
+    fn ctrl_c_ends_it_though_the_server_is_silent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let ctl = Ctl::at(&listener.local_addr().expect("it has one").to_string());
+        let mut silent = None;
+        let (said, ended) = at_a_terminal(&ctl, "top --timeout 20s", |stdin, stdout| {
+            let mut seen = [0; b"\x1b[?1049h\x1b[?25l".len()];
+            stdout.read_exact(&mut seen).expect("the other screen");
+            // It has asked, and waits.
+            let (mut peer, _) = listener.accept().expect("it comes");
+            peer.read_exact(&mut [0; 4]).expect("it asks");
+            silent = Some(peer);
+            stdin.write_all(b"\x03").expect("it is read");
+        });
+        assert_eq!(ended, 0, "{said}");
+        assert!(said.ends_with("\x1b[?25h\x1b[?1049l"), "{said:?}");
+    }
 }
 
 /// Runs it in a terminal of its own; `act` sees it from the keyboard. Answers what it showed then, and its exit code.
@@ -513,6 +562,21 @@ fn at_a_terminal(
 
 mod server {
     use super::*;
+
+    #[test]
+    fn a_server_that_still_takes_puts_is_not_drained() {
+        let (_daemon, ctl) = started("status_change_grace_period = \"30s\"\n----");
+        let done = ctl.run(&["drain", "--within", "100ms", "--every", "10ms"]);
+        assert_eq!((done.code, &done.out[..]), (Some(1), ""), "{done:?}");
+        assert!(done.err.contains("status_change_grace_period"), "{done:?}");
+        ctl.says("put jobs x");
+
+        let (_daemon, ctl) = started("status_change_grace_period = \"300ms\"\n----");
+        let said = ctl.run(&["drain", "--every", "10ms"]);
+        assert!(said.code == Some(0) && said.out.contains("is drained"), "{said:?}");
+        assert!(ctl.fails(1, "put jobs x").contains("READONLY"));
+        assert!(ctl.objects("stats").is_empty(), "asking made no queue");
+    }
 
     #[test]
     fn status_is_told_and_set() {

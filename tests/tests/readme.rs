@@ -1,10 +1,14 @@
 //! What the documents say is tried: the PHP of the README runs, links lead somewhere, the annotated configuration is accepted.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use kqueue_tests::{Daemon, ctl_binary, daemon_binary, extension, php, repository, run};
+use kqueue_tests::{
+    Daemon, Fpm, ctl_binary, daemon_binary, extension, php, repository, run, run_with_input,
+};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn php_blocks(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```php\n").skip(1);
@@ -30,17 +34,80 @@ fn the_php_of_the_readme_runs() {
 #[test]
 fn the_examples_run() {
     let daemon = Daemon::start("");
-    let example = |name: &str, arguments: &[&str]| {
-        let mut command = Command::new("php");
-        command.arg("-n").arg("-d").arg(format!("extension={}", extension().display()));
-        command.arg("-d").arg(format!("kqueue.servers={}", daemon.address()));
-        command.arg(repository().join("php/examples").join(name)).args(arguments);
-        run(&mut command)
-    };
+    let example = |name: &str, arguments: &[&str]| run(php_with(&daemon, name).args(arguments));
+    let lines: String = (0..2500).map(|n| format!("{n}\n")).collect();
+    let batch = |what| run_with_input(php_with(&daemon, "batch.php").args([what, "many"]), &lines);
+    assert_eq!(batch("put"), "2500 lines are on the queue\n");
+    assert_eq!(batch("take"), "2500 items are stored\n");
     example("push.php", &["jobs", "an item"]);
     assert_eq!(daemon.stat("queue_jobs_items").as_deref(), Some("1"));
     assert!(example("worker.php", &["jobs", "1"]).contains("an item"));
     assert_eq!(daemon.stat("curr_items").as_deref(), Some("0"));
+}
+
+/// Each block is a program of its own, with the default servers.
+#[test]
+fn the_php_of_the_manual_runs() {
+    let manual = fs::read_to_string(repository().join("docs/php.md")).expect("docs/php.md");
+    let blocks = php_blocks(&manual);
+    assert!(blocks.len() >= 4);
+    for block in blocks {
+        let daemon = Daemon::start("");
+        let settings = format!(
+            "<?php ini_set('kqueue.servers', '{}'); ini_set('zend.assertions', 1); ",
+            daemon.address()
+        );
+        php(&block.replacen("<?php", &settings, 1));
+    }
+}
+
+/// As a supervisor runs it: SIGTERM finishes the item in hand.
+#[test]
+fn the_worker_finishes_its_item_when_it_is_told_to_stop() {
+    let daemon = Daemon::start("");
+    let mut worker = php_with(&daemon, "worker_loop.php");
+    let mut worker = worker.arg("jobs").stdout(Stdio::piped()).spawn().expect("php");
+    let mut said = BufReader::new(worker.stdout.take().expect("its output"));
+    let mut wire = daemon.connect();
+    wire.put("jobs", b"no JSON");
+    wire.put("jobs", b"{}");
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    assert_eq!(line, "done: []\n");
+    assert_eq!(daemon.stat("queue_jobs_dead_items").as_deref(), Some("1"));
+    let pid = Pid::from_raw(worker.id().cast_signed()).expect("a pid");
+    kill_process(pid, Signal::TERM).expect("it lives");
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("its last line");
+    assert!(rest.starts_with("worked for "), "{rest}");
+    assert_eq!(worker.wait().expect("it has ended").code(), Some(0));
+    assert_eq!(daemon.stat("queue_jobs_items").as_deref(), Some("0"));
+    assert_eq!(daemon.stat("queue_jobs_open_transactions").as_deref(), Some("0"));
+}
+
+/// A real php-fpm runs the page.
+#[test]
+fn the_page_publishes_and_says_so_when_it_cannot() {
+    let daemon = Daemon::start("");
+    let servers = format!("kqueue.servers={}", daemon.address());
+    let fpm = Fpm::start(1, &[&servers]);
+    let page = fs::read_to_string(repository().join("php/examples/publish.php")).expect("the page");
+    let code = page.split_once("declare(strict_types=1);").expect("the page's code").1;
+    fpm.script("publish", &format!("$_POST = ['title' => 'Hello'];\n{code}"));
+    fpm.script("bad", code);
+    assert!(fpm.get("publish").contains("queued as "));
+    assert!(fpm.get("bad").contains("a title is missing"));
+    assert_eq!(daemon.connect().get("posts").as_deref(), Some(&b"{\"title\":\"Hello\"}"[..]));
+    daemon.kill();
+    assert!(fpm.get("publish").contains("please try again"));
+}
+
+fn php_with(daemon: &Daemon, example: &str) -> Command {
+    let mut command = Command::new("php");
+    command.arg("-n").arg("-d").arg(format!("extension={}", extension().display()));
+    command.arg("-d").arg(format!("kqueue.servers={}", daemon.address()));
+    command.arg(repository().join("php/examples").join(example));
+    command
 }
 
 #[test]

@@ -35,7 +35,7 @@ enum Step {
 
 const NOTHING_ASKED: usize = usize::MAX;
 /// After so many short connections they come from another loopback address: a port stays taken for a minute after its connection.
-const CONNECTIONS_PER_SOURCE: u32 = 8000;
+const CONNECTIONS_PER_SOURCE: u32 = 4000;
 
 /// See the module's description.
 pub(crate) struct Connection {
@@ -221,8 +221,8 @@ fn kept(plan: &Plan<'_>, number: usize, epoll: &OwnedFd) -> io::Result<OwnedFd> 
 fn short(address: SocketAddr) -> io::Result<OwnedFd> {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let source = MADE.fetch_add(1, Ordering::Relaxed) / CONNECTIONS_PER_SOURCE;
-    let [_, high, middle, low] = (source % 0x00ff_0000).to_be_bytes();
-    let source = SocketAddrV4::new(Ipv4Addr::new(127, high + 1, middle, low.max(1)), 0);
+    let [_, _, high, low] = source.to_be_bytes();
+    let source = SocketAddrV4::new(Ipv4Addr::new(127, 1, high, low), 0);
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     bind(&socket, &source)?;

@@ -12,7 +12,7 @@ mod delayed;
 mod load;
 pub(crate) mod machine;
 mod queues;
-mod report;
+pub(crate) mod report;
 mod site;
 mod small;
 pub(crate) mod watch;
@@ -27,7 +27,7 @@ use crate::storage::machine::Machine;
 use crate::storage::report::{Report, gib};
 
 const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+pub(crate) const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 /// What a server may need of memory, however much waits in its queues.
 const RSS_TARGET: u64 = 300 * MIB;

@@ -317,7 +317,13 @@ impl Broker {
             return session.reply(Gate::Open, reason);
         }
         self.counters.cmd_get += 1;
-        let queues: SmallVec<[&[u8]; 1]> = keys.iter().map(Name::as_bytes).collect();
+        let mut queues = SmallVec::<[&[u8]; 1]>::new();
+        for key in keys {
+            // One that is named again is waited for once: it would count as another waiter.
+            if !queues.contains(&key.as_bytes()) {
+                queues.push(key.as_bytes());
+            }
+        }
         let wait_ms = if session.must_not_wait() { 0 } else { wait_ms };
         let args = TakeArgs {
             queues: &queues,

@@ -138,9 +138,11 @@ impl Broker {
         if self.refuses_change(session) {
             return;
         }
+        // What dies again meanwhile is not kicked again by the same command.
+        let bound = self.engine.state_bound(key, ItemState::Dead);
         let (id, max) = match which {
-            kqueue_proto::Kick::All => (None, u64::MAX),
-            kqueue_proto::Kick::Some(count) => (None, u64::from(count)),
+            kqueue_proto::Kick::All => (None, bound),
+            kqueue_proto::Kick::Some(count) => (None, bound.min(count.into())),
             kqueue_proto::Kick::Id(id) => (Some(id), 1),
         };
         let walk = Walk::new(key, ItemState::Dead, Purpose::Kick { id });
@@ -161,7 +163,8 @@ impl Broker {
         if matches!(what, Purge::Dead | Purge::All) {
             count += self.engine.purge_own_dead(key, &mut self.log);
         }
-        let walk = Walk::new(key, ItemState::Dead, Purpose::Purge).having_done(count);
+        let bound = self.engine.state_bound(key, ItemState::Dead);
+        let walk = Walk::new(key, ItemState::Dead, Purpose::Purge).having_done(count).up_to(bound);
         if matches!(what, Purge::Dead | Purge::All) {
             session.task = Some(Task::Walk(walk.into()));
             return;

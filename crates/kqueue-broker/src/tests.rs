@@ -1,6 +1,7 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
 mod thrift;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::format;

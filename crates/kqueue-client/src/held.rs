@@ -18,7 +18,7 @@ use kqueue_proto::client::{BODY_END, EncodeError};
 use kqueue_proto::{GetOptions, Name};
 
 use crate::error::{Error, ErrorKind, is_about_room};
-use crate::link::{Dialect, Link};
+use crate::link::{Cause, Dialect, Link};
 use crate::options::Options;
 use crate::pools::{Node, Pools};
 use crate::session::{Answer, Expect, Item, shown};
@@ -127,12 +127,22 @@ impl Pin {
     /// Releases everything it holds and gives the connection back.
     pub(crate) fn return_all(&self) {
         let tickets: Vec<_> = self.held.borrow().clone();
+        self.drop_if_ejected();
         for ticket in &tickets {
             // Failing closes the connection, and with it the server takes back the rest.
             if let Told::Unable(_) = self.tell(ticket, Verb::Release(None)) {
                 self.link.take();
             }
         }
+    }
+
+    /// Closes the connection instead of asking a server that is silent or gone.
+    fn drop_if_ejected(&self) -> bool {
+        let is_ejected = self.node.server.is_ejected(self.pools.now_ms());
+        if is_ejected {
+            self.link.take();
+        }
+        is_ejected
     }
 
     fn tell(&self, ticket: &Ticket, verb: Verb<'_>) -> Told {
@@ -205,6 +215,11 @@ impl Pin {
             Ok(_) => Told::Lost(lost(ticket, "its lease has ended", false)),
             Err(fault) => {
                 self.pools.count(|counters| counters.failures += 1);
+                if fault.cause == Cause::Silent {
+                    // The next call does not wait for it, and what else is given back does not.
+                    let eject_ms = whole_millis(self.options.eject_time);
+                    self.node.server.note_failure(self.pools.now_ms(), eject_ms, &fault.text);
+                }
                 Told::Lost(lost(ticket, &format!("{server}: {}", fault.text), fault.is_sent))
             }
         }
@@ -295,6 +310,12 @@ impl Held {
         self.tell(Verb::Touch(lease))
     }
 
+    /// Gives it back together with everything else of its connection: a server that is believed dead
+    /// is not waited for once more, its connection is closed.
+    pub fn abandon(self) {
+        self.pin.drop_if_ejected();
+    }
+
     fn tell(&mut self, verb: Verb<'_>) -> Result<(), Error> {
         if self.is_settled {
             return Err(lost(&self.ticket, "it was settled before", false));
@@ -316,6 +337,9 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_settled {
+            if self.pin.held.borrow().len() == 1 {
+                self.pin.drop_if_ejected();
+            }
             // Nobody to tell of a failure: then it goes back with the connection, which is not used
             // for anything else while an item is held on it.
             let _ = self.tell(Verb::Release(None));

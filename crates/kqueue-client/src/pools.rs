@@ -14,7 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::address::Address;
 use crate::link::Link;
@@ -142,7 +142,11 @@ impl Pools {
         if pid != self.0.pid.replace(pid) {
             let inherited: usize = self.nodes().iter().map(|node| node.clear()).sum();
             self.0.counters.set(Counters { inherited: inherited as u64, ..Counters::default() });
-            self.0.rng.borrow_mut().mix(pid.into());
+            let mut rng = self.0.rng.borrow_mut();
+            rng.mix(pid.into());
+            // A parent that forks often sees its children's numbers again; their keys must not come
+            // again, or a server takes a new item for a second copy.
+            rng.mix(unix_nanos());
         }
         pid
     }
@@ -177,7 +181,12 @@ impl Pools {
     pub(crate) fn local_id(&self) -> String {
         let count = self.0.ids.get() + 1;
         self.0.ids.set(count);
-        format!("k{:016x}-{count:x}", self.random(Rng::next_u64))
+        let mut text = String::with_capacity(1 + 16 + 1 + 16);
+        text.push('k');
+        push_hex(&mut text, self.random(Rng::next_u64), 16);
+        text.push('-');
+        push_hex(&mut text, count, 1);
+        text
     }
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
@@ -269,6 +278,19 @@ impl Pools {
     }
 }
 
+/// Appends a number, with zeros in front up to so many digits. Every push makes one: `format!` takes a sixth of its processor time outside of the kernel.
+fn push_hex(text: &mut String, number: u64, least: usize) {
+    let needed = (u64::BITS - number.leading_zeros()).div_ceil(4) as usize;
+    for digit in (0..needed.max(least)).rev() {
+        let value = (number >> (4 * digit)) & 0xf;
+        text.push(char::from(b"0123456789abcdef"[value as usize]));
+    }
+}
+
+fn unix_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
 impl Node {
     /// Closes its idle connections; how many there were.
     pub(crate) fn clear(&self) -> usize {
@@ -278,5 +300,21 @@ impl Node {
 
     pub(crate) fn health(&self, now_ms: u64) -> Health {
         Health { idle_connections: self.idle.borrow().len(), ..self.server.health(now_ms) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_hex;
+
+    #[test]
+    fn hexadecimal_as_format_has_it() {
+        for number in [0, 1, 15, 16, 255, 0xabc, u64::from(u32::MAX), u64::MAX] {
+            let mut text = String::new();
+            push_hex(&mut text, number, 16);
+            text.push(' ');
+            push_hex(&mut text, number, 1);
+            assert_eq!(text, format!("{number:016x} {number:x}"));
+        }
     }
 }

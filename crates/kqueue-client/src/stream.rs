@@ -77,7 +77,12 @@ impl Stream {
     pub(crate) fn send_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let mut control = SendAncillaryBuffer::default();
-            match rustix::net::sendmsg(self, parts, &mut control, send_flags()) {
+            // One piece costs the kernel less so.
+            let sent = match parts {
+                [only] => rustix::net::send(self, only, send_flags()),
+                _ => rustix::net::sendmsg(self, parts, &mut control, send_flags()),
+            };
+            match sent {
                 Ok(sent) => return Ok(sent),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(0),

@@ -276,3 +276,34 @@ fn a_cluster_needs_servers_and_sane_options() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }
 }
+
+#[test]
+fn a_server_is_not_ejected_for_want_of_time() {
+    let model = Model::start(Speaks::Extended);
+    let hole = black_hole();
+    let pools = Pools::new(1);
+    let options = Options { eject_time: Duration::from_secs(60), ..impatient() };
+    let model_only = cluster_on(&pools, &[model.address()], options.clone());
+    model.mute(true);
+    assert_eq!(model_only.ping()[0].1, None);
+    model.mute(false);
+    // It is back, but its turn would come after the silent one has used up the time.
+    let both = cluster_on(&pools, &[&hole.address, model.address()], options);
+    assert_eq!(both.size(b"q").unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(model_only.stats()[0].health.failures, 1);
+}
+
+#[test]
+fn children_of_one_parent_with_the_same_number_push_different_items() {
+    let model = Model::start(Speaks::All);
+    for _ in 0..2 {
+        let pid = Rc::new(Cell::new(1));
+        let now = Rc::clone(&pid);
+        let pools = Pools::with_pid_source(7, move || now.get());
+        let cluster = cluster_on(&pools, &[model.address()], options());
+        pid.set(2);
+        cluster.put(b"q", b"x", 0).unwrap();
+        cluster.put_many(b"q", 0, [((), b"y")]).unwrap();
+    }
+    assert_eq!(model.ready("q").len(), 4, "a key came again");
+}

@@ -5,10 +5,11 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use kqueue_client::{ErrorKind, Options, Pools, PushError, RetryMode};
 use support::model::{Model, Speaks};
-use support::{Scripted, cluster, cluster_on, impatient, options, refusing};
+use support::{Scripted, black_hole, cluster, cluster_on, impatient, options, refusing};
 
 fn bodies(count: usize) -> impl Iterator<Item = (usize, Vec<u8>)> {
     (0..count).map(|nth| (nth, nth.to_string().into_bytes()))
@@ -222,4 +223,17 @@ fn a_bad_name_or_nobody_there_fails_all_keys() {
     assert_eq!((error.source.kind(), error.failed.len()), (ErrorKind::InvalidArgument, 3));
     let error = cluster.put_many(b"q", 0, bodies(3)).unwrap_err();
     assert_eq!((error.source.kind(), error.failed), (ErrorKind::Connection, vec![0, 1, 2]));
+}
+
+#[test]
+fn a_silent_server_costs_one_timeout_not_one_per_round() {
+    let hole = black_hole();
+    let cluster = cluster(&[&hole.address], impatient());
+    let begun = Instant::now();
+    let error = cluster.put_many(b"q", 0, bodies(3)).unwrap_err();
+    assert_eq!((error.failed.len(), error.source.kind()), (3, ErrorKind::Timeout));
+    cluster.put_async(b"q", b"x", 0).unwrap();
+    assert_eq!(cluster.sync(None).unwrap_err().failed, [0]);
+    let took = begun.elapsed();
+    assert!(took < 3 * impatient().timeout, "{took:?}");
 }

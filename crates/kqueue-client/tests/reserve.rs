@@ -4,8 +4,10 @@
 mod support;
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kqueue_client::{Cluster, Error, ErrorKind, Held, NeverInterrupted, Options, Pools};
 use support::model::{Model, Speaks};
@@ -102,6 +104,18 @@ fn items_of_one_reserve_share_a_connection_and_settle_in_any_order() {
 }
 
 #[test]
+fn what_other_servers_gave_counts_towards_the_most_items() {
+    let models = [Model::start(Speaks::Extended), Model::start(Speaks::Extended)];
+    for model in &models {
+        (0..3).for_each(|_| _ = model.add("q", b"x"));
+    }
+    let cluster = cluster(&[models[0].address(), models[1].address()], options());
+    let held = reserve(&cluster, &[b"q"], 4, NO_WAIT);
+    assert_eq!(held.len(), 4);
+    assert_eq!(models[1].ready("q").len(), 2);
+}
+
+#[test]
 fn a_kestrel_gives_several_over_as_many_connections() {
     let model = Model::start(Speaks::Kestrel);
     for body in [b"1", b"2", b"3", b"4"] {
@@ -194,6 +208,30 @@ fn an_item_at_each_server_at_once_loses_none() {
         left += 1;
     }
     assert_eq!(left, 1);
+}
+
+#[test]
+fn a_kestrel_that_does_not_wait_is_not_asked_without_a_pause() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let server = Scripted::start(move |peer| {
+        loop {
+            let line = peer.line();
+            match line.split('/').next() {
+                Some("") | None => break,
+                Some("capabilities\r\n") => peer.send("ERROR\r\n"),
+                Some(queue) => {
+                    log.lock().unwrap().push(queue.to_owned());
+                    peer.send("END\r\n");
+                }
+            }
+        }
+    });
+    let cluster = cluster(&[&server.address], options());
+    assert!(reserve(&cluster, &[b"q", b"r"], 1, Duration::from_millis(300)).is_empty());
+    let asked = asked.lock().unwrap();
+    assert!((2..=20).contains(&asked.len()), "{}", asked.len());
+    assert!(asked.contains(&"get q".to_owned()) && asked.contains(&"get r".to_owned()));
 }
 
 #[test]
@@ -421,4 +459,85 @@ fn bad_arguments_send_nothing() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
     }
     assert_eq!(model.server.accepted(), 0);
+}
+
+#[test]
+fn many_stopped_servers_share_the_time_of_one_call() {
+    let model = Model::start(Speaks::Extended);
+    let stopped: Vec<_> = (0..6).map(|_| black_hole()).collect();
+    let pools = Pools::new(1);
+    let addresses: Vec<&str> = stopped.iter().map(|server| &*server.address).collect();
+    let options = Options { eject_time: LONG, ..impatient() };
+    // Known to be dead; the living one dies during the wait, and then they are asked again.
+    let _ = cluster_on(&pools, &addresses, options.clone()).ping();
+    let all = [&[model.address()], &addresses[..]].concat();
+    let cluster = cluster_on(&pools, &all, options.clone());
+    let begun = Instant::now();
+    let wait = Duration::from_millis(300);
+    let _ = thread::scope(|scope| {
+        scope.spawn(|| {
+            model.await_waiting(1);
+            model.server.cut();
+        });
+        cluster.reserve(&[b"q"], 1, wait, NO_WAIT, &NeverInterrupted)
+    });
+    let took = begun.elapsed();
+    assert!(took < wait + 2 * options.timeout, "{took:?}");
+}
+
+#[test]
+fn a_server_that_comes_back_during_a_long_wait_is_asked() {
+    for is_there_first in [false, true] {
+        let living = Model::start(Speaks::Extended);
+        let address = refusing();
+        let before = is_there_first.then(|| Model::start_at(&address, Speaks::Extended));
+        let addresses = [living.address().to_owned(), address.clone()];
+        let taker = thread::spawn(move || {
+            let options = Options { eject_time: Duration::from_millis(100), ..options() };
+            let cluster = cluster(&addresses.each_ref().map(|text| &**text), options);
+            pop(&cluster)
+        });
+        living.await_waiting(1);
+        if let Some(mut before) = before {
+            before.await_waiting(1);
+            before.server.kill();
+        }
+        // Some probes find nobody.
+        thread::sleep(Duration::from_millis(500));
+        let back = Model::start_at(&address, Speaks::Extended);
+        back.add("q", b"x");
+        back.await_ready("q", 0);
+        assert_eq!(taker.join().unwrap(), b"x");
+    }
+}
+
+#[test]
+fn a_server_that_ends_its_wait_early_is_asked_again_while_others_wait() {
+    for early in ["END\r\n", "SERVER_ERROR not now\r\n"] {
+        let living = Model::start(Speaks::Extended);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let leaving = Scripted::start(move |peer| {
+            peer.greet();
+            loop {
+                let line = peer.line();
+                if line.is_empty() {
+                    break;
+                } else if line.starts_with("ack") {
+                    peer.send("OK\r\n");
+                } else if count.fetch_add(1, Ordering::SeqCst) < 4 {
+                    peer.send(early);
+                } else {
+                    peer.send("ITEM q 1 0 1 5 1\r\nx\r\nEND\r\n");
+                }
+            }
+        });
+        let options = Options { eject_time: Duration::from_millis(100), ..options() };
+        assert_eq!(pop(&cluster(&[living.address(), &leaving.address], options)), b"x");
+        assert_eq!(asked.load(Ordering::SeqCst), 5);
+    }
+}
+
+fn pop(cluster: &Cluster) -> Vec<u8> {
+    cluster.pop(b"q", LONG, &NeverInterrupted).unwrap().unwrap().to_vec()
 }

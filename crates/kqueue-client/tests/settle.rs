@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kqueue_client::{Cluster, Error, ErrorKind, Held, NeverInterrupted, Pools};
 use support::model::{Model, Speaks};
-use support::{cluster, cluster_on, options};
+use support::{cluster, cluster_on, impatient, options};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -142,4 +142,27 @@ fn dropped_where_it_cannot_be_released_it_goes_back_with_its_connection() {
     drop(held);
     assert_eq!(pools.counters().idle, 0, "a connection that holds an item is not pooled");
     model.await_ready("q", 1);
+}
+
+#[test]
+fn giving_back_waits_for_a_silent_server_once() {
+    for is_abandoned in [false, true] {
+        let model = Model::start(Speaks::All);
+        // Abandoned, it does not matter that several share a connection.
+        let each = if is_abandoned { 2 } else { 1 };
+        (0..8 * each).for_each(|_| _ = model.add("q", b"x"));
+        let cluster = cluster(&[model.address()], impatient());
+        let held: Vec<_> = (0..8).flat_map(|_| take(&cluster, each)).collect();
+        model.mute(true);
+        let begun = Instant::now();
+        if is_abandoned {
+            held.into_iter().for_each(Held::abandon);
+        } else {
+            drop(held);
+        }
+        let took = begun.elapsed();
+        assert!(took < 4 * impatient().timeout, "{took:?}");
+        // Closing the connections gives them back.
+        model.await_ready("q", 8 * each as usize);
+    }
 }

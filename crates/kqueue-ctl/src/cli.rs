@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
         global = true,
         value_name = "TIME",
         default_value = "10s",
-        value_parser = duration,
+        value_parser = some_time,
         help_heading = EVERYWHERE
     )]
     pub(crate) timeout: Duration,
@@ -167,7 +167,7 @@ pub(crate) enum Command {
     },
     /// Refuses puts and waits until everything has been worked off.
     ///
-    /// Sets the status to readonly, so that producers go to another server, and waits until no item is ready or open. Delayed items and dead letters are told and stay, and so does what is in
+    /// Sets the status to readonly, so that producers go to another server, and waits until puts are refused (after server.status_change_grace_period) and no item is ready or open. Delayed items and dead letters are told and stay, and so does what is in
     /// the queues named by --except, such as a dead_letter_queue that nobody reads. The status stays readonly, also if it is interrupted: `kqueuectl status up` goes back.
     ///
     /// Example: kqueuectl drain --within 10m && systemctl stop kqueue-server
@@ -221,7 +221,7 @@ pub(crate) struct Get {
     #[arg(value_parser = queue())]
     pub(crate) queue: Name,
     /// At most so many items, as many as are there.
-    #[arg(long, short = 'n', default_value_t = 1)]
+    #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max: u64,
     /// Waits so long for the first one.
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -236,14 +236,14 @@ pub(crate) struct Reserve {
     /// Up to 16 queues, tried in this order.
     #[arg(required = true, num_args = 1..=16, value_name = "QUEUE", value_parser = queue())]
     pub(crate) queues: Vec<Name>,
-    /// At most so many items; with --exec one after the other.
+    /// At most so many items; with --exec one after the other, without it 1000 at most.
     #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max: u32,
     /// Waits so long for each item.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
     /// The item returns if the program takes longer than this. Without it: never while it runs.
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "exec")]
+    #[arg(long, value_name = "TIME", value_parser = some_time, requires = "exec")]
     pub(crate) lease: Option<Duration>,
     /// Buries an item for which the program failed.
     #[arg(long, requires = "exec")]
@@ -353,7 +353,7 @@ pub(crate) struct Top {
     #[arg(value_name = "QUEUE", value_parser = queue())]
     pub(crate) queues: Vec<Name>,
     /// Draws it again after so long.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = some_time)]
     pub(crate) every: Duration,
     /// Ends after so many tables.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -378,7 +378,7 @@ pub(crate) struct Drain {
     #[arg(long, value_name = "QUEUE", value_parser = queue())]
     pub(crate) except: Vec<Name>,
     /// Looks again after so long.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
     pub(crate) every: Duration,
 }
 
@@ -449,8 +449,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {
         return Ok(Duration::ZERO);
     }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a time is 250ms, 10s, 5m, 2h or 30d"))
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a time is 250ms, 10s, 5m, 2h or 30d"))?;
+    match time.subsec_nanos() % 1_000_000 {
+        0 => Ok(time),
+        // What is less would be cut: to no wait at all, or to a lease without an end.
+        _ => Err("a time is whole milliseconds".to_owned()),
+    }
+}
+
+/// A time that is not 0.
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("it is at least 1ms".to_owned()) } else { Ok(time) }
 }
 
 /// Names may have bytes that are no UTF-8.
@@ -533,6 +544,14 @@ mod tests {
             "purge q open",
             "status down",
             "stats q --totals",
+            "put q x --delay 100us",
+            "get q --wait 1500us",
+            "get q --max 0",
+            "reserve q --lease 0 --exec x",
+            "reserve q --lease 0s --exec x",
+            "top --every 0",
+            "drain --every 0s",
+            "ping --timeout 0",
             "top --once --count 2",
             "get q --raw --json",
         ] {

@@ -5,10 +5,14 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use kqueue_proto::client::{Reply, ReplyDecoder, ReplyLimits};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -35,7 +39,7 @@ impl Connection {
         let server = address.to_string();
         let socket = match address {
             Address::Tcp(host_and_port) => connect_tcp(host_and_port, timeout).map(Socket::Tcp),
-            Address::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+            Address::Unix(path) => connect_unix(path, timeout).map(Socket::Unix),
         };
         let socket = socket.map_err(|error| Error::Unreachable {
             server: server.clone(),
@@ -149,6 +153,26 @@ fn connect_tcp(host_and_port: &str, timeout: Duration) -> io::Result<TcpStream> 
     Err(last)
 }
 
+/// The kernel lets a connect wait, without an end, where a server that does not accept has a full backlog; a limit for writes bounds that, too.
+fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    set_socket_timeout(&socket, Timeout::Send, Some(timeout.max(Duration::from_millis(1))))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(socket.into()),
+        Err(Errno::AGAIN) => {
+            let what = format!("nobody accepted it for {timeout:?}");
+            Err(io::Error::new(ErrorKind::TimedOut, what))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// One write for a small request: a packet of its own for each part would be one too many.
 fn write_all(socket: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
     match parts {
@@ -160,6 +184,7 @@ fn write_all(socket: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -189,6 +214,24 @@ mod tests {
         // What the server was told to wait comes on top.
         let error = connection.receive(SHORT).expect_err("no whole line");
         assert!(error.to_string().contains("no answer for 40ms"), "{error}");
+    }
+
+    #[test]
+    fn a_unix_socket_that_nobody_accepts_is_not_waited_for_longer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("full.sock");
+        let _listener = UnixListener::bind(&path).expect("it can be bound");
+        let address = Address::Unix(path);
+        // Each takes a place in the backlog, until there is none.
+        let mut waiting = Vec::new();
+        let error = loop {
+            match Connection::open(&address, SHORT) {
+                Ok(connection) => waiting.push(connection),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("nobody accepted it for 20ms"), "{error}");
+        assert_eq!(error.exit_code(), crate::error::EXIT_UNREACHABLE);
     }
 
     #[test]

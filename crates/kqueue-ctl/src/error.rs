@@ -42,7 +42,7 @@ impl Error {
         }
     }
 
-    /// What a reply means that is not the hoped for one; `doing` says to what, as in "put to jobs".
+    /// What a reply means that is not the hoped for one; `doing` says to what, as in "the put to jobs" or "to pause jobs".
     pub(crate) fn of_reply(server: &str, doing: &str, reply: &Reply) -> Self {
         let (server, doing) = (server.to_owned(), doing.to_owned());
         let reason = match reply {
@@ -51,7 +51,11 @@ impl Error {
             | Reply::Error(reason)
             | Reply::NotStored(Some(reason)) => reason.clone(),
             Reply::NotStored(None) => "a limit of the queue or the server".to_owned(),
-            other => return Self::Protocol { server, what: format!("{other:?} to {doing}") },
+            other => {
+                // Whoever is asked "to do" something is asked with "the request to do" it.
+                let request = if doing.starts_with("to ") { "the request " } else { "" };
+                return Self::Protocol { server, what: format!("{other:?} to {request}{doing}") };
+            }
         };
         Self::Refused { server, doing, reason }
     }
@@ -132,6 +136,8 @@ mod tests {
     fn what_is_no_answer_is_no_refusal() {
         let error = Error::of_reply("h:1", "put to jobs", &Reply::NotHeld);
         assert!(matches!(error, Error::Protocol { .. }));
+        let said = Error::of_reply("h:1", "to pause jobs", &Reply::NotHeld).to_string();
+        assert!(said.contains(": NotHeld to the request to pause jobs; "), "{said}");
         assert_eq!(error.exit_code(), EXIT_FAILED);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use kqueue_proto::DELAY_MS_MAX;
 use serde_json::Value;
 
 use crate::cli::Reserve;
@@ -43,7 +44,7 @@ impl Outcome {
 pub(crate) fn run_for_each(server: &mut Server, reserve: &Reserve, out: &mut Output) -> Result<()> {
     let wait = wait_ms(reserve.wait)?;
     let lease = wait_ms(Some(reserve.lease.unwrap_or(LEASE)))?;
-    let retry_after = reserve.retry_after.map(|delay| wait_ms(Some(delay))).transpose()?;
+    let retry_after = reserve.retry_after.map(delay_ms).transpose()?;
     let (mut done, mut failed) = (0_u64, 0_u64);
     for _ in 0..reserve.max {
         let items = server.reserve(&reserve.queues, 1, wait, lease)?;
@@ -85,6 +86,12 @@ pub(crate) fn run_for_each(server: &mut Server, reserve: &Reserve, out: &mut Out
             count(done, "item", "items")
         ))),
     }
+}
+
+/// It is looked at before an item is taken: the server would refuse it only when the program has ended.
+fn delay_ms(delay: Duration) -> Result<u64> {
+    let ms = u64::try_from(delay.as_millis()).ok().filter(|&ms| ms <= DELAY_MS_MAX);
+    ms.ok_or_else(|| Error::Usage("--retry-after is at most 10 years".to_owned()))
 }
 
 /// Starts the program and gives it the body, from a thread: it may write before it reads.
@@ -143,7 +150,7 @@ fn settle(
     item: &Held,
     status: &ExitStatus,
     bury: bool,
-    retry_after: Option<u32>,
+    retry_after: Option<u64>,
 ) -> Result<Outcome> {
     let (is_settled, outcome) = if status.success() {
         (server.ack(item)?, Outcome::Removed)
@@ -151,7 +158,7 @@ fn settle(
         let reason = format!("the program ended with {status}");
         (server.bury(item, reason.as_bytes())?, Outcome::Buried)
     } else {
-        (server.release(item, retry_after.map(u64::from))?, Outcome::Returned)
+        (server.release(item, retry_after)?, Outcome::Returned)
     };
     match is_settled {
         true => Ok(outcome),

@@ -93,6 +93,8 @@ struct Progress {
     sent: u64,
     answered: u64,
     stored: u64,
+    /// Nobody reads the ids any more; that is no reason to leave out lines.
+    is_unread: bool,
     /// The first line that was refused, and why.
     refused: Option<(u64, Error)>,
 }
@@ -153,7 +155,16 @@ fn answer(server: &mut Server, put: &Put, progress: &mut Progress, out: &mut Out
     match server.put_answer(&put.queue) {
         Ok(id) => {
             progress.stored += 1;
-            stored(put, id, out)
+            if progress.is_unread {
+                return Ok(());
+            }
+            match stored(put, id, out) {
+                Err(Error::PipeClosed) => {
+                    progress.is_unread = true;
+                    Ok(())
+                }
+                result => result.map_err(|error| told(progress, error)),
+            }
         }
         Err(error @ Error::Refused { .. }) => {
             progress.refused.get_or_insert((progress.answered, error));
@@ -165,15 +176,18 @@ fn answer(server: &mut Server, put: &Put, progress: &mut Progress, out: &mut Out
 
 /// An error that leaves it open how much is stored says what is known.
 fn told(progress: &Progress, error: Error) -> Error {
+    let known = |what| {
+        format!(
+            "{what}. {} stored for sure, the first {} were sent",
+            count(progress.stored, "line is", "lines are"),
+            count(progress.sent, "line", "lines")
+        )
+    };
     match error {
-        Error::Unreachable { server, what } if progress.sent > 0 => Error::Unreachable {
-            server,
-            what: format!(
-                "{what}. {} stored for sure, the first {} were sent",
-                count(progress.stored, "line is", "lines are"),
-                count(progress.sent, "line", "lines")
-            ),
-        },
+        Error::Unreachable { server, what } if progress.sent > 0 => {
+            Error::Unreachable { server, what: known(what) }
+        }
+        Error::Failed(what) if progress.answered < progress.sent => Error::Failed(known(what)),
         Error::Failed(what) => Error::Failed(format!(
             "{what}. The {} before are stored",
             count(progress.stored, "line", "lines")

@@ -298,6 +298,18 @@ impl Server {
         self.done(&reply, &Reply::End, &format!("to become {status}"))
     }
 
+    /// Whether puts are still taken: during a grace period the status says otherwise. Nobody has an item with the number 0, so that nothing is changed.
+    pub(crate) fn takes_puts(&mut self) -> Result<bool> {
+        let queue = Name::check(b"kqueuectl-drain").map_err(|error| {
+            Error::Failed(format!("a queue cannot have the name that drain asks for: {error}"))
+        })?;
+        match self.ask(|out| client::kick(out, queue, Kick::Id(0)))? {
+            Reply::NotFound => Ok(true),
+            Reply::ServerError(_) => Ok(false),
+            other => Err(self.refused("to tell whether it takes puts", &other)),
+        }
+    }
+
     pub(crate) fn version(&mut self) -> Result<String> {
         let reply = self.ask(|out| {
             client::version(out);

@@ -85,8 +85,10 @@ pub(crate) fn drain(server: &mut Server, drain: &Drain, out: &mut Output) -> Res
     eprintln!("kqueuectl: {} is READONLY; `kqueuectl status up` goes back", server.name());
     let mut told = None;
     loop {
+        // Asked first: what is put after this answer is refused.
+        let is_closed = !server.takes_puts()?;
         let left = left(server, drain)?;
-        if left.is_done(drain.delayed) {
+        if is_closed && left.is_done(drain.delayed) {
             return out.say(
                 &format!("{} is drained: {}", server.name(), left.text()),
                 json!({
@@ -98,12 +100,12 @@ pub(crate) fn drain(server: &mut Server, drain: &Drain, out: &mut Output) -> Res
                 }),
             );
         }
-        if told != Some(left) {
-            eprintln!("kqueuectl: {}", left.text());
-            told = Some(left);
+        if told != Some((is_closed, left)) {
+            eprintln!("kqueuectl: {}{}", left.text(), still_open(is_closed));
+            told = Some((is_closed, left));
         }
         let pause = match drain.within.map(|within| within.saturating_sub(began.elapsed())) {
-            Some(Duration::ZERO) => return Err(not_drained(server, drain, &left)),
+            Some(Duration::ZERO) => return Err(not_drained(server, drain, &left, is_closed)),
             Some(rest) => rest.min(drain.every),
             None => drain.every,
         };
@@ -122,13 +124,21 @@ fn left(server: &mut Server, drain: &Drain) -> Result<Left> {
     Ok(left)
 }
 
-fn not_drained(server: &Server, drain: &Drain, left: &Left) -> Error {
+fn still_open(is_closed: bool) -> &'static str {
+    match is_closed {
+        true => "",
+        false => "; puts are still taken (server.status_change_grace_period)",
+    }
+}
+
+fn not_drained(server: &Server, drain: &Drain, left: &Left, is_closed: bool) -> Error {
     let within = drain.within.unwrap_or_default();
     Error::Failed(format!(
-        "{} is not drained after {}: {}. It stays READONLY: `kqueuectl drain` waits again, `kqueuectl status up` goes back; `kqueuectl stats` shows where the items are",
+        "{} is not drained after {}: {}{}. It stays READONLY: `kqueuectl drain` waits again, `kqueuectl status up` goes back; `kqueuectl stats` shows where the items are",
         server.name(),
         humantime::format_duration(within),
-        left.text()
+        left.text(),
+        still_open(is_closed)
     ))
 }
 

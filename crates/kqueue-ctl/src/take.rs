@@ -15,6 +15,9 @@ use crate::server::{Held, Server};
 /// So many items are held before the first of them is printed.
 const AT_ONCE_MAX: u64 = 100;
 
+/// So many items are held at a time where they are only shown: what the server hands out at once.
+const SHOWN_MAX: u32 = 1000;
+
 /// A wait as the wire says it.
 pub(crate) fn wait_ms(wait: Option<Duration>) -> Result<u32> {
     let ms = wait.unwrap_or_default().as_millis();
@@ -80,8 +83,13 @@ pub(crate) fn reserve(server: &mut Server, reserve: &Reserve, out: &mut Output) 
     if !reserve.exec.is_empty() {
         return program::run_for_each(server, reserve, out);
     }
-    let max = reserve.max.min(1000);
-    let items = server.reserve(&reserve.queues, max, wait_ms(reserve.wait)?, 0)?;
+    if reserve.max > SHOWN_MAX {
+        return Err(Error::Usage(format!(
+            "--max {}: {SHOWN_MAX} at most without --exec; `kqueuectl browse` shows all",
+            reserve.max
+        )));
+    }
+    let items = server.reserve(&reserve.queues, reserve.max, wait_ms(reserve.wait)?, 0)?;
     if items.is_empty() {
         return Err(nothing(&reserve.queues));
     }

@@ -5,7 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,6 +23,8 @@ const FIRST_SCREEN: &str = "\x1b[?25h\x1b[?1049l";
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
+/// So long after a signal it has ended, unless it waits for the server.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the server said at one time.
 struct Snapshot {
@@ -110,12 +112,20 @@ pub(crate) fn top(server: &mut Server, top: &Top, out: &mut Output) -> Result<()
     Ok(())
 }
 
-/// Brings what ends it; one that is not waited for stays in the channel.
+/// Brings what ends it; one that is not waited for stays in the channel. Who waits for a server that is silent does not see it, so that the program is ended here then.
 fn signals() -> Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| Error::Failed(format!("cannot wait for signals: {error}")))?;
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || signals.forever().try_for_each(|signal| sender.send(signal)));
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            // Nobody receives it where it has ended by itself.
+            let _ = sender.send(signal);
+            thread::sleep(PATIENCE);
+            drop(Screen);
+            std::process::exit(0);
+        }
+    });
     Ok(receiver)
 }
 
@@ -243,8 +253,6 @@ fn print(rows: &[Row], is_first: bool, out: &mut Output) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn counts(ready: u64, total: u64) -> Counts {

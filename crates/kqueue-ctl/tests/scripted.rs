@@ -98,6 +98,14 @@ fn every_request_has_the_bytes_of_the_protocol() {
             ],
             "",
         ),
+        (
+            "reserve a --retry-after 30d --exec true",
+            &[
+                ("reserve 1 0 60000 a\r\n", "ITEM a 5 0 2 1000 2\r\nhi\r\nEND\r\n"),
+                ("ack a 5\r\n", "OK\r\n"),
+            ],
+            "",
+        ),
         ("peek q", &[("get q/peek\r\n", "VALUE q 0 2\r\nhi\r\nEND\r\n")], "hi\n"),
         (
             "bury q --reason why",
@@ -232,6 +240,19 @@ fn an_answer_about_something_else_is_no_answer() {
 }
 
 #[test]
+fn what_the_protocol_does_not_allow_is_not_sent() {
+    for (words, reason) in [
+        ("reserve q --max 1001", "1000 at most without --exec"),
+        ("reserve q --wait 30d", "a wait or a lease is at most 24 days"),
+        ("reserve q --retry-after 11years --exec true", "--retry-after is at most 10 years"),
+    ] {
+        let (code, out, err) = said(&[], words);
+        assert_eq!((code, &out[..]), (2, ""), "{words}: {err}");
+        assert!(err.contains(reason), "{words}: {err}");
+    }
+}
+
+#[test]
 fn a_status_that_a_grace_period_refuses_is_told() {
     let script = &[("status quiescent\r\n", "END\r\n"), ("status\r\n", "READONLY\r\n")];
     let (code, out, err) = said(script, "status quiescent");
@@ -258,6 +279,8 @@ fn what_a_server_says_cannot_steer_the_terminal() {
     let (code, out, _) = said(script, "stats");
     assert_eq!(code, 0);
     assert!(out.contains("\\u{1b}[2J") && !out.contains('\x1b'), "{out:?}");
+    let (code, _, err) = said(&[("status\r\n", "SERVER_ERROR no\x1b[2J\r\n")], "status");
+    assert!(code == 1 && err.contains("[2J") && !err.contains('\x1b'), "{err:?}");
 }
 
 #[test]

@@ -122,6 +122,13 @@ impl Engine {
         (seen, WalkNext::End)
     }
 
+    /// At most so many items of a queue are in this state.
+    pub fn state_bound(&self, queue: &[u8], state: ItemState) -> u64 {
+        let Some(home) = self.slot_named(queue) else { return 0 };
+        let lanes = self.lanes_of_state(home, state).into_iter();
+        lanes.map(|(_, slot)| self.queue(slot).len()).sum()
+    }
+
     fn lanes_of_state(&self, home: Slot, state: ItemState) -> Vec<(u64, Slot)> {
         let code = |slot: Slot| match self.queue(slot).lane {
             Lane::High => HIGH,
@@ -134,9 +141,15 @@ impl Engine {
             }
         };
         let parts = self.parts(home).map(|slot| (code(slot), slot));
+        // A stretch of time in which nothing can be in this state is not read for it.
         let is_wanted = |slot: Slot| match state {
-            ItemState::Ready => self.queue(slot).lane != Lane::Dead,
-            ItemState::Delayed => self.queue(slot).is_delayed(),
+            ItemState::Ready => match self.queue(slot).lane {
+                Lane::Delayed { start_ms, .. } => start_ms <= self.wall_ms,
+                lane => lane != Lane::Dead,
+            },
+            ItemState::Delayed => {
+                self.queue(slot).is_delayed() && !self.is_over(self.queue(slot).lane)
+            }
             ItemState::Open => true,
             ItemState::Dead => self.queue(slot).lane == Lane::Dead,
         };
@@ -334,6 +347,7 @@ impl Engine {
         };
         if let Some(item) = in_memory {
             self.note_emptied(slot);
+            self.end_hopeless(slot, rec);
             return Some((slot, item));
         }
         let queue = self.queue_mut(slot);
@@ -346,6 +360,8 @@ impl Engine {
         }
         self.wake_bucket(slot);
         self.note_emptied(slot);
+        // Who only waited for it to be read waits for nothing now.
+        self.end_hopeless(slot, rec);
         Some((slot, item_of(seen.item.clone(), seen.item.attempts)))
     }
 }

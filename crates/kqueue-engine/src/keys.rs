@@ -1,6 +1,6 @@
 //! Puts that may be repeated: which keys were used, and for which items.
 //!
-//! Invariants: a key is known only if its item is stored; there are never more than `max`; the one that was used first is forgotten first.
+//! Invariants: a key is known only if its item is stored; there are never more than `max`, but for a fourth during replay; the one that was used first is forgotten first.
 //! Must not: know queues; look at a clock.
 
 use alloc::collections::VecDeque;
@@ -26,7 +26,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     entries: HashMap<KeyHash, Entry>,
-    /// In the order in which they were used; some may be used again since.
+    /// In the order in which they were used, but during replay; some may be used again since.
     order: VecDeque<(u64, KeyHash)>,
     /// How many were taken from the front of `order` so far.
     forgotten: u64,
@@ -41,13 +41,17 @@ impl Keys {
         }
     }
 
+    fn forget_to(&mut self, max: u64) {
+        while self.order.len() as u64 > max {
+            self.forget_first();
+        }
+    }
+
     fn add(&mut self, key: KeyHash, entry: Entry, max: u64) {
         if max == 0 {
             return;
         }
-        while self.order.len() as u64 >= max {
-            self.forget_first();
-        }
+        self.forget_to(max - 1);
         if self.order.len() < self.order.capacity() / 4 {
             self.order.shrink_to(self.order.capacity() / 2);
             self.entries.shrink_to(self.entries.capacity() / 2);
@@ -93,11 +97,26 @@ impl Engine {
         self.keys.add(key, Entry { id, put_ms, seq, sync }, max);
     }
 
-    /// During replay: the same, which may have been said before.
+    /// During replay: the same, which may have been said before. What a checkpoint says of keys comes behind puts that were made while it was written, so somewhat more
+    /// than may be are kept until they can be told by their times.
     pub(crate) fn replay_key(&mut self, key: KeyHash, put_ms: u64, id: ItemId) {
-        if self.keys.entries.get(&key).is_none_or(|entry| entry.id != id) {
-            self.note_key(key, put_ms, id, Seq(0), SyncPolicy::Never);
+        const MORE_MIN: u64 = 1000;
+        let max = self.limits.keys_max;
+        if max == 0 || self.keys.entries.get(&key).is_some_and(|entry| entry.id == id) {
+            return;
         }
+        let more = (max / 4).max(MORE_MIN);
+        if self.keys.order.len() as u64 >= max.saturating_add(more) {
+            self.order_keys();
+        }
+        let entry = Entry { id, put_ms, seq: Seq(0), sync: SyncPolicy::Never };
+        self.keys.add(key, entry, max.saturating_add(more));
+    }
+
+    /// At the end of replay: keys are in the order in which they were used, and no more than may be.
+    pub(crate) fn order_keys(&mut self) {
+        self.keys.order.make_contiguous().sort_by_key(|&(put_ms, _)| put_ms);
+        self.keys.forget_to(self.limits.keys_max);
     }
 
     /// During replay: what was put with this key is lost.

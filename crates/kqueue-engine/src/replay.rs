@@ -347,6 +347,7 @@ impl Engine {
                 }
             }
         }
+        self.order_keys();
         // Who repeats a put of what is lost must not be told that it is stored.
         for (queue, key, id) in core::mem::take(&mut self.keys_of_nameless) {
             if lost.contains(&queue.0) {

@@ -12,7 +12,7 @@ use alloc::string::ToString;
 
 use bytes::Bytes;
 
-use crate::{BadOptions, NameError, Text};
+use crate::{BadOptions, NameError, RESERVE_QUEUES_MAX, Text};
 
 /// What is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub enum ClientError {
     BadOptions,
     /// A queue name that cannot exist.
     BadName(NameError, Bytes),
-    /// More queues in one `reserve` than [`crate::RESERVE_QUEUES_MAX`].
-    TooManyQueues,
+    /// More queues in one `reserve` than [`RESERVE_QUEUES_MAX`]; the first that is too many.
+    TooManyQueues(Bytes),
     /// A key of a put that is empty, longer than [`crate::KEY_BYTES_MAX`], or has a control byte.
     BadKey(Bytes),
     /// There is no room for the reason of a `bury` now.
@@ -63,7 +63,6 @@ impl ClientError {
     pub fn text(&self) -> Text {
         match self {
             Self::EmptyKey => Cow::Borrowed("empty queue name"),
-            Self::TooManyQueues => Cow::Borrowed("too many queues"),
             Self::ReasonNotKept => Cow::Borrowed("no room for the reason"),
             Self::LineTooLong => Cow::Borrowed("line too long"),
             Self::BadByte => Cow::Borrowed("NUL or CR inside a line"),
@@ -84,10 +83,12 @@ impl fmt::Display for ClientError {
             Self::BadKey(word) => {
                 write!(f, "a key has 1 to 128 bytes and no control byte: '{}'", Excerpt(word))
             }
+            Self::TooManyQueues(word) => {
+                write!(f, "more than {RESERVE_QUEUES_MAX} queues: '{}'", Excerpt(word))
+            }
             Self::BadOptions => BadOptions.fmt(f),
             Self::BadName(error, word) => write!(f, "{error}: '{}'", Excerpt(word)),
             fixed @ (Self::EmptyKey
-            | Self::TooManyQueues
             | Self::ReasonNotKept
             | Self::LineTooLong
             | Self::BadByte
@@ -144,7 +145,7 @@ mod tests {
             ClientError::EmptyKey,
             ClientError::BadOptions,
             ClientError::BadName(NameError::BadByte(b'.'), Bytes::from_static(b"a.b")),
-            ClientError::TooManyQueues,
+            ClientError::TooManyQueues(Bytes::from_static(b"q17")),
             ClientError::BadKey(Bytes::from_static(b"\x00")),
             ClientError::ReasonNotKept,
             ClientError::LineTooLong,

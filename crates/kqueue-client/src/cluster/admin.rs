@@ -158,7 +158,8 @@ impl Cluster {
             let order = self.order(false);
             let candidates: Vec<_> = order.all().collect();
             for (nth, &at) in candidates.iter().enumerate() {
-                if has_answer && order.ejected.contains(&at) {
+                // An attempt without time would only eject a server that may be back.
+                if has_answer && order.ejected.contains(&at) || Instant::now() >= deadline {
                     break;
                 }
                 let limit = share(deadline, has_peer(&order, at, &candidates[nth + 1..]));

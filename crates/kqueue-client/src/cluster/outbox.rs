@@ -26,6 +26,8 @@ const UNANSWERED_BYTES: usize = 8 << 20;
 const ITEM_BYTES: usize = 128;
 /// How many pushes go by before the answers are looked at.
 const LOOK_EVERY: usize = 32;
+/// Or how many bytes: so much can the bound be passed by, and by one item.
+const LOOK_BYTES: usize = 1 << 20;
 /// So many ids of stored items are kept for an error, up to twice as many for a while.
 const RECEIPTS: usize = 100_000;
 /// For messages: the queues may be many.
@@ -70,10 +72,13 @@ pub(super) struct Outbox {
     open: Option<Open>,
     /// Pushes so far.
     count: usize,
+    /// Bytes of pushes since the bound was looked at.
+    unlooked: usize,
     /// Stored items whose ids are not kept.
     unlisted: usize,
-    /// Nothing more is sent before `sync`: a server refused.
-    is_stuck: bool,
+    /// Since when nothing is sent, because a server refused: until `sync`, or for the time that a
+    /// refusing server is left alone.
+    stuck: Option<Instant>,
     /// Nothing more may be sent at all: an outcome is unknown, and nothing is to be sent twice.
     is_stopped: bool,
 }
@@ -87,8 +92,8 @@ struct Open {
 
 impl Outbox {
     fn new(pid: u32, job: Job<Letter, Empty<Letter>>) -> Self {
-        let (is_stuck, is_stopped) = (false, false);
-        Self { pid, job, open: None, count: 0, unlisted: 0, is_stuck, is_stopped }
+        let (open, stuck) = (None, None);
+        Self { pid, job, open, count: 0, unlooked: 0, unlisted: 0, stuck, is_stopped: false }
     }
 
     /// Roughly what it holds in memory.
@@ -99,6 +104,10 @@ impl Outbox {
             .as_ref()
             .map_or(0, |open| open.pipe.unanswered_bytes() + open.pipe.unanswered() * ITEM_BYTES);
         sent + waiting.sum::<usize>()
+    }
+
+    fn set_stuck(&mut self, is_stuck: bool) {
+        self.stuck = is_stuck.then(Instant::now);
     }
 
     fn forget_old_receipts(&mut self) {
@@ -121,7 +130,7 @@ impl Cluster {
         let name = checked(queue)?;
         let operation = Operation { verb: "push to", queues: &[queue] };
         Push { name, body, ttl_seconds, stamp: None }
-            .encode(&mut Vec::new(), Dialect::ALL)
+            .encode(&mut Vec::with_capacity(96 + queue.len()), Dialect::ALL)
             .map_err(|problem| invalid(operation, &problem))?;
         let ours = self.outbox.take().filter(|outbox| outbox.pid == pid);
         let mut outbox =
@@ -130,6 +139,7 @@ impl Cluster {
         if has_room.is_ok() {
             let nth = outbox.count;
             outbox.count += 1;
+            outbox.unlooked += body.len() + ITEM_BYTES;
             let (name, body) = (name.to_name(), body.into());
             outbox.job.again.push_back(Letter { name, body, ttl_seconds, nth });
             self.advance(&mut outbox);
@@ -166,12 +176,19 @@ impl Cluster {
 
     /// Looks at what is unanswered, now and then; at the bound, waits until it is answered.
     fn make_room(&self, outbox: &mut Outbox) -> Result<(), Error> {
-        if !outbox.count.is_multiple_of(LOOK_EVERY) || outbox.bytes() < UNANSWERED_BYTES {
+        if !outbox.count.is_multiple_of(LOOK_EVERY) && outbox.unlooked < LOOK_BYTES {
             return Ok(());
         }
+        if outbox.bytes() < UNANSWERED_BYTES {
+            outbox.unlooked = 0;
+            return Ok(());
+        }
+        // Who had no room may have some now, and each of these pushes is a call of its own.
+        outbox.job.tally.forget_refusals();
         if self.settle_outbox(outbox) {
+            outbox.unlooked = 0;
             outbox.job.tally = Tally::default();
-            outbox.is_stuck = false;
+            outbox.set_stuck(false);
             return Ok(());
         }
         let error = self.why_not(&mut outbox.job, PUSH);
@@ -180,7 +197,7 @@ impl Cluster {
 
     /// Sends what can be sent without waiting, and takes what has been answered.
     fn advance(&self, outbox: &mut Outbox) {
-        if outbox.is_stuck {
+        if outbox.stuck.is_some_and(|since| !self.may_try_again(outbox, since)) {
             return;
         }
         let Some(mut open) = outbox.open.take().or_else(|| self.open_any(&mut outbox.job)) else {
@@ -190,23 +207,38 @@ impl Cluster {
         let is_time = outbox.count.is_multiple_of(LOOK_EVERY);
         match self.step(&mut open, &mut outbox.job, is_time) {
             Ok(Settled::Cut) => {
-                outbox.is_stuck = true;
+                outbox.set_stuck(true);
                 open.pipe.give_back(&mut outbox.job.again);
             }
             Ok(_) => {
-                outbox.is_stuck = !open.pipe.may_go_on() || outbox.job.is_over();
+                outbox.set_stuck(open.pipe.is_refused() || outbox.job.is_over());
                 outbox.open = Some(open);
             }
             Err(fault) => {
                 let Open { at, link, pipe } = open;
-                let is_refused = !pipe.may_go_on();
+                let is_refused = pipe.is_refused();
                 pipe.give_back(&mut outbox.job.again);
                 let ended = self.broken_off(at, &link, &fault, is_refused, &mut outbox.job);
-                outbox.is_stuck = is_refused;
+                outbox.set_stuck(is_refused);
                 self.note_end(at, &ended, outbox);
             }
         }
         outbox.forget_old_receipts();
+    }
+
+    /// After a refusal: once in a while, for a program that never calls `sync`.
+    fn may_try_again(&self, outbox: &mut Outbox, since: Instant) -> bool {
+        let is_closed = |outbox: &Outbox| outbox.is_stopped || outbox.job.is_over();
+        if is_closed(outbox) || since.elapsed() < self.options.eject_time {
+            return false;
+        }
+        if let Some(Open { at, link, pipe }) = outbox.open.take() {
+            // What it still had to say has come long ago.
+            let ended = self.run_on(at, link, pipe, &mut outbox.job);
+            self.note_end(at, &ended, outbox);
+        }
+        outbox.job.tally.forget_refusals();
+        !is_closed(outbox)
     }
 
     fn step(
@@ -257,7 +289,8 @@ impl Cluster {
             Ended::Stale => self.distrust(at),
             Ended::Failed => {
                 if self.must_stop(at, &mut outbox.job.tally) {
-                    (outbox.is_stuck, outbox.is_stopped) = (true, true);
+                    outbox.set_stuck(true);
+                    outbox.is_stopped = true;
                 }
             }
         }

@@ -40,8 +40,8 @@ impl Cluster {
         let operation = Operation { verb: "push to", queues: &[queue] };
         let stamp = self.may_repeat().then(|| self.pools.local_id());
         let push = Push { name, body, ttl_seconds, stamp: stamp.as_deref() };
-        let mut head = Vec::with_capacity(96 + queue.len());
-        push.encode(&mut head, Dialect::ALL).map_err(|problem| invalid(operation, &problem))?;
+        let mut head = Head::new(queue);
+        head.encode(&push, Dialect::ALL).map_err(|problem| invalid(operation, &problem))?;
         let deadline = self.deadline();
         let mut tally = Tally::default();
         for round in 0..=self.options.retries {
@@ -86,15 +86,14 @@ impl Cluster {
         at: usize,
         limit: Instant,
         push: &Push<'_>,
-        head: &mut Vec<u8>,
+        head: &mut Head,
         tally: &mut Tally,
     ) -> Option<Verdict> {
         let run = |link: &mut Link, limit| {
-            head.clear();
             // Cannot fail: the same body was accepted before, and Kestrel's form has the same
             // limit.
-            let _ = push.encode(head, link.dialect());
-            link.exchange(Expect::Stored, &[head, push.body, BODY_END], limit)
+            let _ = head.encode(push, link.dialect());
+            link.exchange(Expect::Stored, &[&head.line, push.body, BODY_END], limit)
         };
         let (answer, link) = self.attempt(at, limit, self.resend(), tally, run)?;
         self.check_in(at, link);
@@ -163,6 +162,28 @@ impl Cluster {
             // The session lets no other answer to a push through.
             _ => Verdict::Full,
         }
+    }
+}
+
+/// The request line of a push, as one dialect has it.
+struct Head {
+    line: Vec<u8>,
+    dialect: Option<Dialect>,
+}
+
+impl Head {
+    fn new(queue: &[u8]) -> Self {
+        Self { line: Vec::with_capacity(96 + queue.len()), dialect: None }
+    }
+
+    /// Does nothing if it is in this dialect already.
+    fn encode(&mut self, push: &Push<'_>, dialect: Dialect) -> Result<(), EncodeError> {
+        if self.dialect != Some(dialect) {
+            self.line.clear();
+            push.encode(&mut self.line, dialect)?;
+            self.dialect = Some(dialect);
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ use super::tally::{Operation, Tally};
 use super::{Cluster, Resend, checked};
 use crate::error::{Error, PushError};
 use crate::link::{Cause, Fault, Link};
+use crate::options::RetryMode;
 use crate::session::{Answer, Expect};
 use crate::stream::{Interest, Woken};
 
@@ -201,8 +202,14 @@ impl Cluster {
 
     /// True: all stored.
     pub(super) fn run_job<P: Parcel, I: Iterator<Item = P>>(&self, job: &mut Job<P, I>) -> bool {
+        let (mut stored, mut since) = (job.stored.len(), Instant::now());
         for round in 0..=self.options.retries {
-            let deadline = self.deadline_of(job);
+            // A round without progress uses up the time, unless the silent are to be asked again.
+            if job.stored.len() > stored || self.options.retry_mode == RetryMode::Always {
+                (stored, since) = (job.stored.len(), Instant::now());
+            }
+            let deadline = since + self.options.timeout;
+            let deadline = job.limit.map_or(deadline, |limit| limit.min(deadline));
             if round > 0 && (job.tally.is_full() || !self.pause(round, deadline)) {
                 return false;
             }
@@ -259,7 +266,7 @@ impl Cluster {
         job: &mut Job<P, I>,
     ) -> Ended {
         let result = self.pump(at, &mut link, job, &mut pipe);
-        let is_refused = !pipe.refused.is_empty();
+        let is_refused = pipe.is_refused();
         pipe.give_back(&mut job.again);
         let Err(fault) = result else {
             self.nodes[at].server.note_success();
@@ -466,9 +473,14 @@ impl<P: Parcel> Pipe<P> {
         }
     }
 
-    /// False: this server gets nothing more.
-    pub(super) fn may_go_on(&self) -> bool {
-        self.refused.is_empty() && !self.is_deaf
+    /// The server said no to one of them.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// False: this connection gets nothing more.
+    fn may_go_on(&self) -> bool {
+        !self.is_refused() && !self.is_deaf
     }
 
     /// How many items are unanswered.
@@ -542,7 +554,8 @@ impl<P: Parcel> Pipe<P> {
             skip -= from;
             *slice = IoSlice::new(&part[from..]);
         }
-        let sent = link.send_now(&slices)?;
+        let used = if self.has_large { slices.len() } else { 1 };
+        let sent = link.send_now(&slices[..used])?;
         self.sent += sent;
         if sent > 0 {
             self.progress = Instant::now();

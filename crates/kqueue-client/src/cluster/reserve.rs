@@ -4,6 +4,7 @@
 //! a connection, a signal or a deadline in
 //! between, the server takes back what was not confirmed.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use crate::session::{Answer, Expect, Item};
 
 /// The most items one request may ask for.
 const ITEMS_MAX: u32 = 1000;
+/// A request line of one queue is hardly longer.
+const HEAD_BYTES: usize = 64;
 /// How often `pop` begins anew when the item it got was taken back before the ack.
 const POP_TRIES: u32 = 3;
 
@@ -31,15 +34,32 @@ pub(super) struct Want<'a> {
     pub(super) max: u32,
     lease_ms: u32,
     pub(super) operation: Operation<'a>,
+    /// The request that does not wait, encoded to check it: for the first server that is asked for all items.
+    first: Cell<Option<(Vec<u8>, Expect)>>,
 }
 
 impl Want<'_> {
-    /// The request to a server of the extended commands.
-    pub(super) fn reserve(&self, head: &mut Vec<u8>, wait_ms: u32) -> Result<Expect, EncodeError> {
+    /// The request to a server of the extended commands, for up to `max` of the items.
+    pub(super) fn reserve(
+        &self,
+        head: &mut Vec<u8>,
+        max: u32,
+        wait_ms: u32,
+    ) -> Result<Expect, EncodeError> {
         head.clear();
-        kqueue_proto::client::reserve(head, self.max, wait_ms, self.lease_ms, &self.names)?;
+        kqueue_proto::client::reserve(head, max, wait_ms, self.lease_ms, &self.names)?;
         let copy = |name: &NameRef<'_>| Bytes::copy_from_slice(name.as_bytes());
-        Ok(Expect::Items { max: self.max, queues: self.names.iter().map(copy).collect() })
+        Ok(Expect::Items { max, queues: self.names.iter().map(copy).collect() })
+    }
+
+    /// The request that does not wait, for up to `max` of the items.
+    fn encoded(&self, max: u32) -> Result<(Vec<u8>, Expect), EncodeError> {
+        if let Some(first) = self.first.take().filter(|_| max == self.max) {
+            return Ok(first);
+        }
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let expect = self.reserve(&mut head, max, 0)?;
+        Ok((head, expect))
     }
 
     /// The request to a Kestrel, for one of the queues.
@@ -125,8 +145,10 @@ impl Cluster {
         self.pools.check_pid();
         let names: Result<Vec<_>, _> = operation.queues.iter().map(|name| checked(name)).collect();
         let lease_ms = to_wire_ms(lease);
-        let want = Want { names: names?, max: max.min(ITEMS_MAX), lease_ms, operation };
-        want.reserve(&mut Vec::new(), 0).map_err(|problem| invalid(operation, &problem))?;
+        let first = Cell::default();
+        let want = Want { names: names?, max: max.min(ITEMS_MAX), lease_ms, operation, first };
+        let first = want.encoded(want.max).map_err(|problem| invalid(operation, &problem))?;
+        want.first.set(Some(first));
         let end = Instant::now() + wait;
         // With one living server, one request both asks and waits.
         if wait.is_zero() || self.order(false).living.len() != 1 {
@@ -163,7 +185,9 @@ impl Cluster {
                     break;
                 }
                 let limit = share(deadline, has_peer(&order, at, &candidates[nth + 1..]));
-                match self.ask(at, limit, want, &mut tally) {
+                // What other servers gave counts.
+                let most = want.max - held.len() as u32;
+                match self.ask(at, limit, want, most, &mut tally) {
                     Some(Asked::Items(items, link)) => {
                         has_answer = true;
                         held.extend(self.hold(at, *link, items));
@@ -183,10 +207,17 @@ impl Cluster {
         Err(tally.error(want.operation, &self.addresses, false))
     }
 
-    /// Asks one server without waiting.
-    fn ask(&self, at: usize, limit: Instant, want: &Want<'_>, tally: &mut Tally) -> Option<Asked> {
-        let (answer, link) =
-            self.attempt(at, limit, Resend::Yes, tally, |link, limit| ask_on(link, want, limit))?;
+    /// Asks one server for up to `max` items without waiting.
+    fn ask(
+        &self,
+        at: usize,
+        limit: Instant,
+        want: &Want<'_>,
+        max: u32,
+        tally: &mut Tally,
+    ) -> Option<Asked> {
+        let run = |link: &mut Link, limit| ask_on(link, want, max, limit);
+        let (answer, link) = self.attempt(at, limit, Resend::Yes, tally, run)?;
         match answer {
             Answer::Items(items) if !items.is_empty() => Some(Asked::Items(items, Box::new(link))),
             Answer::Refused { text, .. } => {
@@ -207,7 +238,7 @@ impl Cluster {
         let most = self.options.pool_max_connections.min(want.max as usize);
         let mut tally = Tally::default();
         while is_kestrel && held.len() < most {
-            match self.ask(at, self.deadline(), want, &mut tally) {
+            match self.ask(at, self.deadline(), want, 1, &mut tally) {
                 Some(Asked::Items(items, link)) => held.extend(self.hold(at, *link, items)),
                 // What is in hand already is worth more than an error.
                 Some(Asked::Nothing) | None => return,
@@ -224,13 +255,13 @@ impl Cluster {
 }
 
 /// One question, without waiting, to all the queues.
-fn ask_on(link: &mut Link, want: &Want<'_>, limit: Instant) -> Result<Answer, Fault> {
-    let mut head = Vec::with_capacity(64);
+fn ask_on(link: &mut Link, want: &Want<'_>, max: u32, limit: Instant) -> Result<Answer, Fault> {
     if link.dialect().is_extended()
-        && let Ok(expect) = want.reserve(&mut head, 0)
+        && let Ok((head, expect)) = want.encoded(max)
     {
         return link.exchange(expect, &[&head], limit);
     }
+    let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut answer = Answer::Items(Vec::new());
     for name in &want.names {
         let expect = Want::open(&mut head, *name, 0);

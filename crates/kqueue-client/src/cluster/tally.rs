@@ -90,6 +90,14 @@ impl Tally {
         self.closed.contains(&at)
     }
 
+    /// Who refused for lack of room, or takes no puts, may be asked again.
+    pub(super) fn forget_refusals(&mut self) {
+        let is_refusal = |note: &Note| matches!(note.problem, Problem::Full | Problem::Closed);
+        let notes = &self.notes;
+        self.closed.retain(|&at| !notes.iter().any(|note| note.at == at && is_refusal(note)));
+        self.notes.retain(|note| !is_refusal(note));
+    }
+
     pub(super) fn has_notes(&self) -> bool {
         !self.notes.is_empty()
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::Cluster;
 use super::reserve::{Want, to_wire_ms};
 use super::tally::Tally;
-use super::{Resend, sleep_until};
+use super::{Resend, share, sleep_until};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::link::{Cause, Dialect, Fault, Link};
@@ -42,6 +42,10 @@ struct Waiter {
     link: Link,
     /// Which queue it waits at, if it is a Kestrel.
     turn: usize,
+    /// When that turn began.
+    asked: Instant,
+    /// How many turns in a row ended early.
+    early_turns: usize,
 }
 
 /// One wait at a fixed set of servers.
@@ -50,6 +54,9 @@ struct Group<'a> {
     want: &'a Want<'a>,
     end: Instant,
     waiters: Vec<Waiter>,
+    /// Servers that failed, refused or ended their wait meanwhile: to be asked again, not before the
+    /// moment given.
+    gone: Vec<(usize, Instant)>,
     has_answer: bool,
 }
 
@@ -70,8 +77,10 @@ impl Cluster {
             members.sort_by_key(|&at| self.nodes[at].server.is_doubtful());
             let slice_end = end.min(self.next_probe());
             let mut group = Group::new(self, want, slice_end);
-            for at in members {
-                group.start(at, &mut tally);
+            // They share the time of one call, as everywhere: several stopped ones cost no more than one.
+            let deadline = self.deadline();
+            for (nth, &at) in members.iter().enumerate() {
+                group.start(at, share(deadline, nth + 1 < members.len()), &mut tally);
             }
             match group.run(interrupt, &mut tally) {
                 Waited::Nothing => {}
@@ -113,18 +122,36 @@ impl Cluster {
 
 impl<'a> Group<'a> {
     fn new(cluster: &'a Cluster, want: &'a Want<'a>, end: Instant) -> Self {
-        Self { cluster, want, end, waiters: Vec::new(), has_answer: false }
+        Self { cluster, want, end, waiters: Vec::new(), gone: Vec::new(), has_answer: false }
     }
 
     /// Sends the waiting request to one server.
-    fn start(&mut self, at: usize, tally: &mut Tally) {
+    fn start(&mut self, at: usize, limit: Instant, tally: &mut Tally) {
         let (want, end) = (self.want, self.end);
-        let limit = self.cluster.deadline();
         let sent = self.cluster.attempt(at, limit, Resend::Yes, tally, |link, limit| {
             ask_waiting(link, want, 0, end, limit)
         });
         if let Some(((), link)) = sent {
-            self.waiters.push(Waiter { at, link, turn: 0 });
+            self.waiters.push(Waiter { at, link, turn: 0, asked: Instant::now(), early_turns: 0 });
+        } else {
+            self.gone.push((at, Instant::now()));
+        }
+    }
+
+    fn fail(&mut self, at: usize, is_reused: bool, fault: &Fault, tally: &mut Tally) {
+        self.cluster.fail::<()>(at, is_reused, fault, tally);
+        self.gone.push((at, Instant::now()));
+    }
+
+    /// Asks a server again that may be back: one at a time, the others wait.
+    fn probe_gone(&mut self, tally: &mut Tally) {
+        let (now, now_ms) = (Instant::now(), self.cluster.pools.now_ms());
+        let is_due = |&(at, from): &(usize, Instant)| {
+            now >= from && !self.cluster.nodes[at].server.is_ejected(now_ms)
+        };
+        if let Some(nth) = self.gone.iter().position(is_due) {
+            let (at, _) = self.gone.swap_remove(nth);
+            self.start(at, self.cluster.deadline(), tally);
         }
     }
 
@@ -142,6 +169,9 @@ impl<'a> Group<'a> {
             if interrupt.interrupted() {
                 self.cancel();
                 return Waited::Interrupted;
+            }
+            if Instant::now() < self.end {
+                self.probe_gone(tally);
             }
             let now = Instant::now();
             if now >= last {
@@ -179,13 +209,13 @@ impl<'a> Group<'a> {
     fn revive(&mut self, waiter: Waiter, fault: &Fault, tally: &mut Tally) {
         let Waiter { at, link, .. } = waiter;
         if !(link.is_reused() && fault.cause == Cause::Broken) {
-            self.cluster.fail::<()>(at, link.is_reused(), fault, tally);
+            self.fail(at, link.is_reused(), fault, tally);
             return;
         }
         drop(link);
         self.cluster.nodes[at].clear();
         self.cluster.nodes[at].server.forget();
-        self.start(at, tally);
+        self.start(at, self.cluster.deadline(), tally);
     }
 
     /// Takes the whole answers received so far; the first with items ends the wait.
@@ -202,11 +232,13 @@ impl<'a> Group<'a> {
                         items,
                     });
                 }
-                Ok(Some(Answer::Refused { text, .. })) => tally.note_refused(waiter.at, &text),
-                Ok(Some(_)) => self.next_turn(waiter, tally),
-                Err(fault) => {
-                    self.cluster.fail::<()>(waiter.at, false, &fault, tally);
+                Ok(Some(Answer::Refused { text, .. })) => {
+                    tally.note_refused(waiter.at, &text);
+                    let eject_time = self.cluster.options.eject_time;
+                    self.gone.push((waiter.at, Instant::now() + eject_time));
                 }
+                Ok(Some(_)) => self.next_turn(waiter, tally),
+                Err(fault) => self.fail(waiter.at, false, &fault, tally),
             }
         }
         None
@@ -217,10 +249,17 @@ impl<'a> Group<'a> {
     fn next_turn(&mut self, mut waiter: Waiter, tally: &mut Tally) {
         self.has_answer = true;
         let is_rotating = waiter.link.dialect() == Dialect::Kestrel && self.want.names.len() > 1;
-        if !is_rotating || Instant::now() >= self.end {
+        let now = Instant::now();
+        let is_early = now < self.end.min(waiter.asked + EARLY_END_PAUSE);
+        waiter.early_turns = if is_early { waiter.early_turns + 1 } else { 0 };
+        // It waits at none of them: the pause of the whole wait is for this, too.
+        let is_useless = waiter.early_turns >= self.want.names.len();
+        if !is_rotating || now >= self.end || is_useless {
             self.cluster.check_in(waiter.at, waiter.link);
+            self.gone.push((waiter.at, now + EARLY_END_PAUSE));
             return;
         }
+        waiter.asked = now;
         waiter.turn = (waiter.turn + 1) % self.want.names.len();
         let limit = self.cluster.deadline();
         match ask_waiting(&mut waiter.link, self.want, waiter.turn, self.end, limit) {
@@ -247,7 +286,7 @@ fn ask_waiting(
     let mut head = Vec::with_capacity(64);
     let remaining = end.saturating_duration_since(Instant::now());
     if link.dialect().is_extended()
-        && let Ok(expect) = want.reserve(&mut head, to_wire_ms(remaining))
+        && let Ok(expect) = want.reserve(&mut head, want.max, to_wire_ms(remaining))
     {
         return link.request(expect, &[&head], limit);
     }

@@ -85,7 +85,7 @@ pub(super) fn reserve(mut words: Words<'_>, limits: &Limits) -> Result<Request, 
     let mut keys = SmallVec::new();
     while let Some(word) = words.next() {
         if keys.len() == RESERVE_QUEUES_MAX {
-            return Err(ClientError::TooManyQueues);
+            return Err(ClientError::TooManyQueues(words.share(word)));
         }
         keys.push(name(&words, word)?);
     }
@@ -216,6 +216,11 @@ pub(super) fn key_alone(mut words: Words<'_>) -> Result<Name, ClientError> {
     let key = next_name(&mut words)?;
     end(words)?;
     Ok(key)
+}
+
+/// Nothing
+pub(super) fn capabilities(words: Words<'_>) -> Result<Request, ClientError> {
+    end(words).map(|()| Request::Capabilities)
 }
 
 fn next_name(words: &mut Words<'_>) -> Result<Name, ClientError> {

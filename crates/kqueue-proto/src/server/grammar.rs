@@ -133,7 +133,7 @@ pub(super) fn parse_line(line: &Bytes, limits: &Limits) -> Result<Parsed, Fatal>
         b"mn" => Ok(done(Request::MetaNoop)),
         b"version" => Ok(done(Request::Version)),
         b"quit" => Ok(done(Request::Quit)),
-        b"capabilities" => Ok(done(Request::Capabilities)),
+        b"capabilities" => Ok(settle(extended::capabilities(words))),
         _ => Err(ClientError::UnknownCommand(words.share(command)).into()),
     }
 }

@@ -208,7 +208,10 @@ fn reserve() {
         (b"reserve 1 0 4294967296 q\r\n", "bad lease '4294967296'"),
         (b"reserve 1 0 0 a  b\r\n", "empty queue name: ''"),
         (b"reserve 1 0 0 a/open\r\n", "'/' in a queue name: 'a/open'"),
-        (b"reserve 1 0 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\r\n", "too many queues"),
+        (
+            b"reserve 1 0 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\r\n",
+            "more than 16 queues: '17'",
+        ),
     ]);
 }
 
@@ -435,4 +438,16 @@ fn the_name_that_is_too_long_is_named_but_not_repeated() {
     let reason = malformed(&input);
     assert!(reason.starts_with("queue name longer than 250 bytes: 'nnn"), "{reason}");
     assert!(reason.len() < 100, "{reason}");
+}
+
+#[test]
+fn capabilities() {
+    all_requests(vec![
+        (b"capabilities\r\n", Request::Capabilities),
+        (b"CAPABILITIES \r\n", Request::Capabilities),
+    ]);
+    all_malformed(&[
+        (b"capabilities all\r\n", "unknown word 'all'"),
+        (b"capabilities noreply\r\n", "unknown word 'noreply'"),
+    ]);
 }

@@ -188,3 +188,28 @@ fn bodies_come_through_every_move_in_a_queue_in_memory_only() {
     assert_eq!((held.id, held.attempts, &held.body[..]), (id, 1, &b"x"[..]));
     assert_eq!(world.log.last, 0, "nothing is written");
 }
+
+/// It asked for something that was on the disk, and nobody will read that any more.
+#[test]
+fn who_only_waited_for_a_dead_letter_to_be_read_is_told_when_it_goes() {
+    for is_kicked in [false, true] {
+        let queue = QueueOverrides {
+            dead_letter_queue: Some(Some((*b"dead").into())),
+            ..QueueOverrides::default()
+        };
+        let mut world = World::new(&[("q", queue), ("dead", on_disk())]);
+        let id = world.put_with("q", "x", With::default());
+        world.held("q");
+        world.bury("q", id, "");
+        world.rest();
+        let dead = world.walk("q", ItemState::Dead);
+        assert_eq!(world.wait_for(2, "dead", 0), TakeOutcome::Waiting);
+        match is_kicked {
+            true => assert!(world.engine.kick(world.now, b"q", &dead[0], &mut world.log)),
+            false => assert!(world.engine.remove_seen(&dead[0], &mut world.log)),
+        }
+        world.rest();
+        let delivery = world.engine.poll_delivery().expect("the end of its wait");
+        assert_eq!((delivery.session, delivery.items.len()), (SessionId(2), 0));
+    }
+}

@@ -150,3 +150,50 @@ fn the_key_of_an_item_that_is_lost_with_the_name_of_its_queue_is_forgotten() {
     assert_eq!(world.repeated("q", 2), None);
     assert_eq!(world.all("q"), ["again"]);
 }
+
+/// Keys of a checkpoint are replayed behind those of puts that came while it was written.
+#[test]
+fn after_a_start_too_the_key_that_was_used_first_is_forgotten_first() {
+    let mut world = world(ConfigTable::default());
+    let old = [1, 2].map(|key| world.put_with("q", "x", With::key(key)));
+    world.now = at(400);
+    let start = world.log.last + 1;
+    let late = world.put_with("q", "x", With::key(3));
+    world.log.checkpoint(&mut world.engine);
+    world.log.start = start;
+    world.restart();
+    assert_eq!(world.repeated("q", 1), Some(old[0]));
+    let newest = world.put_with("q", "x", With::key(4));
+    for (key, id) in [(2, old[1]), (3, late), (4, newest)] {
+        assert_eq!(world.repeated("q", key), Some(id), "{key}");
+    }
+    // Nor does one that was used late keep those that are over.
+    world.now = at(1300);
+    assert_eq!(world.repeated("q", 3), Some(late));
+    assert_eq!(world.engine.keys_known(), 2);
+}
+
+/// As many as may be known are in the checkpoint, and more came while it was written.
+#[test]
+fn a_start_forgets_no_key_for_an_older_one() {
+    let mut world = world(ConfigTable::default());
+    for key in 1..=3 {
+        world.put_with("q", "x", With::key(key));
+    }
+    let start = world.log.last + 1;
+    let mut from = Some(0);
+    while let Some(next) = from {
+        from = world.engine.checkpoint_keys(next, 1, &mut world.log);
+    }
+    world.now = at(1);
+    let newest = world.put_with("q", "x", With::key(4));
+    // The put came first.
+    let mut entries = world.log.entries.split_off(&start);
+    let (put, entry) = entries.pop_last().expect("the put");
+    let keys = entries.into_values();
+    let behind = (start + 1..=put).zip(keys);
+    world.log.entries.extend(core::iter::once((start, entry)).chain(behind));
+    world.restart();
+    assert_eq!(world.repeated("q", 4), Some(newest));
+    assert_eq!(world.repeated("q", 1), None);
+}

@@ -365,3 +365,24 @@ fn who_asks_when_the_time_has_come_and_nobody_has_looked_does_not_forget_those_w
         assert_eq!(&delivery.items[0].body[..], b"late");
     }
 }
+
+/// Somebody who looks at what is ready does not have the disk read for what is not, however much there is.
+#[test]
+fn a_walk_reads_no_bucket_in_which_nothing_can_be_wanted() {
+    let mut world = World::new(&[("q", on_disk())]);
+    for n in 0..3 {
+        world.put_with("q", &format!("{n}"), With::delay(3_600_000));
+    }
+    world.rest();
+    let next = |world: &World, state| {
+        let (seen, next) = world.engine.walk(b"q", state, WalkPlace::default(), 10);
+        assert_eq!(seen.len(), 0);
+        next
+    };
+    assert_eq!(next(&world, ItemState::Ready), WalkNext::End);
+    assert!(matches!(next(&world, ItemState::Delayed), WalkNext::Read { .. }));
+    world.now = at(7_200_000);
+    world.engine.note_now(world.now);
+    assert!(matches!(next(&world, ItemState::Ready), WalkNext::Read { .. }));
+    assert_eq!(next(&world, ItemState::Delayed), WalkNext::End);
+}
