@@ -2,11 +2,13 @@
 //!
 //! Must not: know what comes afterwards.
 
+use std::collections::BTreeSet;
+
 use kqueue_broker::SyncPolicy;
 
 use super::{ConnId, Moment, Oracle, REMOVAL_SLACK_MS, State, Take};
 use crate::disk::Cut;
-use crate::queues::{is_volatile, way};
+use crate::queues::{JOBS, is_volatile, way};
 
 impl Oracle {
     /// The connection is gone as its client sees it. `asked` are takes without an answer.
@@ -48,7 +50,15 @@ impl Oracle {
             (Cut::Power, _) => Some(1000 + REMOVAL_SLACK_MS),
         };
         let flush_survives = survives_ms(cut, policy, is_faulty) == Some(0);
-        for put in &mut self.puts {
+        // Also in hands that never saw it: then nobody knows that it has moved.
+        let mut may_have_died = BTreeSet::new();
+        for (number, put) in self.puts.iter().enumerate() {
+            let copy = put.copies.get(JOBS);
+            if copy.is_some_and(|copy| self.may_be_dead(put, copy, JOBS, at)) {
+                may_have_died.insert(number);
+            }
+        }
+        for (number, put) in self.puts.iter_mut().enumerate() {
             if put.ended.is_none() {
                 (put.ended, put.ended_wall_ms) = (Some(at.step), at.wall_ms);
             }
@@ -64,7 +74,9 @@ impl Oracle {
                 // Nothing need have synced the move of something that nobody took, so after a power cut it may be back.
                 let moved_ms = if cut == Cut::Kill { removal_ms } else { None };
                 // Of several moves that were not synced an earlier one may be lost and a later one not.
-                copy.may_be_twice_here |= cut == Cut::Power && copy.course.may_have_moved();
+                let may_have_moved =
+                    copy.course.may_have_moved() || root == JOBS && may_have_died.contains(&number);
+                copy.may_be_twice_here |= cut == Cut::Power && may_have_moved;
                 copy.may_be_twice |=
                     copy.may_be_twice_here || cut == Cut::Power && way(root).len() > 2;
                 copy.moved = copy.moved.filter(|&(_, since)| is_past(since, moved_ms, at));
