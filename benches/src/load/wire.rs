@@ -279,7 +279,9 @@ impl Wire for Nats {
             let end = begin + line_end(&input[begin..])?;
             let line = &input[begin..end];
             if line.starts_with(b"MSG ") {
-                let length = number(line, 3)?;
+                // The last word: before it the server leaves room for a reply's name.
+                let length = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next()?;
+                let length: usize = std::str::from_utf8(length).ok()?.parse().ok()?;
                 let body = input.get(end..end + length + 2)?;
                 let is_error = body.windows(7).any(|part| part == b"\"error\"");
                 let kind = if is_error { Kind::Refused } else { Kind::Done };
@@ -359,7 +361,7 @@ mod tests {
         let item = Kind::Item { held: 4..7, body: 4..7 };
         let expected = [Kind::Done, item, Kind::Done, Kind::Nothing, Kind::Refused];
         assert_replies(&Redis, 0, held, &expected);
-        let acked = b"INFO {}\r\nPING\r\nMSG inbox.1 1 9\r\n{\"seq\":1}\r\n";
+        let acked = b"INFO {}\r\nPING\r\nMSG inbox.1 1  9\r\n{\"seq\":1}\r\n";
         assert_replies(&Nats, 0, acked, &[Kind::Done]);
         assert_replies(&Echo, 4, b"abcdabcd", &[Kind::Done, Kind::Done]);
     }

@@ -59,6 +59,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Else rows that were not asked for have not missed anything.
+    fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.servers.is_empty()
+    }
+
     fn wants(&self, part: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == part)
     }
@@ -77,8 +82,8 @@ struct Amounts {
 }
 
 const FULL: Amounts = Amounts {
-    warm_up: Duration::from_millis(300),
-    time: Duration::from_millis(1500),
+    warm_up: Duration::from_millis(200),
+    time: Duration::from_secs(1),
     patience: Duration::from_secs(5),
     backlog: 200_000,
     items: 100_000,
@@ -114,8 +119,12 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) {
         bench.repeat(repetition);
     }
     let found = if args.wants("tools") { bench.tools() } else { Vec::new() };
+    let mut rows = table::rows(&bench.results);
+    if !args.is_whole() {
+        rows.retain(|row| row.ratio().is_some());
+    }
     let report = document::Report {
-        rows: table::rows(&bench.results),
+        rows,
         results: &bench.results,
         tools: &found,
         machine: machine.text(),

@@ -8,7 +8,7 @@ use crate::peers::fleet::Peer;
 pub(crate) enum Press {
     /// As hard as it can bear, for the time of a measurement.
     Full,
-    /// The same, until so many operations are done; `Count::All` of these are the items of a backlog.
+    /// The same, until so many operations are done.
     Until(Count),
     /// At half the rate that it reached in that scenario, in an open loop.
     HalfOf(&'static str),
