@@ -75,7 +75,7 @@ if [ -n "$missing" ]; then
     $as_root apt-get -q update
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing
     echo "Installed:$missing"
-    echo "No service was started now; those of these packages that are services (nginx, php-fpm, memcached, redis) start at the next boot:"
+    echo "No service was started now; those of these packages that are services (nginx, php-fpm, memcached, redis, beanstalkd, nats, nutcracker) start at the next boot:"
     echo "'systemctl disable NAME' prevents it. KQueue's scripts start servers of their own, on loopback, and end them."
 fi
 
