@@ -39,7 +39,9 @@ fn heads(names: &[&str]) -> Vec<String> {
 impl Report<'_> {
     pub(crate) fn print(&self) {
         print!("\n{}", self.circumstances());
-        for cells in [self.details(), self.tool_lines(), self.verdicts()] {
+        let tables = [self.details(), self.tool_lines(), self.verdicts()];
+        // One that has only a head was not asked for.
+        for cells in tables.into_iter().filter(|cells| cells.len() > 1) {
             println!("\n{}", aligned(&cells));
         }
         let (met, missed) = missed(&self.rows);

@@ -53,8 +53,8 @@ pub(crate) struct Args {
     /// Only these servers: parts of their names.
     #[arg(long, value_name = "SERVER", value_delimiter = ',')]
     servers: Vec<String>,
-    /// Writes the generated part of benchmarks.md, and benchmarks.svg, in this directory.
-    #[arg(long, value_name = "DIR")]
+    /// Writes the generated part of benchmarks.md, and benchmarks.svg, in this directory; all of it, so that there is no part of a run.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "servers"])]
     document: Option<PathBuf>,
 }
 
