@@ -38,7 +38,8 @@ impl Machine {
             cores,
             cpu.map_or("unknown", |(_, model)| model),
             gib(memory.unwrap_or_default()),
-            kernel.trim(),
+            // What stands behind the version is a name that somebody gave it.
+            kernel.trim().split('-').next().unwrap_or_default(),
             file_system(directory),
             mib_per_second(write),
             mib_per_second(read),
