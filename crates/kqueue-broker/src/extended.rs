@@ -138,15 +138,14 @@ impl Broker {
         if self.refuses_change(session) {
             return;
         }
-        // What dies again meanwhile is not kicked again by the same command.
-        let bound = self.engine.state_bound(key, ItemState::Dead);
         let (id, max) = match which {
-            kqueue_proto::Kick::All => (None, bound),
-            kqueue_proto::Kick::Some(count) => (None, bound.min(count.into())),
+            kqueue_proto::Kick::All => (None, u64::MAX),
+            kqueue_proto::Kick::Some(count) => (None, u64::from(count)),
             kqueue_proto::Kick::Id(id) => (Some(id), 1),
         };
         let walk = Walk::new(key, ItemState::Dead, Purpose::Kick { id });
-        session.task = Some(Task::Walk(walk.up_to(max).into()));
+        let walk = walk.up_to(max).through(self.engine.last_id());
+        session.task = Some(Task::Walk(walk.into()));
     }
 
     pub(crate) fn purge(&mut self, now: Now, session: &mut Session, key: &Name, what: Purge) {
@@ -163,8 +162,8 @@ impl Broker {
         if matches!(what, Purge::Dead | Purge::All) {
             count += self.engine.purge_own_dead(key, &mut self.log);
         }
-        let bound = self.engine.state_bound(key, ItemState::Dead);
-        let walk = Walk::new(key, ItemState::Dead, Purpose::Purge).having_done(count).up_to(bound);
+        let walk = Walk::new(key, ItemState::Dead, Purpose::Purge).having_done(count);
+        let walk = walk.through(self.engine.last_id());
         if matches!(what, Purge::Dead | Purge::All) {
             session.task = Some(Task::Walk(walk.into()));
             return;

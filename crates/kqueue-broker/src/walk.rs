@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use kqueue_engine::{
-    ItemState, LoadRequest, Loaded, Now, Origin, Priority, Reason, Recorder, Seen, Seq, SessionId,
-    WalkNext, WalkPlace, Walked,
+    ItemId, ItemState, LoadRequest, Loaded, Now, Origin, Priority, Reason, Recorder, Seen, Seq,
+    SessionId, WalkNext, WalkPlace, Walked,
 };
 use kqueue_proto::{Cursor, DeadCause, Found, FoundDead, Name, Response};
 
@@ -49,6 +49,8 @@ pub(crate) struct Walk {
     bytes: usize,
     done: u64,
     purpose: Purpose,
+    /// What came to its place later is left alone: what is kicked may die again before the walk is over.
+    through: ItemId,
     /// An item was there, perhaps, that cannot be read.
     lacks_some: bool,
     /// What is being read, or goes on being read: the rest of a stretch on the disk.
@@ -103,6 +105,7 @@ impl Walk {
             bytes: 0,
             done: 0,
             purpose,
+            through: ItemId(u64::MAX),
             lacks_some: false,
             reading: None,
         }
@@ -115,6 +118,10 @@ impl Walk {
 
     pub(crate) fn up_to(self, left: u64) -> Self {
         Self { left, ..self }
+    }
+
+    pub(crate) fn through(self, through: ItemId) -> Self {
+        Self { through, ..self }
     }
 
     pub(crate) fn having_done(self, done: u64) -> Self {
@@ -207,13 +214,18 @@ impl Broker {
             }
             let bytes = seen.item.body.len() as u64;
             let moves = match walk.purpose {
-                Purpose::Kick { id } => id.is_none_or(|id| is_named(&seen, id)),
+                Purpose::Kick { id } => {
+                    seen.item.id <= walk.through && id.is_none_or(|id| is_named(&seen, id))
+                }
                 Purpose::Show { .. } | Purpose::Purge => false,
             };
             if moves && !self.log.has_room(bytes) {
                 return Err(NoRoom { bytes });
             }
             walk.place = seen.place;
+            if seen.item.id > walk.through {
+                continue;
+            }
             let is_done = match walk.purpose {
                 Purpose::Show { body_bytes } => {
                     let found = found(now, &walk.key, walk.state, &seen, body_bytes);

@@ -122,13 +122,6 @@ impl Engine {
         (seen, WalkNext::End)
     }
 
-    /// At most so many items of a queue are in this state.
-    pub fn state_bound(&self, queue: &[u8], state: ItemState) -> u64 {
-        let Some(home) = self.slot_named(queue) else { return 0 };
-        let lanes = self.lanes_of_state(home, state).into_iter();
-        lanes.map(|(_, slot)| self.queue(slot).len()).sum()
-    }
-
     fn lanes_of_state(&self, home: Slot, state: ItemState) -> Vec<(u64, Slot)> {
         let code = |slot: Slot| match self.queue(slot).lane {
             Lane::High => HIGH,

@@ -431,11 +431,16 @@ impl Engine {
 
     fn is_full_for(&self, slot: Slot, body_bytes: u64) -> bool {
         let queue = self.queue(slot);
-        let (left, (items, bytes)) = (self.memory_left(), self.waiting_in(slot));
-        items >= queue.config.max_items
-            || bytes >= queue.config.max_size
-            || (!queue.config.keep_journal
-                && !queue.has_room_in_memory(body_bytes + ITEM_COST_BYTES, left))
+        let config = &queue.config;
+        let is_limited = config.max_items < u64::MAX || config.max_size < u64::MAX;
+        // Adding up what is in all lanes, of which there may be thousands, takes longer than the rest of a put.
+        let is_over = is_limited && {
+            let (items, bytes) = self.waiting_in(slot);
+            items >= config.max_items || bytes >= config.max_size
+        };
+        is_over
+            || (!config.keep_journal
+                && !queue.has_room_in_memory(body_bytes + ITEM_COST_BYTES, self.memory_left()))
     }
 
     /// What may still be kept in memory, in bytes.

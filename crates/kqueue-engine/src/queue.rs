@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Invariants
-//! - `ready` is in rising order of id; `returned` holds items that were open and came back (or were read back out of order), also by id. The head of the
+//! - `ready` is in rising order of id; `returned` holds items that were open and came back (or were read back out of order, or were before one that was taken out of the
+//!   middle), also by id. The head of the
 //!   queue is the smaller of both heads: a returned item is at its old place without being inserted into the long list.
 //! - Items in `tail` come after all extents, those in extents after all in `ready`. There is a `tail` only where there was no room in memory.
 //! - An id is in at most one of all of them and `open`.
@@ -508,11 +509,29 @@ impl Queue {
             return Some(item);
         }
         let item = match self.position(id) {
-            Some(index) => self.ready.remove(index),
+            Some(index) => self.remove_ready(index),
             None => self.returned.remove(&id),
         }?;
         self.forget_cost(Some(&item));
         Some(item)
+    }
+
+    /// Takes an item out of `ready`. If it is far from both ends those before it become `returned`, each of them once: where every other item is taken out, one by one, each
+    /// would move half of the queue otherwise.
+    fn remove_ready(&mut self, index: usize) -> Option<Item> {
+        const NEAR: usize = 16;
+        let behind = self.ready.len() - 1 - index;
+        // What is in `returned` of a bucket is entered by its time.
+        if index.min(behind) <= NEAR || self.is_delayed() {
+            return self.ready.remove(index);
+        }
+        let before = self.ready.drain(..index).map(|item| (item.id, item));
+        match self.returned.is_empty() {
+            // Much faster than one by one, as they are in order.
+            true => self.returned = before.collect(),
+            false => self.returned.extend(before),
+        }
+        self.ready.pop_front()
     }
 
     /// Replaces an item in memory by another one with the same id, wherever it waits; gives the old one back, or the new one if there is none to be replaced.

@@ -213,3 +213,46 @@ fn who_only_waited_for_a_dead_letter_to_be_read_is_told_when_it_goes() {
         assert_eq!((delivery.session, delivery.items.len()), (SessionId(2), 0));
     }
 }
+
+/// What is passed over does not have to be moved again for each one that goes.
+#[test]
+fn every_other_dead_letter_goes_and_the_rest_stays_in_order() {
+    const ITEMS: usize = 200;
+    let queue = QueueOverrides {
+        dead_letter_queue: Some(Some((*b"dead").into())),
+        ..QueueOverrides::default()
+    };
+    for is_kicked in [false, true] {
+        let mut world = World::new(&[("a", queue.clone()), ("b", queue.clone())]);
+        for n in 0..ITEMS {
+            let name = if n % 2 == 0 { "a" } else { "b" };
+            let id = world.put_with(name, &format!("{n}"), With::default());
+            world.held(name);
+            world.bury(name, id, "");
+        }
+        let of = |rest: usize| (0..ITEMS).filter(move |n| n % 2 == rest).map(|n| format!("{n}"));
+        for seen in world.walk("b", ItemState::Dead) {
+            match is_kicked {
+                true => assert!(world.engine.kick(world.now, b"b", &seen, &mut world.log)),
+                false => assert!(world.engine.remove_seen(&seen, &mut world.log)),
+            }
+            world.check();
+        }
+        let slot = world.engine.by_name[&b"dead"[..]];
+        let passed = world.engine.queue(slot).returned.len();
+        assert!(passed > ITEMS / 2 - 40, "{passed} are out of the way");
+        for is_from_checkpoint in [true, false] {
+            match is_from_checkpoint {
+                true => world.checkpoint_and_restart(),
+                false => world.restart(),
+            }
+            let rest: Vec<String> = of(0).collect();
+            let seen = world.walk("a", ItemState::Dead);
+            let bodies =
+                seen.iter().map(|seen| String::from_utf8(seen.item.body.to_vec()).unwrap());
+            assert_eq!(bodies.collect::<Vec<_>>(), rest);
+        }
+        assert!(world.all("dead").into_iter().eq(of(0)));
+        assert_eq!(world.all("b").len(), if is_kicked { ITEMS / 2 } else { 0 });
+    }
+}
