@@ -26,7 +26,7 @@ for target in "$@"; do
     set -- "corpus/$target"
     [ ! -d "seeds/$target" ] || set -- "$@" "seeds/$target"
     case $target in
-        proto_*|text_*|session) set -- -dict=proto.dict "$@" ;;
+        proto_*|text_*|session|client) set -- -dict=proto.dict "$@" ;;
     esac
     "target/fuzz/$host/release/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=4096 \
         -verbosity=0 -print_final_stats=1 -artifact_prefix="artifacts/$target/" "$@"

@@ -20,6 +20,7 @@ use ext_php_rs::types::Zval;
 use ext_php_rs::zend::ce;
 use kqueue_client::Cluster;
 
+use crate::queue::Wish;
 use crate::zend::array;
 use crate::zend::call::{Call, handler};
 use crate::zend::class::{self, method};
@@ -74,7 +75,7 @@ fn fetch(call: &Call<'_>) -> std::result::Result<(), Thrown> {
         (Rc::clone(&this.cluster), this.owner, this.queues.clone(), this.timeout)
     };
     let (lease, interrupt) = (Duration::ZERO, signal::is_pending);
-    let arrived = queue::take(cluster, owner, queues, 1, timeout, lease, interrupt)?;
+    let arrived = queue::take(cluster, owner, Wish { queues, max: 1, timeout, lease, interrupt })?;
     let message = arrived.first().map(|item| item.to_message());
     drop(arrived);
     let is_end = message.is_none();

@@ -20,7 +20,6 @@ use kqueue_client::{Cluster, Held, PushError, ServerStats};
 
 use crate::message::Arrived;
 use crate::messages::Messages;
-
 use crate::zend::array::{self, ArrayBuilder, Key};
 use crate::zend::call::{Call, call_user, handler};
 use crate::zend::class::{self, Union, method, optional, required};
@@ -180,7 +179,8 @@ fn reserve(call: &Call<'_>) -> Return {
     let queues = arguments::queues(call, 1)?;
     let timeout = arguments::seconds(call, 2)?;
     let lease = arguments::seconds(call, 3)?;
-    match reserve_some(call, queues, 1, timeout, lease, signal::is_pending)?.first() {
+    let wish = Wish { queues, max: 1, timeout, lease, interrupt: signal::is_pending };
+    match reserve_some(call, wish)?.first() {
         Some(arrived) => Ok(arrived.to_message()),
         None => nothing_came(),
     }
@@ -192,7 +192,8 @@ fn reserve_many(call: &Call<'_>) -> Return {
     let max = arguments::at_most(call, 2)?;
     let timeout = arguments::seconds(call, 3)?;
     let lease = arguments::seconds(call, 4)?;
-    let arrived = reserve_some(call, queues, max, timeout, lease, signal::is_pending)?;
+    let wish = Wish { queues, max, timeout, lease, interrupt: signal::is_pending };
+    let arrived = reserve_some(call, wish)?;
     if arrived.is_empty() {
         signal::dispatch()?;
     }
@@ -203,34 +204,33 @@ fn reserve_many(call: &Call<'_>) -> Return {
     Ok(messages.finish())
 }
 
+/// What is to be taken, and how long to wait for it.
+pub(crate) struct Wish {
+    pub(crate) queues: Vec<Vec<u8>>,
+    pub(crate) max: u32,
+    pub(crate) timeout: Duration,
+    pub(crate) lease: Duration,
+    /// Ends the wait.
+    pub(crate) interrupt: fn() -> bool,
+}
+
 /// The items are registered with the process when this returns.
-fn reserve_some(
-    call: &Call<'_>,
-    queues: Vec<Vec<u8>>,
-    max: u32,
-    timeout: Duration,
-    lease: Duration,
-    interrupt: fn() -> bool,
-) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
+fn reserve_some(call: &Call<'_>, wish: Wish) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
     let this = call.this::<Queue>()?;
-    take(Rc::clone(&this.cluster), this.number, queues, max, timeout, lease, interrupt)
+    take(Rc::clone(&this.cluster), this.number, wish)
 }
 
 /// As [`reserve_some`], for an object that may be gone.
 pub(crate) fn take(
     cluster: Rc<Cluster>,
     owner: u64,
-    queues: Vec<Vec<u8>>,
-    max: u32,
-    timeout: Duration,
-    lease: Duration,
-    interrupt: fn() -> bool,
+    wish: Wish,
 ) -> Result<BailoutGuard<Vec<Arrived>>, Thrown> {
     let outcome = {
-        let names: Vec<&[u8]> = queues.iter().map(Vec::as_slice).collect();
-        cluster.reserve(&names, max, timeout, lease, &interrupt)
+        let names: Vec<&[u8]> = wish.queues.iter().map(Vec::as_slice).collect();
+        cluster.reserve(&names, wish.max, wish.timeout, wish.lease, &wish.interrupt)
     };
-    drop((queues, cluster));
+    drop((wish, cluster));
     match outcome {
         Ok(items) => Ok(message::take_charge(items, owner)),
         Err(failure) => Err(exceptions::throw(&failure)),
@@ -248,7 +248,8 @@ fn consume(call: &Call<'_>) -> Return {
     let mut handled = 0_u64;
     while max.is_none_or(|max| handled < max) && !signal::Loop::is_told_to_end() {
         let interrupt = signal::Loop::is_interrupted;
-        let arrived = reserve_some(call, queues.clone(), 1, timeout, Duration::ZERO, interrupt)?;
+        let (queues, lease) = (queues.clone(), Duration::ZERO);
+        let arrived = reserve_some(call, Wish { queues, max: 1, timeout, lease, interrupt })?;
         let Some(item) = arrived.first() else { break };
         let ticket = item.ticket();
         let message = item.to_message();

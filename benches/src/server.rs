@@ -123,7 +123,8 @@ impl Drop for Server {
 fn tell_trouble(line: &str) {
     // Each of them begins with nothing.
     let is_first_start = line.contains("right at a first start only");
-    if !is_first_start && (line.contains(" WARN ") || line.contains(" ERROR ")) {
+    // A panic's lines have no level.
+    if !is_first_start && !line.contains(" INFO ") {
         eprintln!("kqueue-server: {line}");
     }
 }

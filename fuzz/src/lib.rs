@@ -2,6 +2,7 @@
 //! runs them over the files in `seeds/`, where inputs that found a defect stay.
 
 mod bytes_in;
+mod client;
 mod journal_replay;
 mod journal_scan;
 mod log;
@@ -11,6 +12,7 @@ mod session;
 mod text_request;
 mod world;
 
+pub use client::client;
 pub use journal_replay::journal_replay;
 pub use journal_scan::journal_scan;
 pub use proto_reply::proto_reply;

@@ -26,6 +26,11 @@ fn proto_reply() {
 }
 
 #[test]
+fn client() {
+    run("client", kqueue_fuzz::client);
+}
+
+#[test]
 fn text_request() {
     run("text_request", kqueue_fuzz::text_request);
 }

@@ -1,7 +1,10 @@
 --TEST--
 After memory_limit
 --SKIPIF--
-<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
+<?php
+require __DIR__ . '/../utils/needs_server.inc';
+require __DIR__ . '/../utils/needs_allocator.inc';
+?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

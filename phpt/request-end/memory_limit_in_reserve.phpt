@@ -1,7 +1,10 @@
 --TEST--
 memory_limit while a body is handed to the program: everything goes back
 --SKIPIF--
-<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
+<?php
+require __DIR__ . '/../utils/needs_server.inc';
+require __DIR__ . '/../utils/needs_allocator.inc';
+?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

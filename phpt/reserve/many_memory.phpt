@@ -1,7 +1,10 @@
 --TEST--
 A memory limit that is met while the objects are made gives all items back
 --SKIPIF--
-<?php require __DIR__ . '/../utils/needs_server.inc'; ?>
+<?php
+require __DIR__ . '/../utils/needs_server.inc';
+require __DIR__ . '/../utils/needs_allocator.inc';
+?>
 --FILE--
 <?php
 require __DIR__ . '/../utils/server.inc';

@@ -8,7 +8,7 @@ require __DIR__ . '/../utils/server.inc';
 $server = Server::start();
 $q = new KQueue($server->address());
 // The producer pushes when it sees that somebody waits.
-$producer = proc_open([PHP_BINARY, '-n', '-r', <<<'PHP'
+$producer = proc_open([PHP_BINARY, '-n', '-d', 'pcre.jit=0', '-r', <<<'PHP'
     require $argv[1];
     $raw = stream_socket_client("tcp://{$argv[2]}");
     foreach (['one', 'two'] as $body) {

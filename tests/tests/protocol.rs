@@ -351,3 +351,21 @@ fn pipelined_gets_are_all_answered_however_long_the_replies_are() {
         wire.expect(format!("VALUE q 0 1024\r\n{body}\r\nEND\r\n").as_bytes());
     }
 }
+
+/// The replies to large gets wait behind a put that is being synced, until no more may; meanwhile as many requests are decoded as may be. When the sync is
+/// done all of them are run at once, and what is still in the input must not wait for the client to send more.
+#[test]
+fn everything_in_a_long_pipeline_is_answered() {
+    let daemon = Daemon::start("sync = \"always\"");
+    let mut wire = daemon.connect();
+    let body = "x".repeat(8192);
+    for _ in 0..40 {
+        wire.put("large", body.as_bytes());
+    }
+    let value = format!("VALUE large 0 8192\r\n{body}\r\nEND\r\n");
+    let requests =
+        ["set q 0 0 1\r\nx\r\n", &"get large\r\n".repeat(40), &"get none\r\n".repeat(600)];
+    let replies = ["STORED\r\n", &value.repeat(40), &"END\r\n".repeat(600)];
+    wire.send(requests.concat().as_bytes());
+    wire.expect(replies.concat().as_bytes());
+}

@@ -359,12 +359,6 @@ impl Broker {
         }
     }
 
-    /// The next session of which only a reply may leave: who takes [`Broker::progress`] after this for its own session need not be told.
-    pub fn poll_opened(&mut self) -> Option<SessionId> {
-        let progress = self.log.writer.progress();
-        self.gates.pop_open(&progress)
-    }
-
     /// The next session that has something to do: its wait ended or a reply of it may leave. Unknown ids are of sessions that are gone.
     pub fn poll_event(&mut self) -> Option<SessionId> {
         let progress = self.log.writer.progress();

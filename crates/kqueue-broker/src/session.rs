@@ -202,8 +202,7 @@ impl Session {
         while self.state == State::Open
             && !self.drain
             && !self.broken
-            && self.requests.len() < REQUESTS_MAX
-            && self.ahead_bytes < AHEAD_BYTES_MAX
+            && self.has_room_for_requests()
         {
             match self.codec.decode(input) {
                 Ok(Some(request)) => self.push(Input::Request(request)),
@@ -216,6 +215,11 @@ impl Session {
             }
         }
         self.requests.len() > before
+    }
+
+    /// Whether another request may be decoded. Who fed a session that had none, and ran it, must feed it again: what is in the input was left there.
+    pub fn has_room_for_requests(&self) -> bool {
+        self.requests.len() < REQUESTS_MAX && self.ahead_bytes < AHEAD_BYTES_MAX
     }
 
     fn push(&mut self, input: Input) {

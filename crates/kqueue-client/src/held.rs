@@ -101,7 +101,8 @@ impl Pin {
         let received = Instant::now();
         let ticket = |item: &Item| Ticket { queue: item.queue.clone(), id: item.id };
         let pin = Rc::new(Self {
-            link: RefCell::new(Some(link)),
+            // Bytes behind the items answer nothing that will be asked.
+            link: RefCell::new(Some(link).filter(Link::is_clean)),
             held: RefCell::new(items.iter().map(ticket).collect()),
             node,
             pools: pools.clone(),

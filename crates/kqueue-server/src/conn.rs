@@ -258,12 +258,16 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
             return false;
         }
         let was_held_up = self.session.is_held_up();
+        let was_full = !self.session.has_room_for_requests();
         let progress = self.shared.run_session(&mut self.session, mem::take(&mut self.traffic));
         self.session.note_time(self.now_us());
         self.session.encode(&progress, &mut self.output);
         self.had_much_output |= self.output.len() > OUTPUT_KEPT;
-        // What arrived during a wait has not been decoded yet.
-        decoded || self.session.can_run() || was_held_up && !self.session.is_held_up()
+        // What arrived during a wait, or while no more could be decoded, has not been decoded yet.
+        decoded
+            || self.session.can_run()
+            || was_held_up && !self.session.is_held_up()
+            || was_full && self.session.has_room_for_requests()
     }
 
     /// For measurements.

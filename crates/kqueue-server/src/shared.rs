@@ -172,7 +172,7 @@ impl Shared {
     /// Ends a connection: what it holds goes back to the queues, unless others may confirm that (`leaves`).
     pub(crate) fn disconnect(&self, session: SessionId, leaves: bool) {
         let now = self.clock.now();
-        self.drive(now, None, |core| {
+        self.drive(now, |core| {
             match leaves {
                 true => core.broker.handle_leave(now, session),
                 false => core.broker.handle_disconnect(now, session),
@@ -191,8 +191,7 @@ impl Shared {
         };
         let read = traffic.read + take(&self.last_read);
         let written = traffic.written + take(&self.last_written);
-        let own = session.id();
-        self.drive(now, Some(own), |core| {
+        self.drive(now, |core| {
             core.broker.note_traffic(read, written);
             core.broker.execute(now, session);
         })
@@ -226,15 +225,14 @@ impl Shared {
     }
 
     /// Lets `work` change the broker, then writes what that put into the journal and wakes whom it concerns.
-    /// `own` is the session whose replies leave by the progress that is returned.
-    fn drive(&self, now: Now, own: Option<SessionId>, work: impl FnOnce(&mut Core)) -> Progress {
+    fn drive(&self, now: Now, work: impl FnOnce(&mut Core)) -> Progress {
         // A job that is never reported would stop the journal.
         let _fatal = AbortOnPanic::new();
         let mut ready = Ready::default();
         let mut core = self.lock();
         work(&mut core);
         let mut job = self.next_inline_job(&mut core, now);
-        core.collect_ready(own, &mut ready);
+        core.collect_ready(&mut ready);
         self.collect_loads(&mut core);
         while let Some(ask) = core.broker.poll_ask() {
             // Without a receiver there is nobody to be asked: the server ends.
@@ -255,7 +253,7 @@ impl Shared {
                 0 => self.hand_over(&mut core, now),
                 _ => self.next_inline_job(&mut core, now),
             };
-            core.collect_ready(own, &mut ready);
+            core.collect_ready(&mut ready);
             self.collect_loads(&mut core);
             self.rearm_disk(&mut core);
             progress = core.broker.progress();
@@ -270,7 +268,7 @@ impl Shared {
     pub(crate) fn change<R>(&self, work: impl FnOnce(Now, &mut Broker) -> R) -> R {
         let now = self.clock.now();
         let mut result = None;
-        self.drive(now, None, |core| result = Some(work(now, &mut core.broker)));
+        self.drive(now, |core| result = Some(work(now, &mut core.broker)));
         result.expect("drive does the work")
     }
 
@@ -383,7 +381,7 @@ impl Shared {
                 is_apart = ahead_ms != 0;
                 tell_clock(ahead_ms);
             }
-            self.drive(now, None, |core| {
+            self.drive(now, |core| {
                 core.broker.note_clock(ahead_ms);
                 core.broker.handle_timeout(now);
             });
@@ -474,15 +472,7 @@ impl Core {
         }
     }
 
-    /// `own` sends its replies by itself: the progress that is taken before the lock is released tells which.
-    fn collect_ready(&mut self, own: Option<SessionId>, ready: &mut Ready) {
-        while let Some(session) = self.broker.poll_opened() {
-            if Some(session) != own
-                && let Some(notify) = self.connections.get(session)
-            {
-                ready.push(notify);
-            }
-        }
+    fn collect_ready(&mut self, ready: &mut Ready) {
         while let Some(session) = self.broker.poll_event() {
             if let Some(notify) = self.connections.get(session) {
                 ready.push(notify);

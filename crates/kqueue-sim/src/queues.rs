@@ -23,7 +23,7 @@ const LATE: Queue = "late";
 /// Where those go; from there, too, they may die.
 const EXPIRED: Queue = "expired";
 /// Where dead items go.
-const DEAD: Queue = "dead";
+pub(crate) const DEAD: Queue = "dead";
 /// A queue in memory only, whose items may die into one that is not.
 const MEM: Queue = "mem";
 /// A queue that drops its oldest items when it is full.

@@ -197,7 +197,10 @@ impl Cluster {
         operation: Operation<'_>,
     ) -> Error {
         let tally = &job.tally;
-        job.fatal.take().unwrap_or_else(|| tally.error(operation, &self.addresses, true))
+        let error = job.fatal.take();
+        let error = error.unwrap_or_else(|| tally.error(operation, &self.addresses, true));
+        // What came after the item that ended it all may have been stored unseen.
+        error.with_unknown_outcome(tally.is_unknown)
     }
 
     /// True: all stored.
@@ -219,6 +222,10 @@ impl Cluster {
                     continue;
                 }
                 if !job.has_work() || self.run_at(at, job) {
+                    return true;
+                }
+                // It failed behind the last answer.
+                if job.fatal.is_none() && !job.has_work() {
                     return true;
                 }
                 if job.is_over() || self.must_stop(at, &mut job.tally) {

@@ -56,7 +56,7 @@ impl Shared {
         let mut ready = Ready::default();
         let mut core = self.lock();
         core.finish(self.clock.now(), job, result);
-        core.collect_ready(None, &mut ready);
+        core.collect_ready(&mut ready);
         self.collect_loads(&mut core);
         let progress = core.broker.progress();
         drop(core);
@@ -106,7 +106,7 @@ impl Shared {
         loop {
             let now = self.clock.now();
             let mut is_done = false;
-            self.drive(now, None, |core| is_done = core.broker.checkpoint_step(&mut checkpoint));
+            self.drive(now, |core| is_done = core.broker.checkpoint_step(&mut checkpoint));
             if !self.wait_until_written() || is_done {
                 self.disk_wake.notify_one();
                 return;
@@ -119,7 +119,7 @@ impl Shared {
         loop {
             let now = self.clock.now();
             let mut step = RetireStep::Done;
-            self.drive(now, None, |core| step = core.broker.retire_step(&mut retirement));
+            self.drive(now, |core| step = core.broker.retire_step(&mut retirement));
             match step {
                 RetireStep::Read(read) => match self.read_patiently(&read) {
                     Read::Piece(piece) => retirement.feed(&piece),
@@ -179,7 +179,7 @@ impl Shared {
             if is_over {
                 let now = self.clock.now();
                 let mut found = (Vec::new(), 0);
-                self.drive(now, None, |core| found = core.broker.handle_loaded(now, load));
+                self.drive(now, |core| found = core.broker.handle_loaded(now, load));
                 self.report_bad(&found.0, found.1);
             }
             core = self.lock();

@@ -2,7 +2,7 @@
 //!
 //! Must not: know other items.
 
-use super::{Check, Copy, How, Moment, Put, Shown, State};
+use super::{Check, Copy, Hold, How, Moment, Put, Shown, State};
 
 /// Whether this item may be shown to this client now.
 pub(super) fn judge(
@@ -45,7 +45,9 @@ pub(super) fn judge(
     if is_gone && !copy.may_be_twice {
         return Err("came back after it had been confirmed".into());
     }
-    let Some(hold) = copy.holder else { return Ok(()) };
+    // At two places, it may be in two hands.
+    let is_other_one = |hold: &Hold| copy.may_be_twice && hold.queue != shown.queue;
+    let Some(hold) = copy.holder.filter(|hold| !is_other_one(hold)) else { return Ok(()) };
     let is_past = at.mono_ms >= hold.until_ms;
     let may_be_earlier = shown.how == How::Peeked && shown.asked.step <= hold.received.step;
     match is_past || may_be_earlier {

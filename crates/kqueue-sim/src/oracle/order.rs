@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use super::{Check, ConnId, Copy, First, How, Moment, Oracle, Put, Shown, State, Take, Window};
 use super::{Command, course::LATE_MS};
-use crate::queues::{ATTEMPTS_MAX, Entry, KEPT, Queue, attempts_max, entry, turns, way};
+use crate::queues::{ATTEMPTS_MAX, DEAD, Entry, KEPT, Queue, attempts_max, entry, turns, way};
 
 impl Oracle {
     #[expect(clippy::too_many_arguments, reason = "private, and each of them is needed")]
@@ -21,6 +21,10 @@ impl Oracle {
         at: Moment,
     ) -> Check {
         if self.is_damage_told || copy.may_be_twice_here {
+            return Ok(());
+        }
+        if place < copy.place() && copy.may_be_twice {
+            // A power cut lost one of its moves: it is at both places.
             return Ok(());
         }
         if place < copy.place() && !shown.is_stale(at) {
@@ -76,6 +80,10 @@ impl Oracle {
             // It had been purged, and a power cut brought it back.
             return Ok(());
         }
+        if self.had_power_cut && self.may_have_died(number, queue, at) {
+            // It had moved to the dead ones, and a power cut brought it back.
+            return Ok(());
+        }
         for first in self.order.get(queue).into_iter().flatten() {
             let &First { put: later, conn, asked, received } = first;
             // What one request is answered with was handed out in that order.
@@ -88,6 +96,15 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// Whether an item that is in a queue now may have left it, for a while, for that of its dead letters.
+    fn may_have_died(&self, number: usize, queue: Queue, at: Moment) -> bool {
+        let put = &self.puts[number];
+        let Some((root, ..)) = put.find(queue) else { return false };
+        queue != DEAD
+            && way(root).contains(&DEAD)
+            && self.may_be_dead(put, &put.copies[root], root, at)
     }
 
     fn precedes(&self, a: usize, b: usize) -> bool {
