@@ -8,6 +8,7 @@ SCALE ?= 1
 SEEDS ?= 20000
 ROUNDS ?= 500
 SECONDS ?= 300
+QUICK ?=
 
 .PHONY: help build install deb demo test bench bench-storage soak fuzz advisories clean
 
@@ -43,11 +44,11 @@ test:                 ## Installs what is missing, then runs every test
 	scripts/install.sh test
 	scripts/test.sh
 
-bench:                ## Measures against memcached and redis in the same run: the server, the extended commands, the PHP extension
+bench:                ## Measures against memcached, beanstalkd, Redis, NATS in the same run, into docs/benchmarks.md; the extended commands; the PHP extension: make bench QUICK=1 (minutes, writes nothing)
 	scripts/install.sh bench
-	scripts/bench.sh peers
-	scripts/bench.sh extended
-	scripts/bench.sh php
+	scripts/bench.sh peers $(if $(QUICK),--quick,--document docs)
+	scripts/bench.sh extended $(if $(QUICK),--repetitions 3 --items 2000)
+	scripts/bench.sh php $(if $(QUICK),--repetitions 3 --items 1000 --cycles 20000)
 
 bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million items, a million queues: make bench-storage SCALE=1
 	scripts/install.sh build

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds everything optimised, then measures.
 #
-#   scripts/bench.sh peers [--repetitions N] [--seconds S]
+#   scripts/bench.sh peers [--repetitions N] [--quick] [--only SCENARIO,...] [--servers NAME,...] [--document DIR]
 #   scripts/bench.sh extended [--repetitions N] [--items N]
 #   scripts/bench.sh php [--repetitions N] [--items N] [--cycles N] [--only ROW,...]
 #   scripts/bench.sh storage [--scale S] [--only ROW,...]

@@ -24,8 +24,8 @@ command -v npm >/dev/null || test="$test npm"
 # and the clients that are not Debian's: exact versions, into target/foreign, from these lists
 python_clients=tests/foreign/python/requirements.txt
 node_clients=tests/foreign/node/package-lock.json
-# bench: the servers that we compare with, and their clients for PHP
-bench="$build php8.2-memcached php8.2-redis memcached redis-server"
+# bench: the servers that we compare with, and their clients for PHP; nutcracker is the proxy that a web server would need without the extension's pool
+bench="$build php8.2-memcached php8.2-redis memcached redis-server beanstalkd nats-server nutcracker"
 
 cargo_deny=0.20.2
 
@@ -75,7 +75,7 @@ if [ -n "$missing" ]; then
     $as_root apt-get -q update
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing
     echo "Installed:$missing"
-    echo "No service was started now; those of these packages that are services (nginx, php-fpm, memcached, redis) start at the next boot:"
+    echo "No service was started now; those of these packages that are services (nginx, php-fpm, memcached, redis, beanstalkd, nats, nutcracker) start at the next boot:"
     echo "'systemctl disable NAME' prevents it. KQueue's scripts start servers of their own, on loopback, and end them."
 fi
 

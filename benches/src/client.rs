@@ -5,38 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::server::Server;
 
-/// How items are put and awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// `set` and `get` with `/t=`.
-    Memcache,
-    /// `LPUSH` and `BRPOP`.
-    Redis,
-}
-
-impl Protocol {
-    pub(crate) fn put(self, queue: &str, body: &[u8]) -> Vec<u8> {
-        let (queue_bytes, body_bytes) = (queue.len(), body.len());
-        let head = match self {
-            Self::Memcache => format!("set {queue} 0 0 {body_bytes}\r\n"),
-            Self::Redis => {
-                format!("*3\r\n$5\r\nLPUSH\r\n${queue_bytes}\r\n{queue}\r\n${body_bytes}\r\n")
-            }
-        };
-        [head.as_bytes(), body, b"\r\n"].concat()
-    }
-
-    pub(crate) fn wait_for_item(self, queue: &str) -> Vec<u8> {
-        match self {
-            Self::Memcache => format!("get {queue}/t=10000\r\n"),
-            Self::Redis => {
-                format!("*3\r\n$5\r\nBRPOP\r\n${}\r\n{queue}\r\n$2\r\n10\r\n", queue.len())
-            }
-        }
-        .into_bytes()
-    }
-}
-
 /// One connection.
 pub(crate) struct Client {
     stream: TcpStream,
@@ -65,18 +33,6 @@ impl Client {
         &self.buffer[..filled]
     }
 
-    pub(crate) fn put(&mut self, protocol: Protocol, request: &[u8]) {
-        self.send(request);
-        let reply = self.receive(b"\r\n");
-        let is_stored = match protocol {
-            Protocol::Memcache => reply == b"STORED\r\n",
-            Protocol::Redis => reply.starts_with(b":"),
-        };
-        assert!(is_stored, "not stored: {}", String::from_utf8_lossy(reply));
-    }
-}
-
-impl Client {
     /// A request that is answered with `STORED`, and perhaps an id.
     pub(crate) fn put_so(&mut self, request: &[u8]) {
         self.send(request);

@@ -4,11 +4,11 @@
 
 mod client;
 mod extended;
+mod load;
 mod peers;
 mod php;
 mod server;
 mod storage;
-mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,8 +30,11 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
-    /// Latency and throughput beside memcached and Redis; judges nothing.
+    /// Puts, takes and connections beside memcached, beanstalkd, Redis, NATS and a bare echo server, against the project's targets; the table says what was missed.
     Peers(peers::Args),
+    /// Serves as the bare echo server.
+    #[command(hide = true)]
+    Echo(peers::echo::Args),
     /// What the extended commands cost beside Kestrel's; judges nothing.
     Extended(extended::Args),
     /// What the PHP extension costs beside php-memcached and phpredis, against the project's targets; exit code 1 if one is not met.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match &args.measurement {
         Measurement::Peers(peers) => peers::run(&args.built, &args.data, peers),
+        Measurement::Echo(echo) => peers::echo::serve(echo).expect("the echo server serves"),
         Measurement::Extended(extended) => extended::run(&args.built, &args.data, extended),
         Measurement::Php(php) => {
             if !php::run(&args.built, &args.data, php) {

@@ -84,15 +84,6 @@ impl Server {
         Self::start(command, address)
     }
 
-    /// Redis that syncs before it answers.
-    pub(crate) fn redis(data: &Path) -> Self {
-        let address = free_address();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
-        command.args(["--appendonly", "yes", "--appendfsync", "always", "--dir"]).arg(data);
-        Self::start(command, address)
-    }
-
     /// Redis that writes nothing anywhere.
     pub(crate) fn redis_in_memory() -> Self {
         let address = free_address();
@@ -102,7 +93,8 @@ impl Server {
         Self::start(command, address)
     }
 
-    fn start(mut command: Command, address: SocketAddr) -> Self {
+    /// Another server, at the address that its command names.
+    pub(crate) fn start(mut command: Command, address: SocketAddr) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
@@ -137,21 +129,8 @@ fn tell_trouble(line: &str) {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// A loopback port that is free now.
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     listener.local_addr().expect("an address")
-}
-
-/// How often the thread that syncs has been scheduled since the server started.
-pub(crate) fn disk_thread_wakeups(server: &Server) -> f64 {
-    let tasks = format!("/proc/{}/task", server.child.id());
-    let switches = |task: &Path| -> Option<f64> {
-        let name = fs::read_to_string(task.join("comm")).ok()?;
-        let status = fs::read_to_string(task.join("status")).ok()?;
-        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"))?;
-        let count = line.split_whitespace().nth(1)?.parse().ok()?;
-        (name.trim() == "disk").then_some(count)
-    };
-    let tasks = fs::read_dir(tasks).expect("the server runs").flatten();
-    tasks.filter_map(|task| switches(&task.path())).sum()
 }

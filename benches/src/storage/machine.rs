@@ -38,7 +38,8 @@ impl Machine {
             cores,
             cpu.map_or("unknown", |(_, model)| model),
             gib(memory.unwrap_or_default()),
-            kernel.trim(),
+            // What stands behind the version is a name that somebody gave it.
+            kernel.trim().split('-').next().unwrap_or_default(),
             file_system(directory),
             mib_per_second(write),
             mib_per_second(read),
@@ -48,6 +49,10 @@ impl Machine {
 
     pub(crate) fn print(&self) {
         print!("{}", self.text);
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -64,7 +69,8 @@ fn file_system(directory: &Path) -> String {
     found.max_by_key(|(length, _)| *length).and_then(|(_, name)| name).unwrap_or("?").to_owned()
 }
 
-fn sync_median_us(directory: &Path) -> f64 {
+/// Microseconds of a sync of a block that was written before.
+pub(crate) fn sync_median_us(directory: &Path) -> f64 {
     let file = tempfile::tempfile_in(directory).expect("a file for the disk's figures");
     let page = [7; 4 * KIB as usize];
     file.write_all_at(&page, 0).and_then(|()| file.sync_all()).expect("the disk takes a page");

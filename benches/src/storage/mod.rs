@@ -10,7 +10,7 @@ mod churn;
 mod compaction;
 mod delayed;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod queues;
 pub(crate) mod report;
 mod site;
