@@ -427,7 +427,7 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| TRANSIENT.contains(&code))
 }
 
-/// Writes a file of zeros and syncs it.
+/// Writes a file of zeros and syncs it, piece by piece: a log that is to be synced meanwhile waits for one piece at most.
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -436,6 +436,7 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     while left > 0 {
         let piece = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
         file.write_all(&zeros[..piece])?;
+        file.sync_data()?;
         left -= piece as u64;
     }
     file.sync_all()

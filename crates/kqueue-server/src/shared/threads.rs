@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use kqueue_broker::{BadPlace, DiskFault, Job, Now, RetireStep, Retirement, SegmentRead};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tracing::{error, warn};
 
 use super::{Locked, Shared};
 use crate::connections::Ready;
 use crate::disk::is_transient;
 
+/// How much less of a processor housekeeping gets where there is not enough for all.
+const HOUSEKEEPING_NICE: i32 = 10;
 /// How long a thread sleeps at most when nothing is due.
 const DISK_IDLE: Duration = Duration::from_secs(60);
 /// How long housekeeping waits before it looks again whether its last step is written.
@@ -70,6 +74,8 @@ impl Shared {
 
     /// The housekeeping thread: spare files, removal of segments, checkpoints, and emptying of segments.
     pub(crate) fn run_housekeeping_thread(&self) {
+        // What it does is much at a time, and nobody waits for it: whoever serves a connection goes first. Where that is not allowed, it is as good as the others.
+        let _ = setpriority_process(Some(gettid()), HOUSEKEEPING_NICE);
         let mut core = self.lock();
         loop {
             if let Some(job) = core.background.take() {
