@@ -31,6 +31,8 @@ use crate::waiting::{Leases, Waiters};
 
 /// Sub-queues of one master. A put names all its queues in one record, which has room for twice as many, also when it is written again.
 pub(crate) const SUB_QUEUES_MAX: usize = 4000;
+/// Up to this length a body is copied rather than shared with whoever brought it, in bytes: what counts the references to a shared one takes more memory than a copy saves.
+const COPIED_BODY_BYTES_MAX: usize = 256;
 
 /// Place of a queue in the list of queues.
 pub(crate) type Slot = u32;
@@ -313,7 +315,7 @@ impl Engine {
                 attempts: 0,
                 share: if is_journaled { share } else { 0 },
                 ord: 0,
-                body: args.body.clone(),
+                body: kept_body(args.body, receivers.len()),
                 body_crc: args.body_crc,
                 extra: of_item.clone(),
             };
@@ -640,5 +642,13 @@ pub(crate) fn remove(queue: QueueNo, item: &Item, reason: Reason, rec: &mut impl
     if item.seq != Seq(0) {
         rec.record(&Record::Removed { queue, id: ItemId(item.id), reason });
         rec.unref(item.seq, 1, u64::from(item.share));
+    }
+}
+
+/// The body as it is kept, once for each of so many receivers.
+fn kept_body(body: &Bytes, receivers: usize) -> Bytes {
+    match receivers == 1 && body.len() <= COPIED_BODY_BYTES_MAX {
+        true => Bytes::copy_from_slice(body),
+        false => body.clone(),
     }
 }

@@ -70,6 +70,7 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
 
 /// The writing half of a socket.
 pub(crate) trait WriteHalf: Send + Sync {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
 }
@@ -84,6 +85,9 @@ macro_rules! socket {
             }
         }
         impl WriteHalf for $module::WriteHalf<'_> {
+            fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                Self::try_write(self, bytes)
+            }
             fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
                 Self::try_write_vectored(self, slices)
             }
@@ -350,7 +354,12 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
                 *slot = IoSlice::new(chunk);
                 count += 1;
             }
-            match self.write.try_write_vectored(&slices[..count]) {
+            // For one piece the kernel has a shorter way.
+            let written = match &slices[..count] {
+                [only] => self.write.try_write(only),
+                several => self.write.try_write_vectored(several),
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.traffic.written += written as u64;
