@@ -43,7 +43,12 @@ impl Clock {
 
     /// The present moment on both clocks.
     pub(crate) fn now(&self) -> Now {
-        let mono_ms = millis(self.start.elapsed());
+        self.at(Instant::now())
+    }
+
+    /// That moment, which has just been, on both clocks.
+    pub(crate) fn at(&self, moment: Instant) -> Now {
+        let mono_ms = millis(moment.saturating_duration_since(self.start));
         let looked_ms = self.wall.looked_ms.load(Ordering::Relaxed);
         let since_ms = mono_ms.saturating_sub(looked_ms);
         if since_ms >= LOOK_EVERY_MS

@@ -213,6 +213,10 @@ struct Connection<'a, R, W> {
 
 impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<End> {
+        // These stay where they wait, however often something else comes first.
+        let notify = self.notify;
+        let mut notified = pin!(notify.notified());
+        let mut draining = pin!(shutdown.wait_for(|draining| *draining));
         loop {
             loop {
                 while self.work() {}
@@ -247,10 +251,13 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
                 got = read_some(&mut self.read, &mut self.input, self.read_bytes), if may_read => {
                     self.note_read(got?);
                 }
-                () = self.notify.notified() => self.session.set_ready(),
+                () = notified.as_mut() => {
+                    notified.set(notify.notified());
+                    self.session.set_ready();
+                }
                 ready = self.write.writable(), if must_write => ready?,
                 () = sleep_until(deadline), if deadline.is_some() => return self.time_out(),
-                _ = shutdown.wait_for(|draining| *draining), if !self.session.is_closing() => {
+                _ = draining.as_mut(), if !self.session.is_closing() => {
                     self.session.begin_close();
                 }
             }
@@ -262,13 +269,13 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         if self.is_output_full() {
             return false;
         }
-        self.session.note_time(self.now_us());
+        let now = self.note_time();
         let decoded = self.session.feed(&mut self.input);
         if decoded {
-            self.last_request = Instant::now();
+            self.last_request = now;
         }
         self.request_began = match self.session.is_mid_request(&self.input) {
-            true => self.request_began.filter(|_| !decoded).or_else(|| Some(Instant::now())),
+            true => self.request_began.filter(|_| !decoded).or(Some(now)),
             false => None,
         };
         if !self.session.wants_broker() {
@@ -277,7 +284,8 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
         let was_held_up = self.session.is_held_up();
         let was_full = !self.session.has_room_for_requests();
         self.must_write = true;
-        let progress = self.shared.run_session(&mut self.session, mem::take(&mut self.traffic));
+        let traffic = mem::take(&mut self.traffic);
+        let progress = self.shared.run_session(now.into_std(), &mut self.session, traffic);
         self.encode(progress);
         // What arrived during a wait, or while no more could be decoded, has not been decoded yet.
         decoded
@@ -293,14 +301,17 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     }
 
     fn encode(&mut self, progress: Progress) {
-        self.session.note_time(self.now_us());
+        self.note_time();
         self.session.encode(&progress, &mut self.output);
         self.had_much_output |= self.output.len() > OUTPUT_KEPT;
     }
 
-    /// For measurements.
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    /// Tells the session what time it is.
+    fn note_time(&mut self) -> Instant {
+        let now = Instant::now();
+        let since = now.into_std().saturating_duration_since(self.began);
+        self.session.note_time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+        now
     }
 
     /// What much output needed is not kept until there is much again.

@@ -20,6 +20,7 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 use kqueue_broker::{
     Access, Ask, Broker, DiskFault, DiskOp, FaultKind, Job, Load, Now, Progress, Session, SessionId,
@@ -196,8 +197,13 @@ impl Shared {
     /// Runs what the session has decoded and picks up what the broker has for it; the replies whose gate is open when this returns may leave. `traffic` is what went
     /// over the wire since the last time. [`Shared::write_session`] has to follow, whatever happens; what this puts into the journal is on its way only then, unless somebody
     /// else writes before.
-    pub(crate) fn run_session(&self, session: &mut Session, traffic: Traffic) -> Progress {
-        let now = self.clock.now();
+    pub(crate) fn run_session(
+        &self,
+        now: Instant,
+        session: &mut Session,
+        traffic: Traffic,
+    ) -> Progress {
+        let now = self.clock.at(now);
         let _fatal = AbortOnPanic::new();
         let take = |last: &AtomicU64| match last.load(Ordering::Relaxed) {
             0 => 0,

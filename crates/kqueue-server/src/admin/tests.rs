@@ -69,7 +69,11 @@ impl Server {
     fn say(&mut self, request: &[u8]) {
         let mut input = BytesMut::from(request);
         self.session.feed(&mut input);
-        self.running.shared.run_session(&mut self.session, Default::default());
+        self.running.shared.run_session(
+            std::time::Instant::now(),
+            &mut self.session,
+            Default::default(),
+        );
         let progress = self.running.shared.write_session(&self.session);
         self.session.encode(&progress, &mut Output::default());
     }
