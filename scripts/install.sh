@@ -25,7 +25,7 @@ command -v npm >/dev/null || test="$test npm"
 python_clients=tests/foreign/python/requirements.txt
 node_clients=tests/foreign/node/package-lock.json
 # bench: the servers that we compare with, and their clients for PHP; nutcracker is the proxy that a web server would need without the extension's pool
-bench="$build php8.2-memcached php8.2-redis memcached redis-server beanstalkd nats-server nutcracker"
+bench="$build php8.2-fpm php8.2-memcached php8.2-redis memcached redis-server beanstalkd nats-server nutcracker"
 
 cargo_deny=0.20.2
 

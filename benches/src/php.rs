@@ -9,8 +9,10 @@ mod binary;
 mod cost;
 mod cycles;
 mod failover;
+mod fastcgi;
 mod pinned;
 mod push_and_set;
+mod site;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,6 +59,8 @@ enum Row {
     Failover,
     /// Memory and descriptors in a long run.
     Cycles,
+    /// A page that pushes once, through php-fpm, with this and other clients.
+    Site,
 }
 
 /// Measures what was asked for and prints the table; true if every target was met.
@@ -73,15 +77,17 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
             Row::Spread => "spread",
             Row::Failover => "failover",
             Row::Cycles => "cycles",
+            Row::Site => "site",
         };
         eprintln!("-- {name}");
         report.begin(name);
-        let _pinned = (*row != Row::Spread).then(Pinned::new);
+        let _pinned = (!matches!(row, Row::Spread | Row::Site)).then(Pinned::new);
         let measure = || match row {
             Row::Binary => binary::run(built, data.path(), &mut report),
             Row::Cost | Row::Spread => cost::run(built, data.path(), args, &mut report),
             Row::Failover => failover::run(built, data.path(), args, &mut report),
             Row::Cycles => cycles::run(built, data.path(), args, &mut report),
+            Row::Site => site::run(built, data.path(), args, &mut report),
         };
         // A row that breaks off has missed its target; the others are measured all the same.
         if catch_unwind(AssertUnwindSafe(measure)).is_err() {

@@ -159,7 +159,7 @@ fn write_json(file: &Path, report: &document::Report<'_>) {
 }
 
 /// As far as that is allowed: what does not get its connections says so.
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
     if limit.current.is_some_and(|current| current < wanted) {

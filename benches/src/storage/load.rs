@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::storage::watch::{Watch, in_log};
 
 /// Room for replies; larger than any single one.
-const INPUT_BYTES: usize = 1024 * 1024;
+const INPUT_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of bodies that are on their way at a time.
 const WINDOW_BYTES: u64 = 512 * 1024;
 /// Requests that are on their way at a time, at most. Their bytes, when they are gets, fit into the sockets' buffers: nobody waits in a circle.
@@ -198,6 +198,11 @@ impl Pipe {
         }
         self.end += count;
         Ok(())
+    }
+
+    /// Sends something and waits for no reply.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
     }
 
     /// Sends one request and returns the item that it brings, if it does.

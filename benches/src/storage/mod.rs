@@ -9,6 +9,7 @@ mod backlog;
 mod churn;
 mod compaction;
 mod delayed;
+mod growth;
 mod load;
 pub(crate) mod machine;
 mod queues;
@@ -74,6 +75,8 @@ enum Row {
     Compaction,
     /// 10 million items that wait for their times.
     Delayed,
+    /// What a put and a get cost while something else grows, up to 10 million items, a million queues, 9,000 connections.
+    Growth,
 }
 
 impl Row {
@@ -86,6 +89,7 @@ impl Row {
             Self::Churn => (0, 64 * MIB),
             Self::Compaction => (2 * GIB, 512 * MIB),
             Self::Delayed => (4 * GIB, 16 * MIB),
+            Self::Growth => (3 * GIB, 64 * MIB),
         };
         (scaled as f64 * scale) as u64 + fixed
     }
@@ -153,6 +157,9 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
     }
     if wants(Row::Delayed) {
         bench.row("delayed", delayed::run);
+    }
+    if wants(Row::Growth) {
+        bench.row("growth", growth::run);
     }
     println!();
     machine.print();

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::server::Server;
 use crate::storage::load::Pipe;
 use crate::storage::watch::{DiskBound, Watch};
-use crate::storage::{Bench, GIB, MIB};
+use crate::storage::{Bench, GIB, KIB, MIB};
 
 /// Smaller segments would make a scaled run one of file creation.
 const SEGMENT_MIN: u64 = MIB;
@@ -32,11 +32,16 @@ impl Setup {
         Self { sync: "never", bound: DiskBound { log_cap, segment } }
     }
 
+    /// A segment must have room for the largest item.
+    fn item_bytes_max(&self) -> u64 {
+        if self.bound.segment >= SEGMENT { MIB } else { 64 * KIB }
+    }
+
     fn text(&self, directory: &Path) -> String {
         let Self { sync, bound: DiskBound { log_cap, segment } } = self;
-        // A segment must have room for the largest item, and small ones are used.
+        let item_bytes_max = self.item_bytes_max();
         format!(
-            "[server]\ndata_dir = \"{}\"\nmax_item_size = \"64KiB\"\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsync = \"{sync}\"\nsegment_size = {segment}\nlog_cap = {log_cap}\n",
+            "[server]\ndata_dir = \"{}\"\nmax_item_size = {item_bytes_max}\nmax_open_transactions = 10000\n[listen]\nmemcache = \"127.0.0.1:0\"\n[journal]\nsync = \"{sync}\"\nsegment_size = {segment}\nlog_cap = {log_cap}\n",
             directory.display()
         )
     }
@@ -68,6 +73,11 @@ impl Site {
     /// Where the server's files are.
     pub(crate) fn files(&self) -> PathBuf {
         self.place.path().join("data")
+    }
+
+    /// The longest item that it takes.
+    pub(crate) fn item_bytes_max(&self) -> u64 {
+        self.setup.item_bytes_max()
     }
 
     pub(crate) fn start(&self) -> Started {
