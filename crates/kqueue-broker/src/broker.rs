@@ -371,6 +371,13 @@ impl Broker {
         }
     }
 
+    /// The next session of which replies may leave that waited for the disk: to be asked for before [`Broker::poll_event`] by who tells the two apart. Such a session need not
+    /// be run, only [`Session::encode`]d.
+    pub fn poll_opened(&mut self) -> Option<SessionId> {
+        let progress = self.log.writer.progress();
+        self.gates.pop_open(&progress)
+    }
+
     /// The next session that has something to do: its wait ended or a reply of it may leave. Unknown ids are of sessions that are gone.
     pub fn poll_event(&mut self) -> Option<SessionId> {
         let progress = self.log.writer.progress();

@@ -19,11 +19,12 @@ use bytes::BytesMut;
 use kqueue_broker::{Output, Progress, Session, SessionId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{trace, warn};
 
 use crate::budget::Counted;
+use crate::connections::Bell;
 use crate::protocol::Protocol;
 use crate::shared::{Shared, Traffic};
 
@@ -120,8 +121,8 @@ pub(crate) async fn serve<S: Socket>(
     config: ConnConfig,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let notify = Arc::new(Notify::new());
-    let (session, access) = shared.connect(Arc::clone(&notify));
+    let bell = Arc::new(Bell::default());
+    let (session, access) = shared.connect(Arc::clone(&bell));
     let leaves = config.protocol.items_outlive_connections();
     let registration = Registration { shared: &shared, session, leaves };
     let (read, write) = socket.halves();
@@ -130,7 +131,7 @@ pub(crate) async fn serve<S: Socket>(
         config,
         read,
         write,
-        notify: &notify,
+        bell: &bell,
         session: Session::with_codec(session, config.protocol.codec(), access),
         must_write: false,
         input: BytesMut::new(),
@@ -190,7 +191,7 @@ struct Connection<'a, R, W> {
     config: ConnConfig,
     read: R,
     write: W,
-    notify: &'a Notify,
+    bell: &'a Bell,
     session: Session,
     /// It has run since [`Shared::write_session`] was called last.
     must_write: bool,
@@ -214,8 +215,8 @@ struct Connection<'a, R, W> {
 impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> io::Result<End> {
         // These stay where they wait, however often something else comes first.
-        let notify = self.notify;
-        let mut notified = pin!(notify.notified());
+        let bell = self.bell;
+        let mut rung = pin!(bell.rung());
         let mut draining = pin!(shutdown.wait_for(|draining| *draining));
         loop {
             loop {
@@ -251,9 +252,9 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
                 got = read_some(&mut self.read, &mut self.input, self.read_bytes), if may_read => {
                     self.note_read(got?);
                 }
-                () = notified.as_mut() => {
-                    notified.set(notify.notified());
-                    self.session.set_ready();
+                () = rung.as_mut() => {
+                    rung.set(bell.rung());
+                    self.answer_bell();
                 }
                 ready = self.write.writable(), if must_write => ready?,
                 () = sleep_until(deadline), if deadline.is_some() => return self.time_out(),
@@ -298,6 +299,16 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
     fn write(&mut self) {
         let progress = self.shared.write_session(&self.session);
         self.encode(progress);
+    }
+
+    /// The broker has something for the session, or only replies may leave: for that it need not run.
+    fn answer_bell(&mut self) {
+        let progress = self.shared.progress();
+        if self.bell.take_event() || progress.poisoned {
+            self.session.set_ready();
+        } else {
+            self.encode(progress);
+        }
     }
 
     fn encode(&mut self, progress: Progress) {

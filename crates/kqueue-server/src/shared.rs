@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 use self::threads::STEP_PAUSE;
 use crate::budget::{BYTES_MAX, Budget};
 use crate::clock::Clock;
-use crate::connections::{Connections, Ready};
+use crate::connections::{Bell, Connections, Ready};
 use crate::disk::Disk;
 use crate::fatal::AbortOnPanic;
 use crate::latency::Latencies;
@@ -174,10 +174,10 @@ impl Shared {
         Locked { _fatal: AbortOnPanic::new(), guard }
     }
 
-    /// Registers a connection; `notify` is told whenever the broker has something for it.
-    pub(crate) fn connect(&self, notify: Arc<Notify>) -> (SessionId, Access) {
+    /// Registers a connection; `bell` rings whenever the broker has something for it.
+    pub(crate) fn connect(&self, bell: Arc<Bell>) -> (SessionId, Access) {
         let mut core = self.lock();
-        let session = core.connections.insert(notify);
+        let session = core.connections.insert(bell);
         let access = core.broker.handle_connect(session);
         (session, access)
     }
@@ -531,9 +531,14 @@ impl Core {
     }
 
     fn collect_ready(&mut self, ready: &mut Ready) {
+        while let Some(session) = self.broker.poll_opened() {
+            if let Some(bell) = self.connections.get(session) {
+                ready.push(bell, false);
+            }
+        }
         while let Some(session) = self.broker.poll_event() {
-            if let Some(notify) = self.connections.get(session) {
-                ready.push(notify);
+            if let Some(bell) = self.connections.get(session) {
+                ready.push(bell, true);
             }
         }
     }

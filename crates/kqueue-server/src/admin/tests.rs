@@ -10,7 +10,6 @@ use http_body_util::BodyExt;
 use kqueue_broker::{Limits, Output, Session};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use super::*;
@@ -51,7 +50,7 @@ impl Server {
         let file = StatusFile::new(status_file(&directory));
         let control = Control::new(Arc::clone(&shared), source, config, file);
         let (drain, draining) = watch::channel(false);
-        let (session, access) = shared.connect(Arc::new(Notify::new()));
+        let (session, access) = shared.connect(Arc::default());
         let codec = Box::new(kqueue_broker::Decoder::new(Limits::default()));
         let session = Session::with_codec(session, codec, access);
         let admin = Admin::new(draining);
