@@ -1,5 +1,6 @@
 //! Sessions and broker driven by hand: what may leave when, and what happens when the disk does not do its part.
 
+mod checkpoint;
 mod thrift;
 mod walk;
 
@@ -60,11 +61,13 @@ fn boot_within(
         max_record_bytes: 8192,
         flush_bytes: u64::MAX,
     };
-    let mut boot = Boot::from_checkpoint(config, sizes, 7, superblock, []).expect("sound sizes");
-    let headers: Vec<_> =
-        files.values().map(|file| parse_header(file).expect("a sound header")).collect();
-    for (index, file) in files.values().enumerate() {
-        boot.segment(&headers[index], file, headers.get(index + 1)).expect("one log");
+    let headers = files.values().map(|file| parse_header(file).expect("a sound header"));
+    let is_read = |header: &SegmentHeader| header.segment >= superblock.start.segment;
+    let (headers, data): (Vec<_>, Vec<_>) = headers.partition(is_read);
+    let data = data.iter().map(|header| (header.segment, header.salt));
+    let mut boot = Boot::from_checkpoint(config, sizes, 7, superblock, data).expect("sound sizes");
+    for (index, header) in headers.iter().enumerate() {
+        boot.segment(header, &files[&header.segment], headers.get(index + 1)).expect("one log");
     }
     boot.finish(NOW).expect("one log").expect("a whole log").broker
 }

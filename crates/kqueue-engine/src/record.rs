@@ -238,7 +238,8 @@ pub trait Recorder {
     fn add_ref(&mut self, seq: Seq, refs: u64, bytes: u64);
     /// `refs` references are gone to records in the segment in which `seq` is, which kept `bytes` alive. [`Seq`] 0 is no record: nothing happens.
     fn unref(&mut self, seq: Seq, refs: u64, bytes: u64);
-    /// The first sequence number behind the segment in which `seq` is; one more than `seq` as long as nobody knows in which segment it will be.
+    /// What is known of where the segment ends in which `seq` is: from this sequence number on, nothing is known to be in it. That is not above the first record of which nobody
+    /// knows yet in which segment it will be; one more than `seq` if that is such a one itself.
     fn segment_end(&self, seq: Seq) -> Seq;
     /// Whether the segment in which the record is, or will be, is there.
     fn has_segment(&self, seq: Seq) -> bool;

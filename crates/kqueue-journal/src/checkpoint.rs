@@ -129,10 +129,12 @@ impl Writer {
         self.segments.may_be_dead = true;
     }
 
-    /// The end of the segment in which the record is: nothing from there on is in it. `u64::MAX` for the newest; one more than `seq` as long as
-    /// nobody knows in which segment the record will be.
+    /// The end of the segment in which the record is, as far as that is known: nothing that has a place and comes from there on is in it. What has no place yet may be in it
+    /// or not, so the newest segment ends before the first such record; one more than `seq` if it has none itself.
     pub fn segment_end(&self, seq: Seq) -> Seq {
-        Seq(self.segments.of_seq(seq.0).map_or(seq.0 + 1, |segment| segment.end_seq))
+        let unplaced_from = self.segments.unplaced_from;
+        let end = |segment: &Segment| segment.end_seq.min(unplaced_from);
+        Seq(self.segments.of_seq(seq.0).map_or(seq.0 + 1, end))
     }
 
     /// Number of the segment in which the record is; `None` if it is in none yet.

@@ -48,6 +48,8 @@ pub(crate) struct World {
     background: Option<(Job, u64)>,
     retirement: Option<Retirement>,
     checkpoint: Option<Checkpoint>,
+    /// What housekeeping appended last has been written: it goes on, whatever others append before it does.
+    goes_on: bool,
     loads: Vec<(Load, u64)>,
     /// What the broker has asked its shell for, and when that is done.
     asks: VecDeque<(Ask, u64)>,
@@ -122,6 +124,7 @@ impl World {
             background: None,
             retirement: None,
             checkpoint: None,
+            goes_on: false,
             loads: Vec::new(),
             asks: VecDeque::new(),
             status: StatusModel::new(Status::Up, scenario.extras.grace_ms),
@@ -508,7 +511,7 @@ impl World {
 
     fn restart(&mut self) -> Outcome {
         (self.log_job, self.background) = (None, None);
-        (self.retirement, self.checkpoint) = (None, None);
+        (self.retirement, self.checkpoint, self.goes_on) = (None, None, false);
         self.loads.clear();
         self.asks.clear();
         self.disk.is_full &= self.rng.bool();

@@ -101,12 +101,16 @@ impl World {
         }
     }
 
-    /// What the housekeeping thread does: one thing at a time, each step written before the next.
+    /// What the housekeeping thread does: one thing at a time, each step written before the next. Others may put something between its looking and its going on.
     fn keep_house(&mut self) -> Outcome {
-        let is_dead = self.disk.died.is_some();
-        if is_dead || !self.broker.is_written() || self.broker.progress().poisoned {
+        if self.disk.died.is_some() || self.broker.progress().poisoned {
             return Ok(());
         }
+        if !self.goes_on {
+            self.goes_on = self.broker.is_written();
+            return Ok(());
+        }
+        self.goes_on = false;
         if let Some(checkpoint) = &mut self.checkpoint {
             if self.broker.checkpoint_step(checkpoint) {
                 self.checkpoint = None;
