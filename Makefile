@@ -55,7 +55,7 @@ bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million 
 	scripts/bench.sh storage --scale $(SCALE)
 
 soak:                 ## A long simulation, a long crash loop of the real server, a storm of clients: make soak SEEDS=20000 ROUNDS=500
-	$(CARGO) run --locked --release --package kqueue-sim -- run --seeds $(SEEDS)
+	$(CARGO) run --locked --profile checked --package kqueue-sim -- run --seeds $(SEEDS)
 	$(CARGO) build --locked --package kqueue-server
 	KQUEUE_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package kqueue-tests --test crash -- --nocapture
 	KQUEUE_HOSTILE_STORM=200000 KQUEUE_HOSTILE_QUEUES=1000000 $(CARGO) test --locked --package kqueue-tests --test hostile_clients -- --nocapture

@@ -31,8 +31,8 @@ for stage in $stages; do
             cargo test --locked --manifest-path fuzz/Cargo.toml --target-dir "$target/fuzz-seeds"
             ;;
         sim)
-            cargo run --locked --release --package kqueue-sim -- run --seeds "$seeds"
-            cargo run --locked --release --package kqueue-sim -- faults --seeds "$faults"
+            cargo run --locked --profile checked --package kqueue-sim -- run --seeds "$seeds"
+            cargo run --locked --profile checked --package kqueue-sim -- faults --seeds "$faults"
             ;;
         storage)
             # Seconds: what must hold on any machine (memory, disk, no item lost, no push failed), no times.
