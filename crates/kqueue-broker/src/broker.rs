@@ -7,7 +7,7 @@
 //! - After any call: take jobs with [`Broker::poll_job`] until there is none, run each to its end, in order, and report it with
 //!   [`Broker::handle_done`]; drain [`Broker::poll_event`]; call [`Broker::handle_timeout`] no later than [`Broker::poll_timeout`] says, and
 //!   [`Broker::poll_job`] no later than [`Broker::poll_journal_timeout`] says.
-//! - `now` never goes back on its monotonic side.
+//! - `now` goes back by as much as its caller waited for the lock at most, some milliseconds: nothing may depend on more than that.
 //!
 //! Invariants: a reply that promises something is behind the gate of the record that makes it true; a session is named whenever its gate opened
 //! or its wait ended; nothing is handed to a session that is gone.
