@@ -2,7 +2,8 @@
 //!
 //! Contract for the shell
 //! - Call [`Broker::execute`] for a session that [`Session::wants_broker`], and for one that [`Broker::poll_event`] named after
-//!   [`Session::set_ready`].
+//!   [`Session::set_ready`]; or its two halves, [`Broker::run`] and, always, [`Broker::await_disk`], with anything in between. Who asks [`Broker::poll_opened`] first may only
+//!   [`Session::encode`] what that names.
 //! - Also after any call: [`Broker::poll_load`] until there is none; each load is read (in any thread, without the lock) and reported with [`Broker::handle_loaded`].
 //! - After any call: take jobs with [`Broker::poll_job`] until there is none, run each to its end, in order, and report it with
 //!   [`Broker::handle_done`]; drain [`Broker::poll_event`]; call [`Broker::handle_timeout`] no later than [`Broker::poll_timeout`] says, and

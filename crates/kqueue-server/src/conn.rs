@@ -303,10 +303,10 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
 
     /// The broker has something for the session, or only replies may leave: for that it need not run.
     fn answer_bell(&mut self) {
-        let progress = self.shared.progress();
-        if self.bell.take_event() || progress.poisoned {
+        if self.bell.take_event() {
             self.session.set_ready();
         } else {
+            let progress = self.shared.progress();
             self.encode(progress);
         }
     }

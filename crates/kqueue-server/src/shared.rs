@@ -55,7 +55,7 @@ pub(crate) struct Core {
     handed: Option<Job>,
     /// A job on its way to the housekeeping thread.
     background: Option<Job>,
-    /// How many sessions have run since something was written last.
+    /// How many sessions have run since something was written last, or there was nothing to be written.
     gathered: u32,
     /// Reads on their way to the reader thread.
     loads: VecDeque<Load>,
@@ -348,15 +348,25 @@ impl Shared {
     fn next_inline_job(&self, core: &mut Core, now: Now) -> Option<Job> {
         while let Some(job) = core.broker.poll_job(now) {
             if !job.is_background {
-                let gathered = mem::take(&mut core.gathered);
-                self.gathers.store(gathered > 1, Ordering::Relaxed);
+                self.note_gathered(core);
             }
             if job.is_write_only {
                 return Some(job);
             }
             self.send(core, job);
         }
+        if core.broker.is_written() {
+            self.note_gathered(core);
+        }
         None
+    }
+
+    /// Those who have run since the last time need not be waited for again. Whose records somebody else has written is not among them, and says nothing.
+    fn note_gathered(&self, core: &mut Core) {
+        match mem::take(&mut core.gathered) {
+            0 => {}
+            gathered => self.gathers.store(gathered > 1, Ordering::Relaxed),
+        }
     }
 
     /// Gives all jobs to the threads whose they are: the caller has done enough for others.
@@ -561,7 +571,8 @@ mod tests {
     use std::path::PathBuf;
     use std::process::{Command, ExitStatus};
 
-    use kqueue_broker::SegmentRead;
+    use bytes::BytesMut;
+    use kqueue_broker::{Limits, SegmentRead};
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     use super::threads::{READ_PAUSE, Read};
@@ -622,6 +633,45 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert!(!shared.progress().poisoned);
+    }
+
+    /// What a client sends is run; it is written later.
+    fn run(shared: &Shared, session: &mut Session, request: &[u8]) {
+        session.feed(&mut BytesMut::from(request));
+        shared.run_session(Instant::now(), session, Traffic::default());
+    }
+
+    #[test]
+    fn who_runs_alone_waits_for_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = shared_in(directory.path().to_path_buf());
+        let connect = || Session::new(shared.connect(Arc::default()).0, Limits::default());
+        let (mut one, mut other) = (connect(), connect());
+        let gathers = || shared.gathers.load(Ordering::Relaxed);
+        let settle = |session: &Session| {
+            shared.write_session(session);
+            loop {
+                let Some(job) = shared.lock().handed.take() else { break };
+                drop(shared.finish_job(&job, shared.run_job(&job)));
+            }
+        };
+        let put: &[u8] = b"set q 0 0 1\r\nx\r\n";
+        // Reads write nothing, and nobody has gathered because of them.
+        run(&shared, &mut one, b"get none\r\n");
+        settle(&one);
+        run(&shared, &mut one, put);
+        settle(&one);
+        assert!(!gathers());
+        run(&shared, &mut one, put);
+        run(&shared, &mut other, put);
+        settle(&one);
+        assert!(gathers());
+        // It was written by the first: that the second has nothing to write does not mean that it is alone.
+        settle(&other);
+        assert!(gathers());
+        run(&shared, &mut one, b"get none\r\n");
+        settle(&one);
+        assert!(!gathers());
     }
 
     #[test]

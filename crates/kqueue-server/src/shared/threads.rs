@@ -56,7 +56,7 @@ impl Shared {
     }
 
     /// Reports a job that was run outside of the lock, and takes the lock again.
-    fn finish_job(&self, job: &Job, result: Result<(), DiskFault>) -> Locked<'_> {
+    pub(super) fn finish_job(&self, job: &Job, result: Result<(), DiskFault>) -> Locked<'_> {
         let mut ready = Ready::default();
         let mut core = self.lock();
         core.finish(self.clock.now(), job, result);
