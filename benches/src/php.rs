@@ -10,8 +10,8 @@ mod cost;
 mod cycles;
 mod failover;
 mod fastcgi;
+mod medians;
 mod pinned;
-mod push_and_set;
 mod site;
 mod worker;
 
@@ -20,7 +20,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-pub(crate) use push_and_set::push_and_set;
+pub(crate) use medians::{pool_and_proxy, push_and_set};
 
 use self::pinned::Pinned;
 use crate::peers::median;

@@ -10,7 +10,6 @@ pub(crate) mod echo;
 mod fleet;
 mod kestrel;
 mod plot;
-mod pool;
 mod quiet;
 mod results;
 mod scenarios;
@@ -271,14 +270,14 @@ impl<'a> Bench<'a> {
 
     fn php(&mut self, repetition: usize) {
         let Some(ours) = self.position(Peer::KqueueKestrel) else { return };
-        let server = &self.fleet[ours].server;
+        let server = self.fleet[ours].address();
         let (push, set) = php::push_and_set(self.ground.built, server);
         self.results.add_other(table::PUSH_US, repetition, push);
         self.results.add_other(table::SET_US, repetition, set);
         if let Some(proxy) = self.position(Peer::Nutcracker) {
             let proxy = self.fleet[proxy].address();
             let pushes = self.amounts.pushes;
-            let (pool, short) = pool::compare(self.ground.built, server.address, proxy, pushes);
+            let (pool, short) = php::pool_and_proxy(self.ground.built, server, proxy, pushes);
             self.results.add_other(table::POOL_US, repetition, pool);
             self.results.add_other(table::PROXY_US, repetition, short);
         }

@@ -38,8 +38,19 @@ fn show(
     how: How,
     conn: ConnId,
 ) -> Result<usize, String> {
+    show_in(oracle, "plain", step, number, how, conn)
+}
+
+fn show_in(
+    oracle: &mut Oracle,
+    queue: Queue,
+    step: u64,
+    number: usize,
+    how: How,
+    conn: ConnId,
+) -> Result<usize, String> {
     let body = body(number, 9);
-    let shown = Shown { queue: "plain", flags: 7, body: &body, how, conn, asked: at(step) };
+    let shown = Shown { queue, flags: 7, body: &body, how, conn, asked: at(step) };
     oracle.shown(at(step), &shown)
 }
 
@@ -243,18 +254,6 @@ fn what_was_flushed_or_refused_or_expired_stays_away() {
     assert!(show(&mut oracle, 10, 0, How::Taken, 2).is_err());
 }
 
-fn show_in(
-    oracle: &mut Oracle,
-    queue: Queue,
-    step: u64,
-    number: usize,
-    how: How,
-) -> Result<usize, String> {
-    let body = body(number, 9);
-    let shown = Shown { queue, flags: 7, body: &body, how, conn: 2, asked: at(step) };
-    oracle.shown(at(step), &shown)
-}
-
 #[test]
 fn who_was_dead_until_a_power_cut_may_come_after_those_that_it_preceded() {
     for has_power_cut in [false, true] {
@@ -262,9 +261,9 @@ fn who_was_dead_until_a_power_cut_may_come_after_those_that_it_preceded() {
         let unseen = Take { sent: at(5), queues: vec!["work"], ..Take::default() };
         oracle.conn_gone(3, &[unseen]);
         oracle.conn_noticed(at(8), 3);
-        show_in(&mut oracle, "work", 12, 1, How::Taken).unwrap();
+        show_in(&mut oracle, "work", 12, 1, How::Taken, 2).unwrap();
         oracle.cut(at(9000), if has_power_cut { Cut::Power } else { Cut::Kill }, false);
-        let told = show_in(&mut oracle, "work", 9001, 0, How::Taken);
+        let told = show_in(&mut oracle, "work", 9001, 0, How::Taken, 2);
         assert_eq!(told.is_ok(), has_power_cut, "{told:?}");
     }
 }
@@ -276,11 +275,11 @@ fn who_moved_twice_may_be_at_two_places_after_a_power_cut() {
         oracle.puts[0].expiry = Expiry { earliest_ms: 5, latest_ms: 1_000_009 };
         oracle.cut(at(9000), if has_power_cut { Cut::Power } else { Cut::Kill }, false);
         for step in [9001, 9002] {
-            show_in(&mut oracle, "expired", step, 0, NEVER_ENDS).unwrap();
+            show_in(&mut oracle, "expired", step, 0, NEVER_ENDS, 2).unwrap();
             oracle.release_sent(2, "expired", 0);
         }
-        show_in(&mut oracle, "dead", 9003, 0, NEVER_ENDS).unwrap();
-        let told = show_in(&mut oracle, "expired", 9004, 0, How::Taken);
+        show_in(&mut oracle, "dead", 9003, 0, NEVER_ENDS, 2).unwrap();
+        let told = show_in(&mut oracle, "expired", 9004, 0, How::Taken, 2);
         assert_eq!(told.is_ok(), has_power_cut, "{told:?}");
     }
 }
