@@ -259,6 +259,8 @@ pub(crate) struct Oracle {
     started_ms: u64,
     /// The server has said that what it had stored is damaged: from then on items may be missing, come again, or come out of order. They are still never altered.
     pub(crate) is_damage_told: bool,
+    /// A block of a segment could not be read, which the server tells its operator at once; the items in it wait until the next start, and others go on.
+    pub(crate) has_unread_block: bool,
     /// What it took note of, for a replay.
     pub(crate) notes: Option<Vec<String>>,
     /// Items seen in a queue to which they had moved.
@@ -296,6 +298,7 @@ impl Oracle {
             had_power_cut: false,
             started_ms: 0,
             is_damage_told: false,
+            has_unread_block: false,
             notes: None,
             moves: 0,
             poisoned_in: None,

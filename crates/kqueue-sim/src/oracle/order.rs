@@ -67,6 +67,10 @@ impl Oracle {
         shown: &Shown<'_>,
         at: Moment,
     ) -> Check {
+        if self.has_unread_block {
+            // It was in there perhaps, and a later start could read it.
+            return Ok(());
+        }
         if self.may_be_dropped(number, queue, at) {
             // It made room for others then, and a power cut brought it back.
             return Ok(());

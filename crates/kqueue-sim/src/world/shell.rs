@@ -170,6 +170,7 @@ impl World {
                 continue;
             }
             let (mut load, _) = self.loads.swap_remove(index);
+            let failed_before = self.disk.failed;
             loop {
                 match self.disk.read(&load.next_read()) {
                     Ok(piece) if load.feed(&piece) => break,
@@ -178,6 +179,7 @@ impl World {
                 }
             }
             self.summary.loads += 1;
+            self.oracle.has_unread_block |= self.disk.failed > failed_before;
             let what = load.segment();
             let (bad, lost) = self.broker.handle_loaded(self.now(), load);
             self.oracle.is_damage_told |= !bad.is_empty() || lost > 0;
