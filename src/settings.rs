@@ -135,6 +135,9 @@ pub(crate) fn options(table: Option<&ZendHashTable>, number: u32) -> Result<Opti
     }
 }
 
+/// For the error that an unknown one meets.
+const OPTION_NAMES: &str = "connect_timeout, timeout, retries, retry_mode, backoff_base, backoff_cap, failover, eject_time, persistent, persistent_id and max_idle";
+
 fn set_option(options: &mut Options, name: &str, value: &Zval, number: u32) -> Result<(), Thrown> {
     let mut option = OptionValue { name, element: Element::new(value, number), number };
     match name {
@@ -150,7 +153,10 @@ fn set_option(options: &mut Options, name: &str, value: &Zval, number: u32) -> R
         "persistent_id" => options.persistent_id = option.id()?,
         "max_idle" => options.max_idle = option.seconds()?,
         _ => {
-            return Err(error::value_error(number, &format!("has an unknown option \"{name}\"")));
+            return Err(error::value_error(
+                number,
+                &format!("has an unknown option \"{name}\", the options are {OPTION_NAMES}"),
+            ));
         }
     }
     Ok(())

@@ -30,9 +30,9 @@ $try([
 ]);
 ?>
 --EXPECT--
-ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "time_out"
-ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "0"
-ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "\xff\""
+ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "time_out", the options are connect_timeout, timeout, retries, retry_mode, backoff_base, backoff_cap, failover, eject_time, persistent, persistent_id and max_idle
+ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "0", the options are connect_timeout, timeout, retries, retry_mode, backoff_base, backoff_cap, failover, eject_time, persistent, persistent_id and max_idle
+ValueError: KQueue::__construct(): Argument #2 ($options) has an unknown option "\xff\"", the options are connect_timeout, timeout, retries, retry_mode, backoff_base, backoff_cap, failover, eject_time, persistent, persistent_id and max_idle
 TypeError: KQueue::__construct(): Argument #2 ($options) option "timeout" must be of type float, string given
 TypeError: KQueue::__construct(): Argument #2 ($options) option "timeout" must be of type float, null given
 ValueError: KQueue::__construct(): Argument #2 ($options) option "timeout" must be at least 0.001 seconds

@@ -360,5 +360,6 @@ fn an_admin_address_in_use_is_named_and_nothing_is_touched() {
     let exit = Daemon::start_in(directory.path(), &extra).err().expect("it does not start");
     assert_eq!(exit.code, Some(1), "{exit:?}");
     assert!(exit.stderr.contains(&format!("cannot listen on {address}")), "{exit:?}");
+    assert!(exit.stderr.contains("give this one another address"), "{exit:?}");
     assert!(!directory.path().join("data").exists());
 }

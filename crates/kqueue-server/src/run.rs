@@ -4,6 +4,7 @@
 //! Must not: parse configuration or arguments.
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -39,16 +40,16 @@ pub enum RunError {
     #[error(transparent)]
     Boot(#[from] BootError),
     /// An address of `listen` could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", listen_advice(.source))]
     Listen {
         /// The address as configured.
         address: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
+    Thread(io::Error),
     /// Writing or syncing the journal failed. What was acknowledged before is on the disk as promised.
     #[error(
         "the journal in {data_dir} failed; no put was acknowledged after that. Look at the messages above, repair the disk, and start again"
@@ -57,6 +58,19 @@ pub enum RunError {
         /// The directory concerned.
         data_dir: PathBuf,
     },
+}
+
+fn listen_advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; somebody listens there already, perhaps another kqueue-server: stop it, or give this one another address ([listen] in the configuration)"
+        }
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 needs CAP_NET_BIND_SERVICE, a socket's directory must be writable"
+        }
+        _ => "",
+    }
 }
 
 /// Runs a server until `shutdown` resolves, then drains it. `on_ready` is called once connections are accepted, with the addresses.
