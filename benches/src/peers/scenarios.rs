@@ -127,7 +127,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "puts of 1 KiB, 64 connections, at half the rate of puts-64x1k",
         body_bytes: 1024,
         press: Press::HalfOf("puts-64x1k"),
-        peers: &[Peer::Kqueue, Peer::KqueueSynced, Peer::Memcached, Peer::RedisAlways],
+        peers: &[
+            Peer::Kqueue,
+            Peer::Memcached,
+            Peer::RedisEverysec,
+            Peer::Echo,
+            Peer::KqueueSynced,
+            Peer::RedisAlways,
+        ],
         ..PUTS
     },
     Scenario {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::peers::fleet::Peer;
-use crate::peers::results::{Figure, P50, P99, RATE, Results, Spread};
+use crate::peers::results::{P50, P99, RATE, Results, Spread};
 
 /// Names of figures that no server's operation gives.
 pub(crate) const SYNC_US: &str = "sync-us";
@@ -311,23 +311,30 @@ impl Table<'_> {
 
     fn latencies(&mut self) {
         const HALF: &str = "half-1k";
-        let figure = |peer, figure: Figure| self.results.series(HALF, peer, figure);
+        let p99 = |peer| self.results.series(HALF, peer, P99);
         let sync = self.results.other(SYNC_US);
-        let off = figure(Peer::Kqueue, P99);
-        let (synced, redis) = (figure(Peer::KqueueSynced, P99), figure(Peer::RedisAlways, P99));
-        let bound = vec![300.0; off.len()];
-        self.bound("p99 of a put at half load, sync off", off, "0.3 ms", bound, 1.0);
+        let (off, synced) = (p99(Peer::Kqueue), p99(Peer::KqueueSynced));
+        // What the machine allows is what the others reach, the echo server first.
+        let others = [
+            (Peer::Memcached, "memcached at its half load"),
+            (Peer::RedisEverysec, "redis everysec at its half load"),
+            (Peer::Echo, "echo server at its half load"),
+        ];
+        let others = others.map(|(peer, against)| (p99(peer), against));
+        let redis = p99(Peer::RedisAlways);
+        let what = "p99 of a put at half load, sync off";
+        self.bound(what, off.clone(), "0.3 ms", vec![300.0; off.len()], 1.0);
+        for (theirs, against) in others {
+            self.beside(what, off.clone(), theirs, against);
+        }
         let what = "p99 of a put at half load, synced";
         self.bound(what, synced.clone(), "the disk's median sync", sync, 3.0);
-        let against = "redis always at its half load".to_owned();
-        self.push(Row {
-            what,
-            ours: synced,
-            theirs: redis,
-            unit: "us",
-            against,
-            target: Target::None,
-        });
+        self.beside(what, synced, redis, "redis always at its half load");
+    }
+
+    fn beside(&mut self, what: &'static str, ours: Vec<f64>, theirs: Vec<f64>, against: &str) {
+        let (unit, against, target) = ("us", against.to_owned(), Target::None);
+        self.push(Row { what, ours, theirs, unit, against, target });
     }
 
     fn memory(&mut self) {

@@ -39,6 +39,8 @@ const BATCH_BYTES_MAX: u64 = 1024 * 1024;
 const BATCHES_PER_SEGMENT: u64 = 8;
 /// Small batches are cut from a buffer of this length, one after the other.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The last flushes of a segment are shorter and shorter, down to such a part of the others.
+const LAST_FLUSH: u64 = 16;
 /// Spare segments that are wanted: one for the next segment, and one that is kept for what must be written on a full disk.
 const SPARES: usize = 2;
 
@@ -347,9 +349,12 @@ impl Writer {
         })
     }
 
-    /// The job that gives the disk what was written lately, once that is much.
+    /// The job that gives the disk what was written lately, once that is much, or as much as still goes into the segment: everybody waits for the sync at its end.
     fn poll_flush(&mut self) -> Option<Job> {
-        if self.unflushed_bytes < self.config.flush_bytes || self.active.is_none() {
+        let left_bytes = self.room_bytes().saturating_sub(self.config.reserve_bytes());
+        let least_bytes = self.config.flush_bytes / LAST_FLUSH;
+        let due_bytes = self.config.flush_bytes.min(left_bytes.max(least_bytes));
+        if self.unflushed_bytes < due_bytes || self.active.is_none() {
             return None;
         }
         let segment = self.segments.back()?.number;

@@ -303,7 +303,8 @@ impl Disk {
             self.files.lock().spares.push(spare.clone());
         })?;
         file.write_all_at(header, 0)?;
-        file.sync_all()?;
+        // Its length and blocks are on the disk since it was made.
+        file.sync_data()?;
         fs::rename(&spare, self.path(segment))?;
         Ok(file)
     }

@@ -242,6 +242,35 @@ fn what_nobody_syncs_is_flushed_from_time_to_time_beside_what_is_written() {
 }
 
 #[test]
+fn little_is_left_for_the_sync_at_the_end_of_a_segment() {
+    let config = WriterConfig { flush_bytes: 16 * KIB, ..config(256 * KIB) };
+    let (mut writer, mut disk) =
+        (Writer::new(config, 7).unwrap(), TestDisk::new(config.segment_bytes));
+    for tag in 0..2000 {
+        append(&mut writer, tag, 300);
+        disk.drain(&mut writer, 0);
+    }
+    assert!(disk.files.len() > 2);
+    let (mut unsynced_bytes, mut flushes, mut has_ended) = (0, 0, false);
+    for op in &disk.ops {
+        match op {
+            DiskOp::Write { chunks, .. } => {
+                unsynced_bytes += chunks.iter().map(Bytes::len).sum::<usize>() as u64;
+            }
+            DiskOp::Flush { .. } => (flushes, unsynced_bytes) = (flushes + 1, 0),
+            DiskOp::Sync { .. } => {
+                assert!(unsynced_bytes < 3 * KIB, "{unsynced_bytes} bytes are left for the sync");
+                // Sixteen of them would do without the short ones at the end.
+                assert!((16..24).contains(&flushes), "{flushes} flushes for one segment");
+                (flushes, unsynced_bytes, has_ended) = (0, 0, true);
+            }
+            _ => {}
+        }
+    }
+    assert!(has_ended);
+}
+
+#[test]
 fn what_does_not_fit_into_one_segment_is_split_between_records() {
     let (mut writer, mut disk) = new_writer();
     let all: Vec<_> =
