@@ -51,6 +51,16 @@ impl std::fmt::Display for Bound {
     }
 }
 
+impl Bound {
+    /// Whether other machines may reach it, firewalls aside.
+    fn is_open_to_others(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 /// A socket that listens.
 pub(crate) enum Listener {
     Tcp(TcpListener),
@@ -68,8 +78,18 @@ impl Drop for UnixPath {
 }
 
 impl Listener {
-    /// Binds `address`.
+    /// Binds `address`; warns if that is for all the world.
     pub(crate) async fn bind(address: &ListenAddress) -> io::Result<(Self, Bound)> {
+        let (listener, bound) = Self::bind_quietly(address).await?;
+        if bound.is_open_to_others() {
+            warn!(
+                "{bound} can be reached from other machines, and there is no authentication: see to it that only your own get through"
+            );
+        }
+        Ok((listener, bound))
+    }
+
+    async fn bind_quietly(address: &ListenAddress) -> io::Result<(Self, Bound)> {
         match address {
             ListenAddress::Tcp(host) => {
                 let listener = bind_tcp(host).await?;
@@ -288,6 +308,19 @@ async fn refuse(stream: Stream, protocol: Protocol) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_others_can_reach_is_warned_of() {
+        let is_open =
+            |address: &str| Bound::Tcp(address.parse().expect("an address")).is_open_to_others();
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+            assert!(is_open(open), "{open}");
+        }
+        for own in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(!is_open(own), "{own}");
+        }
+        assert!(!Bound::Unix("/run/k.sock".into()).is_open_to_others());
+    }
 
     #[test]
     fn refusals_are_told_once_a_minute_and_all_of_them_are() {
