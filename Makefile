@@ -44,11 +44,12 @@ test:                 ## Installs what is missing, then runs every test
 	scripts/install.sh test
 	scripts/test.sh
 
-bench:                ## Measures against memcached, beanstalkd, Redis, NATS in the same run, into docs/benchmarks.md; the extended commands; the PHP extension: make bench QUICK=1 (minutes, writes nothing)
+bench:                ## Measures against memcached, beanstalkd, Redis, NATS, into docs/benchmarks.md; the PHP extension; what grows (needs 18 GiB): make bench QUICK=1 (minutes, writes nothing)
 	scripts/install.sh bench
 	scripts/bench.sh peers $(if $(QUICK),--quick,--document docs)
 	scripts/bench.sh extended $(if $(QUICK),--repetitions 3 --items 2000)
 	scripts/bench.sh php $(if $(QUICK),--repetitions 3 --items 1000 --cycles 20000)
+	scripts/bench.sh storage --only growth $(if $(QUICK),--scale 0.001)
 
 bench-storage:        ## Memory, disk, starts and rates with 10 GiB, 50 million items, a million queues: make bench-storage SCALE=1
 	scripts/install.sh build

@@ -37,9 +37,9 @@ enum Measurement {
     Echo(peers::echo::Args),
     /// What the extended commands cost beside Kestrel's; judges nothing.
     Extended(extended::Args),
-    /// What the PHP extension costs beside php-memcached and phpredis, against the project's targets; exit code 1 if one is not met.
+    /// What the PHP extension costs beside php-memcached and phpredis, against the project's targets; exit code 1 if one is missed that is none of time.
     Php(php::Args),
-    /// Memory, disk, starts and compaction with much in the queues, against the project's targets; exit code 1 if one is not met.
+    /// Memory, disk, starts and compaction with much in the queues, against the project's targets; exit code 1 if one is missed that is none of time.
     Storage(storage::Args),
 }
 

@@ -13,7 +13,7 @@ use crate::storage::site::{Setup, Site};
 use crate::storage::watch::rss_since_start;
 
 const BODY_BYTES: usize = 16;
-const DEPTH_MAX: u64 = 10_000_000;
+const DEPTH_MAX: u64 = 100_000_000;
 const QUEUES_MAX: u64 = 1_000_000;
 /// `max_connections` is 10,000.
 const CONNECTIONS: [u64; 5] = [0, 10, 100, 1000, 9000];

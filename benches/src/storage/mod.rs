@@ -75,7 +75,7 @@ enum Row {
     Compaction,
     /// 10 million items that wait for their times.
     Delayed,
-    /// What a put and a get cost while something else grows, up to 10 million items, a million queues, 9,000 connections.
+    /// What a put and a get cost while something else grows, up to 100 million items, a million queues, 9,000 connections.
     Growth,
 }
 
@@ -89,7 +89,7 @@ impl Row {
             Self::Churn => (0, 64 * MIB),
             Self::Compaction => (2 * GIB, 512 * MIB),
             Self::Delayed => (4 * GIB, 16 * MIB),
-            Self::Growth => (3 * GIB, 64 * MIB),
+            Self::Growth => (16 * GIB, 64 * MIB),
         };
         (scaled as f64 * scale) as u64 + fixed
     }
@@ -122,7 +122,7 @@ impl Bench {
     }
 }
 
-/// Measures what was asked for and prints the table; true if every target was met.
+/// Measures what was asked for and prints the table; false if a target was missed that is none of time.
 pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
     let is_wanted = |row: &Row| args.only.is_empty() || args.only.contains(row);
     let rows: Vec<Row> = Row::value_variants().iter().copied().filter(is_wanted).collect();
@@ -168,7 +168,7 @@ pub(crate) fn run(built: &Path, data: &Path, args: &Args) -> bool {
         args.scale
     );
     bench.report.print();
-    bench.report.is_met()
+    bench.report.holds()
 }
 
 impl Bench {
