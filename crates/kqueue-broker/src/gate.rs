@@ -1,10 +1,12 @@
 //! Gates: a reply that must not leave before its record is on disk.
 //!
-//! Owns the two lists of sessions that wait for the journal, one for "written" (in the page cache: a killed process loses nothing) and one for
-//! "synced" (on the disk). Invariant: both lists are in rising order of sequence number, so that one look at the front finds everybody who can go.
+//! Owns the two heaps of sessions that wait for the journal, one for "written" (in the page cache: a killed process loses nothing) and one for
+//! "synced" (on the disk). The lowest sequence number is on top, so that one look finds whether anybody can go. They do not come in that order: sessions that ran one after
+//! the other register when all of them have run, in any order.
 //! Must not know what the replies are: a session keeps its own replies, in request order.
 
-use alloc::collections::VecDeque;
+use alloc::collections::BinaryHeap;
+use core::cmp::Reverse;
 
 use kqueue_engine::SessionId;
 use kqueue_journal::Progress;
@@ -31,11 +33,13 @@ impl Gate {
     }
 }
 
+type Waiting = BinaryHeap<Reverse<(u64, SessionId)>>;
+
 /// The sessions that wait for the journal.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
-    written: VecDeque<(u64, SessionId)>,
-    synced: VecDeque<(u64, SessionId)>,
+    written: Waiting,
+    synced: Waiting,
 }
 
 impl Gates {
@@ -43,8 +47,8 @@ impl Gates {
     pub(crate) fn wait(&mut self, session: SessionId, gate: Gate) {
         match gate {
             Gate::Open => {}
-            Gate::Written(seq) => push_rising(&mut self.written, seq, session),
-            Gate::Synced(seq) => push_rising(&mut self.synced, seq, session),
+            Gate::Written(seq) => self.written.push(Reverse((seq, session))),
+            Gate::Synced(seq) => self.synced.push(Reverse((seq, session))),
         }
     }
 
@@ -55,22 +59,12 @@ impl Gates {
     }
 }
 
-/// Keeps the list rising even if a reply refers to an older record: it then waits a little longer than it must, never shorter.
-fn push_rising(list: &mut VecDeque<(u64, SessionId)>, seq: u64, session: SessionId) {
-    let seq = list.back().map_or(seq, |&(last, _)| last.max(seq));
-    list.push_back((seq, session));
-}
-
-fn pop_through(
-    list: &mut VecDeque<(u64, SessionId)>,
-    through: u64,
-    everybody: bool,
-) -> Option<SessionId> {
-    let &(seq, session) = list.front()?;
+fn pop_through(waiting: &mut Waiting, through: u64, everybody: bool) -> Option<SessionId> {
+    let &Reverse((seq, session)) = waiting.peek()?;
     if seq > through && !everybody {
         return None;
     }
-    list.pop_front();
+    waiting.pop();
     Some(session)
 }
 
@@ -98,13 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn an_older_record_never_overtakes() {
+    fn who_registers_late_is_not_kept_by_those_whose_records_are_later() {
         let mut gates = Gates::default();
-        gates.wait(SessionId(1), Gate::Synced(9));
-        gates.wait(SessionId(2), Gate::Synced(5));
+        for (session, seq) in [(1, 9), (2, 7), (3, 5)] {
+            gates.wait(SessionId(session), Gate::Synced(seq));
+        }
+        assert_eq!(gates.pop_open(&progress(9, 7, false)), Some(SessionId(3)));
+        assert_eq!(gates.pop_open(&progress(9, 7, false)), Some(SessionId(2)));
         assert_eq!(gates.pop_open(&progress(9, 8, false)), None);
         assert_eq!(gates.pop_open(&progress(9, 9, false)), Some(SessionId(1)));
-        assert_eq!(gates.pop_open(&progress(9, 9, false)), Some(SessionId(2)));
     }
 
     #[test]
