@@ -341,12 +341,15 @@ impl Writer {
         if self.background_job.is_some() {
             return None;
         }
-        if let Some(job) = self.poll_remove(now_mono_ms).or_else(|| self.poll_flush()) {
+        if let Some(job) = self.poll_remove(now_mono_ms) {
             return Some(job);
         }
-        self.wants_prepare(now_mono_ms).then(|| {
-            self.background_job(BackgroundAction::Prepare, DiskOp::Prepare { spares: SPARES })
-        })
+        if self.wants_prepare(now_mono_ms) {
+            let op = DiskOp::Prepare { spares: SPARES };
+            return Some(self.background_job(BackgroundAction::Prepare, op));
+        }
+        // Last: on a disk that is slower than who puts, there is always something to flush.
+        self.poll_flush()
     }
 
     /// The job that gives the disk what was written lately, once that is much, or as much as still goes into the segment: everybody waits for the sync at its end.

@@ -242,6 +242,36 @@ fn what_nobody_syncs_is_flushed_from_time_to_time_beside_what_is_written() {
 }
 
 #[test]
+fn a_disk_that_is_always_behind_with_flushing_makes_a_spare_in_time() {
+    let config = WriterConfig { flush_bytes: 4 * KIB, ..config(64 * KIB) };
+    let (mut writer, mut disk) =
+        (Writer::new(config, 7).unwrap(), TestDisk::new(config.segment_bytes));
+    append(&mut writer, 0, 10);
+    disk.drain(&mut writer, 0);
+    // Each flush takes as long as it takes to write what makes the next one due.
+    let mut background: Option<Job> = None;
+    // That of the first segment was made when there was nothing to flush yet.
+    let (mut has_spare, mut segments) = (true, 1);
+    while segments < 4 {
+        append(&mut writer, segments, 5000);
+        if let Some(job) = background.take() {
+            has_spare |= names(&job) == ["prepare"];
+            done(&mut writer, &mut disk, &job);
+        }
+        while let Some(job) = writer.poll_job(0) {
+            if names(&job).contains(&"create") {
+                assert!(has_spare, "segment {segments} is full and there is no spare");
+                (has_spare, segments) = (false, segments + 1);
+            }
+            match job.is_background {
+                true => background = Some(job),
+                false => done(&mut writer, &mut disk, &job),
+            }
+        }
+    }
+}
+
+#[test]
 fn little_is_left_for_the_sync_at_the_end_of_a_segment() {
     let config = WriterConfig { flush_bytes: 16 * KIB, ..config(256 * KIB) };
     let (mut writer, mut disk) =
