@@ -567,6 +567,19 @@ impl Broker {
         progress.poisoned || self.log.is_flushed() && progress.written >= self.log.writer.last_seq()
     }
 
+    /// Appends what is gathered, and says how far that is: so far has to be written before the next step of a checkpoint, or of emptying a segment. What others append after it
+    /// is nothing to wait for: while clients put there is always something.
+    pub fn append_gathered(&mut self) -> kqueue_journal::Seq {
+        self.log.flush();
+        self.log.writer.last_seq()
+    }
+
+    /// Whether everything through `seq` has been written (or never will be).
+    pub fn is_written_through(&self, seq: kqueue_journal::Seq) -> bool {
+        let progress = self.log.writer.progress();
+        progress.poisoned || progress.written >= seq
+    }
+
     /// Checks what must always be true of the queues; for tests and the simulator.
     ///
     /// # Panics

@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use kqueue_broker::{
     DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, SLOT_BYTES, SUPERBLOCK_FILE, SegmentRead,
@@ -38,8 +39,12 @@ const EMFILE: i32 = 24;
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
 /// A removal that had to wait for a backup is tried again every second; after so many tries somebody should look at it.
 const LONG_BACKUP_TRIES: u32 = 600;
-/// Zeros are written in pieces of this size.
+/// Zeros are written so many at a time.
 const ZEROS_BYTES: usize = 1024 * 1024;
+/// And synced so many at a time, see [`write_zeros`].
+const PIECE_BYTES_MIN: u64 = 1024 * 1024;
+const PIECE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const SLOW_SYNC: Duration = Duration::from_millis(5);
 
 /// The directory with the segments, and the files that are open.
 #[derive(Debug)]
@@ -169,9 +174,8 @@ impl Disk {
                 .and_then(|file| file.sync_data())
                 .map_err(|error| self.fault_in("sync", *segment, &error)),
             DiskOp::Flush { segment } => {
-                let open = || File::open(self.path(*segment));
-                let file = self
-                    .with_descriptor(open)
+                // One of its own: what it finds wrong, the sync of the others finds, too. The descriptor that is kept is for what must be done.
+                let file = File::open(self.path(*segment))
                     .map_err(|error| self.fault_in("open", *segment, &error))?;
                 file.sync_data().map_err(|error| lasting(self.fault_in("sync", *segment, &error)))
             }
@@ -428,17 +432,24 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| TRANSIENT.contains(&code))
 }
 
-/// Writes a file of zeros and syncs it, piece by piece: a log that is to be synced meanwhile waits for one piece at most.
+/// Writes a file of zeros and syncs it, piece by piece: a log that is to be synced meanwhile waits for one piece at most. Where a sync takes long whatever there is to be
+/// written, pieces get longer, or it would take longer than the segment before lasts, and everybody waits.
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let zeros = vec![0; ZEROS_BYTES.max(HEADER_BYTES)];
-    let mut left = bytes;
+    let (mut left, mut synced_at, mut piece) = (bytes, bytes, PIECE_BYTES_MIN);
     while left > 0 {
-        let piece = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
-        file.write_all(&zeros[..piece])?;
-        file.sync_data()?;
-        left -= piece as u64;
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all(&zeros[..length])?;
+        left -= length as u64;
+        if synced_at - left >= piece {
+            let begun = Instant::now();
+            file.sync_data()?;
+            let is_slow = begun.elapsed() > SLOW_SYNC;
+            piece = if is_slow { (2 * piece).min(PIECE_BYTES_MAX) } else { PIECE_BYTES_MIN };
+            synced_at = left;
+        }
     }
     file.sync_all()
 }

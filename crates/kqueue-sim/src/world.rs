@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::panic;
 
 use fastrand::Rng;
-use kqueue_broker::{Ask, Broker, Checkpoint, Job, Load, Now, Rest, Retirement, SessionId, Status};
+use kqueue_broker::{
+    Ask, Broker, Checkpoint, Job, Load, Now, RecordSeq, Rest, Retirement, SessionId, Status,
+};
 
 use crate::conn::{Conn, Link, Role};
 use crate::disk::{Cut, Disk, Failure};
@@ -50,6 +52,8 @@ pub(crate) struct World {
     checkpoint: Option<Checkpoint>,
     /// What housekeeping appended last has been written: it goes on, whatever others append before it does.
     goes_on: bool,
+    /// What housekeeping has appended: its next step waits until that is written.
+    kept_through: RecordSeq,
     loads: Vec<(Load, u64)>,
     /// What the broker has asked its shell for, and when that is done.
     asks: VecDeque<(Ask, u64)>,
@@ -125,6 +129,7 @@ impl World {
             retirement: None,
             checkpoint: None,
             goes_on: false,
+            kept_through: RecordSeq(0),
             loads: Vec::new(),
             asks: VecDeque::new(),
             status: StatusModel::new(Status::Up, scenario.extras.grace_ms),
@@ -512,6 +517,7 @@ impl World {
     fn restart(&mut self) -> Outcome {
         (self.log_job, self.background) = (None, None);
         (self.retirement, self.checkpoint, self.goes_on) = (None, None, false);
+        self.kept_through = RecordSeq(0);
         self.loads.clear();
         self.asks.clear();
         self.disk.is_full &= self.rng.bool();

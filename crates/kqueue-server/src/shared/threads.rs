@@ -4,17 +4,15 @@
 
 use std::time::Duration;
 
-use kqueue_broker::{BadPlace, DiskFault, Job, Now, RetireStep, Retirement, SegmentRead};
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
+use kqueue_broker::{
+    BadPlace, DiskFault, Job, Now, RecordSeq, RetireStep, Retirement, SegmentRead,
+};
 use tracing::{error, warn};
 
 use super::{Locked, Shared};
 use crate::connections::Ready;
 use crate::disk::is_transient;
 
-/// How much less of a processor housekeeping gets where there is not enough for all.
-const HOUSEKEEPING_NICE: i32 = 10;
 /// How long a thread sleeps at most when nothing is due.
 const DISK_IDLE: Duration = Duration::from_secs(60);
 /// How long housekeeping waits before it looks again whether its last step is written.
@@ -74,8 +72,7 @@ impl Shared {
 
     /// The housekeeping thread: spare files, removal of segments, checkpoints, and emptying of segments.
     pub(crate) fn run_housekeeping_thread(&self) {
-        // What it does is much at a time, and nobody waits for it: whoever serves a connection goes first. Where that is not allowed, it is as good as the others.
-        let _ = setpriority_process(Some(gettid()), HOUSEKEEPING_NICE);
+        // It is as good as the others: with less of a processor, space would be won back more slowly than it is used.
         let mut core = self.lock();
         loop {
             if let Some(job) = core.background.take() {
@@ -111,9 +108,12 @@ impl Shared {
         let mut checkpoint = self.lock().broker.begin_checkpoint();
         loop {
             let now = self.clock.now();
-            let mut is_done = false;
-            self.drive(now, None, |core| is_done = core.broker.checkpoint_step(&mut checkpoint));
-            if !self.wait_until_written() || is_done {
+            let (mut is_done, mut through) = (false, RecordSeq(0));
+            self.drive(now, None, |core| {
+                is_done = core.broker.checkpoint_step(&mut checkpoint);
+                through = core.broker.append_gathered();
+            });
+            if !self.wait_until_written(through) || is_done {
                 self.disk_wake.notify_one();
                 return;
             }
@@ -124,15 +124,18 @@ impl Shared {
     fn retire(&self, mut retirement: Retirement) {
         loop {
             let now = self.clock.now();
-            let mut step = RetireStep::Done;
-            self.drive(now, None, |core| step = core.broker.retire_step(&mut retirement));
+            let (mut step, mut through) = (RetireStep::Done, RecordSeq(0));
+            self.drive(now, None, |core| {
+                step = core.broker.retire_step(&mut retirement);
+                through = core.broker.append_gathered();
+            });
             match step {
                 RetireStep::Read(read) => match self.read_patiently(&read) {
                     Read::Piece(piece) => retirement.feed(&piece),
                     Read::Unreadable | Read::Stopping => retirement.give_up(),
                 },
                 // Otherwise both copies of what was to be moved may be there at the next start: it finds out.
-                RetireStep::Write if !self.wait_until_written() => break,
+                RetireStep::Write if !self.wait_until_written(through) => break,
                 RetireStep::Write => {}
                 RetireStep::Done => break,
             }
@@ -143,9 +146,9 @@ impl Shared {
     }
 
     /// False: it will not be written, since the journal failed, or since the server stops and there is no space.
-    fn wait_until_written(&self) -> bool {
+    pub(super) fn wait_until_written(&self, through: RecordSeq) -> bool {
         let mut core = self.lock();
-        while !core.broker.is_written() && !core.settled {
+        while !core.broker.is_written_through(through) && !core.settled {
             if core.stopping && core.broker.is_stuck() {
                 return false;
             }
@@ -158,7 +161,7 @@ impl Shared {
                 self.housekeeping_wake.wait_for(&mut core.guard, STEP_PAUSE);
             }
         }
-        core.broker.is_written() && !core.broker.progress().poisoned
+        core.broker.is_written_through(through) && !core.broker.progress().poisoned
     }
 
     /// The reader thread: items that are not in memory.

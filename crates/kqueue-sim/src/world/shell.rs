@@ -19,6 +19,13 @@ impl World {
         self.keep_house()?;
         self.read();
         self.answer_asks();
+        // As the real shell: whose replies may leave only sends them.
+        let progress = self.broker.progress();
+        while let Some(session) = self.broker.poll_opened() {
+            if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
+                conn.session.encode(&progress, &mut conn.output);
+            }
+        }
         while let Some(session) = self.broker.poll_event() {
             if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == session.0) {
                 conn.session.set_ready();
@@ -107,18 +114,22 @@ impl World {
             return Ok(());
         }
         if !self.goes_on {
-            self.goes_on = self.broker.is_written();
+            self.goes_on = self.broker.is_written_through(self.kept_through);
             return Ok(());
         }
         self.goes_on = false;
         if let Some(checkpoint) = &mut self.checkpoint {
-            if self.broker.checkpoint_step(checkpoint) {
+            let is_done = self.broker.checkpoint_step(checkpoint);
+            self.kept_through = self.broker.append_gathered();
+            if is_done {
                 self.checkpoint = None;
                 self.summary.checkpoints += 1;
                 self.note(|| "a checkpoint ends".into());
             }
         } else if let Some(retirement) = &mut self.retirement {
-            match self.broker.retire_step(retirement) {
+            let step = self.broker.retire_step(retirement);
+            self.kept_through = self.broker.append_gathered();
+            match step {
                 RetireStep::Read(read) => loop {
                     // What may pass is tried again; a server that died reads nothing more.
                     match self.disk.read(&read) {
