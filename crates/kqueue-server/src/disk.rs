@@ -446,12 +446,19 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
         if synced_at - left >= piece {
             let begun = Instant::now();
             file.sync_data()?;
-            let is_slow = begun.elapsed() > SLOW_SYNC;
-            piece = if is_slow { (2 * piece).min(PIECE_BYTES_MAX) } else { PIECE_BYTES_MIN };
+            piece = next_piece(piece, begun.elapsed());
             synced_at = left;
         }
     }
     file.sync_all()
+}
+
+/// How much is to be synced at a time after a sync of `piece` bytes that took so long.
+fn next_piece(piece: u64, took: Duration) -> u64 {
+    match took > SLOW_SYNC {
+        true => (2 * piece).min(PIECE_BYTES_MAX),
+        false => PIECE_BYTES_MIN,
+    }
 }
 
 /// Something was changed already, so that it must not be tried again, whatever the reason.
@@ -504,6 +511,40 @@ mod tests {
         assert_eq!(&read[4999..5006], b"\0abcde\0");
         let path = directory.path().join(segment_file_name(3));
         assert_eq!(fs::metadata(path).unwrap().len(), SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn a_flush_looks_for_itself_and_what_it_finds_is_for_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path(), SEGMENT_BYTES, Vec::new()).unwrap();
+        disk.run(&job([DiskOp::Create { segment: 1, header: header() }])).unwrap();
+        disk.run(&job([DiskOp::Flush { segment: 1 }])).unwrap();
+        // Something that can be opened and not be synced.
+        let path = directory.path().join(segment_file_name(1));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        disk.run(&job([DiskOp::Sync { segment: 1 }])).unwrap();
+        let fault = disk.run(&job([DiskOp::Flush { segment: 1 }])).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Io, "{}", fault.text);
+        assert!(fault.text.contains("cannot sync"), "{}", fault.text);
+    }
+
+    #[test]
+    fn a_spare_is_synced_in_longer_pieces_where_a_sync_is_slow() {
+        let slow = SLOW_SYNC + Duration::from_millis(1);
+        let mut piece = PIECE_BYTES_MIN;
+        for times in [2, 4, 8, 16, 16] {
+            piece = next_piece(piece, slow);
+            assert_eq!(piece, times * PIECE_BYTES_MIN);
+        }
+        assert_eq!(next_piece(piece, SLOW_SYNC), PIECE_BYTES_MIN);
+        // Whatever the pieces are, the file is whole.
+        let directory = tempfile::tempdir().unwrap();
+        for bytes in [1, PIECE_BYTES_MIN, 5 * PIECE_BYTES_MIN + 4096] {
+            let path = directory.path().join("spare");
+            write_zeros(&path, bytes).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), vec![0; usize::try_from(bytes).unwrap()]);
+        }
     }
 
     #[test]
