@@ -222,11 +222,12 @@ fn serve(config: Config, source: Source) -> Result<(), run::RunError> {
     for warning in config.warnings() {
         warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads())
-        .enable_all()
-        .build()
-        .map_err(run::RunError::Thread)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Who sets tokio's own variable (our tests do) gets what it says.
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        runtime.worker_threads(worker_threads());
+    }
+    let runtime = runtime.enable_all().build().map_err(run::RunError::Thread)?;
     let ended = runtime.block_on(async {
         let terminate = signal(SignalKind::terminate()).map_err(run::RunError::Thread)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(run::RunError::Thread)?;
