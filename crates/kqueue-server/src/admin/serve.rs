@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::ListenAddress;
-use crate::listen::{ACCEPT_PAUSE, Listener, Stream, accept, is_peers_fault};
+use crate::listen::{ACCEPT_PAUSE, Listener, Stream, is_peers_fault};
 use crate::run::RunError;
 
 use super::{Admin, router};
@@ -81,7 +81,7 @@ async fn accept_all(
     loop {
         let accepted = tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,
-            accepted = accept(&listener) => accepted,
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok(stream) => stream,
