@@ -39,8 +39,9 @@ const EMFILE: i32 = 24;
 const TRANSIENT: [i32; 3] = [EMFILE, 23, 12];
 /// A removal that had to wait for a backup is tried again every second; after so many tries somebody should look at it.
 const LONG_BACKUP_TRIES: u32 = 600;
-/// Zeros are written so many at a time.
-const ZEROS_BYTES: usize = 1024 * 1024;
+/// Zeros are written so many at a time. What is written at once stays together in the page cache (large folios), and every later write of a record there goes through all
+/// blocks of it: 1 MiB makes those take 2.7 times as long, on ext4 of Linux 6.18; less than this makes none faster, and filling the file slower.
+const ZEROS_BYTES: usize = 64 * 1024;
 /// And synced so many at a time, see [`write_zeros`].
 const PIECE_BYTES_MIN: u64 = 1024 * 1024;
 const PIECE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -437,7 +438,7 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let zeros = vec![0; ZEROS_BYTES.max(HEADER_BYTES)];
+    let zeros = vec![0; ZEROS_BYTES];
     let (mut left, mut synced_at, mut piece) = (bytes, bytes, PIECE_BYTES_MIN);
     while left > 0 {
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
