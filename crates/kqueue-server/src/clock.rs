@@ -59,7 +59,9 @@ impl Clock {
                 .is_ok()
         {
             let offset_ms = self.wall.offset_ms.load(Ordering::Relaxed);
-            let target_ms = signed(system_ms()) - signed(mono_ms);
+            // `moment` is over; compared with it, unix time would be ahead by as long as that was ago.
+            let now_ms = millis(self.start.elapsed());
+            let target_ms = signed(system_ms()) - signed(now_ms);
             let offset_ms = follow(offset_ms, target_ms, signed(since_ms));
             self.wall.offset_ms.store(offset_ms, Ordering::Relaxed);
             self.wall.ahead_ms.store(target_ms - offset_ms, Ordering::Relaxed);
@@ -143,6 +145,18 @@ mod tests {
         let decade = 10 * 365 * 24 * HOUR;
         assert_eq!(run(decade, 1_000), 2_000);
         assert_eq!(run(-decade, 1_000), 500);
+    }
+
+    #[test]
+    fn a_moment_that_is_over_moves_nothing() {
+        let mut clock = Clock::start();
+        clock.start -= Duration::from_secs(10);
+        clock.wall.offset_ms.fetch_sub(10_000, Ordering::Relaxed);
+        let offset_ms = || clock.wall.offset_ms.load(Ordering::Relaxed);
+        let before_ms = offset_ms();
+        clock.at(Instant::now() - Duration::from_secs(1));
+        assert!(clock.wall.looked_ms.load(Ordering::Relaxed) > 0, "it looked");
+        assert!((offset_ms() - before_ms).abs() < 500, "{before_ms} {}", offset_ms());
     }
 
     #[test]
