@@ -22,6 +22,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
+use tokio::task::consume_budget;
 use tracing::warn;
 
 use crate::config::ListenAddress;
@@ -122,6 +123,8 @@ impl Listener {
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         loop {
             let mut ready = self.socket.readable().await?;
+            // However many wait, those that were accepted have their turn, too.
+            consume_budget().await;
             match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Err(Errno::WOULDBLOCK) => ready.clear_ready(),
                 Err(error) => return Err(error.into()),
@@ -391,6 +394,36 @@ mod tests {
         };
         let (stream, client) = tokio::join!(waits, comes);
         assert_eq!(stream.peer_addr().ok(), client.local_addr().ok());
+    }
+
+    #[tokio::test]
+    async fn while_many_wait_to_be_accepted_others_have_their_turn() {
+        const WAITING: usize = 400;
+        let address = ListenAddress::Tcp("127.0.0.1:0".into());
+        let (listener, Bound::Tcp(at)) = Listener::bind(&address).await.expect("a port") else {
+            panic!("not TCP");
+        };
+        let clients: Vec<_> = (0..WAITING)
+            .map(|_| std::net::TcpStream::connect(at).expect("to be connected"))
+            .collect();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let accepts = tokio::spawn({
+            let accepted = Arc::clone(&accepted);
+            async move {
+                for _ in 0..WAITING {
+                    listener.accept().await.expect("a connection");
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let mut seen = 0;
+        while seen == 0 {
+            tokio::task::yield_now().await;
+            seen = accepted.load(Ordering::Relaxed);
+        }
+        assert!(seen < WAITING, "all were accepted before anybody else ran");
+        accepts.await.expect("all of them");
+        drop(clients);
     }
 
     #[test]
