@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use kqueue_broker::{
-    DiskFault, DiskOp, FaultKind, HEADER_BYTES, Job, SLOT_BYTES, SUPERBLOCK_FILE, SegmentRead,
-    Superblock, segment_file_name,
+    DiskFault, DiskOp, FaultKind, Job, SLOT_BYTES, SUPERBLOCK_FILE, SegmentRead, Superblock,
+    segment_file_name,
 };
 use parking_lot::Mutex;
 use rustix::fs::{Advice, fadvise};
@@ -479,7 +479,7 @@ fn fault(what: &str, path: &Path, error: &io::Error) -> DiskFault {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use kqueue_broker::JobId;
+    use kqueue_broker::{HEADER_BYTES, JobId};
 
     use super::*;
 
