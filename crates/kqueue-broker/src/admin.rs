@@ -166,6 +166,8 @@ impl Broker {
         self.asks.push_back(Ask::Shutdown);
         session.reply(Gate::Open, Response::Nothing);
         session.state = State::Closing;
+        // Scripts send a `quit` after it.
+        session.cut_off = true;
     }
 
     pub(crate) fn confirm(&mut self, now: Now, session: &mut Session, queue: &[u8], count: i32) {

@@ -138,7 +138,7 @@ pub struct Session {
     ready: bool,
     hung_up: bool,
     drain: bool,
-    refused: bool,
+    pub(crate) cut_off: bool,
     /// The next request is a put that waits for a place on the disk.
     blocked: bool,
 }
@@ -171,7 +171,7 @@ impl Session {
             ready: false,
             hung_up: false,
             drain: false,
-            refused: false,
+            cut_off: false,
             blocked: false,
         }
     }
@@ -389,7 +389,7 @@ impl Session {
     pub(crate) fn refuse(&mut self, response: Response) {
         self.reply(Gate::Open, response);
         self.state = State::Closing;
-        self.refused = true;
+        self.cut_off = true;
     }
 
     /// Answers with an error for which Kestrel closes a memcache connection; in other protocols the next request is served.
@@ -400,9 +400,9 @@ impl Session {
         }
     }
 
-    /// Whether the session ended with an error of the peer, who may still be sending.
-    pub fn is_refused(&self) -> bool {
-        self.refused
+    /// Whether the session ended by an error of the peer or a `shutdown`, so that the peer may still be sending.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// What the session keeps of requests that have not been run and of replies that have not left, in bytes.

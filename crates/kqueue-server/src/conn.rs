@@ -148,7 +148,7 @@ pub(crate) async fn serve<S: Socket>(
     let ended = conn.run(&mut shutdown).await;
     drop(registration);
     match ended {
-        Ok(End::Refused) => linger(&mut socket).await,
+        Ok(End::CutOff) => linger(&mut socket).await,
         Ok(End::Done) => {}
         Err(error) => trace!("connection {}: {error}", session.0),
     }
@@ -157,8 +157,8 @@ pub(crate) async fn serve<S: Socket>(
 /// How a conversation ended.
 enum End {
     Done,
-    /// The last reply says why nothing more is read, and more may be on its way.
-    Refused,
+    /// Nothing more is read, as the last reply says or `shutdown` asked for, and more may be on its way.
+    CutOff,
 }
 
 /// Closing a socket with unread input resets the connection, and the peer may lose the last reply: it gets a moment to read it.
@@ -238,7 +238,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Connection<'_, R, W> {
                 continue;
             }
             if self.output.is_empty() && (self.session.is_finished() || self.nothing_to_come()) {
-                return Ok(if self.session.is_refused() { End::Refused } else { End::Done });
+                return Ok(if self.session.is_cut_off() { End::CutOff } else { End::Done });
             }
             if !self.keep_within_budget() {
                 return Err(io::ErrorKind::OutOfMemory.into());

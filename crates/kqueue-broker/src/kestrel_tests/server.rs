@@ -109,6 +109,12 @@ fn reload_and_shutdown_are_asked_of_the_shell() {
     world.broker.answer(SessionId(1), Ok(()));
     world.settle();
     world.asks.clear();
+    // What a script sends after it must not reset the connection.
+    let mut session = Session::new(SessionId(9), Limits::default());
+    session.feed(&mut BytesMut::from(&b"shutdown\r\n"[..]));
+    world.broker.run(world.now, &mut session);
+    assert!(session.is_cut_off());
+    while world.broker.poll_ask().is_some() {}
     assert_eq!(world.say(3, "shutdown\nversion\n"), "closed");
     assert_eq!(world.asks, [Ask::Shutdown]);
 }
