@@ -176,6 +176,8 @@ fn shutdown_ends_the_server_as_a_signal_does() {
     wire.put("q", b"kept");
     let mut waits = daemon.connect();
     waits.send(b"get other/t=60000\r\n");
+    // Who has not been accepted by then is not served any more.
+    while wire.stat("queue_other_waiters").as_deref() != Some("1") {}
     wire.send(b"shutdown\r\n");
     wire.expect_close();
     waits.expect(b"END\r\n");
