@@ -39,6 +39,7 @@ foreach (QUEUES as $i => $queue) {
 say('queue servers %s; the site is %s; workers: 2 for each of %s', implode(' and ', $machine->servers()), $machine->url(), implode(', ', QUEUES));
 
 heading(sprintf('Load: %d articles, %d HTTP clients, with the pool and with a new connection per request, in turns', 2 * ROUNDS * PER_ROUND, CONNECTIONS));
+say('%d more articles come first, untimed', WARM_UP);
 $load->post(array_splice($articles, 0, WARM_UP));
 $pooled = $single = ['request' => [], 'push' => []];
 for ($round = 0; $round < ROUNDS; $round++) {

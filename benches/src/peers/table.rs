@@ -29,6 +29,16 @@ pub(crate) enum Target {
     None,
 }
 
+impl Target {
+    /// Whether two digits may not show on which side of it `ratio` is.
+    fn is_near(self, ratio: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) | Self::AtMost(bound) => (ratio - bound).abs() < 0.005,
+            Self::None => false,
+        }
+    }
+}
+
 /// One line.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
@@ -68,7 +78,9 @@ impl Row {
         let figure =
             |series: &[f64]| Spread::of(series).map_or("-".to_owned(), |s| number(s.median));
         let ratio = self.ratio().map_or("not measured".to_owned(), |ratio| {
-            format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most)
+            // 0.997 of 1 is missed: "1.00" would not show it.
+            let digits = if self.target.is_near(ratio.median) { 3 } else { 2 };
+            format!("{:.digits$} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most)
         });
         let target = match self.target {
             Target::AtLeast(least) => format!(">= {least}"),
@@ -383,6 +395,19 @@ mod tests {
         assert_eq!((row.is_met(), row.ratio()), (Some(false), None));
         row.target = Target::None;
         assert_eq!(row.is_met(), None);
+    }
+
+    #[test]
+    fn a_ratio_shows_on_which_side_of_its_target_it_is() {
+        let ratio = |ours, target| {
+            let (ours, theirs) = (vec![ours], vec![1000.0]);
+            let (unit, against) = ("/s", String::new());
+            Row { what: "", ours, theirs, unit, against, target }.cells()[4].clone()
+        };
+        assert_eq!(ratio(997.0, Target::AtLeast(1.0)), "0.997 (1.00 to 1.00)");
+        assert_eq!(ratio(1004.0, Target::AtMost(1.0)), "1.004 (1.00 to 1.00)");
+        assert_eq!(ratio(994.0, Target::AtLeast(1.0)), "0.99 (0.99 to 0.99)");
+        assert_eq!(ratio(997.0, Target::None), "1.00 (1.00 to 1.00)");
     }
 
     #[test]
